@@ -1,0 +1,3 @@
+"""Distributed training on blind-sweep obstetric ultrasound (BSOU) clips."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,98 @@
+"""The one primitive of the phantom: an ellipsoid, painted over those before it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bsou_dist.cohort.phantom.tissues import Tissue
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Ellipsoid:
+    """A solid ellipsoid of one tissue.
+
+    ``centre`` (3,) mm; ``axes`` (3, 3), its columns the unit directions of the three half-axes; ``radii`` (3,) mm.
+    """
+
+    tissue: Tissue
+    centre: Array
+    axes: Array
+    radii: Array
+
+    @property
+    def extent(self) -> Array:
+        """Half of the size (3,) of the box around it, along the coordinate axes."""
+        return np.linalg.norm(self.axes * self.radii, axis=1)
+
+    def moved(self, rotation: Array, shift: Array) -> Ellipsoid:
+        """The same ellipsoid after p -> rotation p + shift."""
+        return Ellipsoid(self.tissue, rotation @ self.centre + shift, rotation @ self.axes, self.radii)
+
+    def surface(self) -> Array:
+        """Fourteen points (14, 3) of its surface: the tips of its axes and of its diagonals."""
+        return self.centre + _SURFACE @ (self.axes * self.radii).T
+
+
+_CORNERS = np.array([(x, y, z) for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)]) / np.sqrt(3.0)
+_SURFACE = np.concatenate([np.eye(3), -np.eye(3), _CORNERS])
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Ellipsoids in painting order, as arrays.
+
+    ``to_unit`` (N, 3, 3) maps an offset from ``centre`` (N, 3) to the unit ball; ``tissue`` (N,) uint8;
+    ``fetus`` (N,) int64: 0 for the mother and the placenta, k for the k-th fetus.
+    """
+
+    centre: Array
+    to_unit: Array
+    tissue: NDArray[np.uint8]
+    fetus: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, groups: Iterable[Iterable[Ellipsoid]]) -> Scene:
+        """Scene of the mother's ellipsoids (first group), then each fetus's."""
+        numbered = [(k, e) for k, group in enumerate(groups) for e in group]
+        return cls(
+            centre=np.array([e.centre for _, e in numbered]),
+            to_unit=np.array([e.axes.T / e.radii[:, None] for _, e in numbered]),
+            tissue=np.array([e.tissue for _, e in numbered], np.uint8),
+            fetus=np.array([k for k, _ in numbered], np.int64),
+        )
+
+    def tissue_at(self, points: Array) -> NDArray[np.uint8]:
+        """Tissue (P,) at points (P, 3) in mm, by testing every ellipsoid in turn: the plain reference."""
+        found = np.zeros(len(points), np.uint8)
+        for n in range(len(self.tissue)):
+            inside = (((points - self.centre[n]) @ self.to_unit[n].T) ** 2).sum(1) < 1.0
+            found[inside & (found >= self.paints_over(n))] = self.tissue[n]
+        return found
+
+    def paints_over(self, n: int) -> int:
+        """Lowest tissue that ellipsoid ``n`` may replace: what lies in the cavity never leaves it."""
+        return int(Tissue.FLUID) if self.tissue[n] > Tissue.FLUID else 0
+
+
+def ball(tissue: Tissue, centre: Iterable[float], radii: Iterable[float], axes: Array | None = None) -> Ellipsoid:
+    """An ellipsoid whose half-axes lie along ``axes`` (the coordinate axes by default)."""
+    centre, radii = np.array(list(centre), float), np.array(list(radii), float)
+    return Ellipsoid(tissue, centre, np.eye(3) if axes is None else axes, radii)
+
+
+def segment(tissue: Tissue, start: Array, end: Array, radius: float, *, overshoot: float = 1.0) -> Ellipsoid:
+    """A long ellipsoid from ``start`` to ``end`` (3,) mm, ``overshoot`` times as long, of the given thickness."""
+    along = end - start
+    length = float(np.linalg.norm(along))
+    first = along / length
+    helper = np.eye(3)[int(np.argmin(np.abs(first)))]
+    second = np.cross(first, helper)
+    second /= np.linalg.norm(second)
+    axes = np.stack([first, second, np.cross(first, second)], axis=1)
+    return Ellipsoid(tissue, (start + end) / 2.0, axes, np.array([overshoot * length / 2.0, radius, radius]))

@@ -1,0 +1,76 @@
+"""Checkpoints in one format that no engine and no number of ranks enters."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bsou_dist.engine.buffers import average_buffers
+from bsou_dist.engine.processes import Processes
+from bsou_dist.engine.protocol import Engine
+from bsou_dist.errors import InputError
+
+FORMAT = 1
+LAST, BEST = "last.pt", "best.pt"
+
+
+@dataclass
+class Checkpoint:
+    """All that a run needs to go on, on any number of ranks and with any engine.
+
+    `epoch` is the next one to run. Every random choice is a function of (seed, epoch, step), so that no generator's
+    state needs keeping.
+    """
+
+    network: dict[str, Tensor]
+    moments: dict[str, dict[str, Tensor]]
+    schedule: dict[str, Any]
+    epoch: int
+    best_loss: float
+    facts: dict[str, Any] = field(default_factory=dict)
+    """Plain values that say what the run was: config, data fingerprint, tracking run."""
+
+
+def take_checkpoint(engine: Engine, schedule: dict[str, Any], *, epoch: int, best_loss: float,
+                    facts: dict[str, Any]) -> Checkpoint:
+    """Collect a checkpoint. Collective: all ranks call it."""
+    average_buffers(engine.network)
+    network = {name: value.detach().cpu() for name, value in engine.network.state_dict().items()}
+    return Checkpoint(network, engine.moments(), schedule, epoch, best_loss, facts)
+
+
+def save_checkpoint(checkpoint: Checkpoint, paths: list[Path], processes: Processes) -> None:
+    """Write to each of `paths`, whole or not at all, on the first process only."""
+    if not processes.first:
+        return
+    for path in paths:
+        temporary = path.with_suffix(".tmp")
+        with temporary.open("wb") as file:
+            torch.save({"format": FORMAT, **asdict(checkpoint)}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint; tensors on the CPU, nothing unpickled but tensors and plain values.
+
+    Raises:
+        InputError: no such file, not a checkpoint, or of another format.
+    """
+    if not path.is_file():
+        raise InputError(f"no checkpoint at {path}; give the folder of a run that has one, or train it first")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        version = content.pop("format")
+    except Exception as error:
+        raise InputError(f"{path} is not a checkpoint of bsou-dist ({type(error).__name__}); train again, or use "
+                         f"{BEST if path.name == LAST else LAST} beside it") from None
+    if version != FORMAT:
+        raise InputError(f"{path} has checkpoint format {version}; this version reads {FORMAT}")
+    return Checkpoint(**content)

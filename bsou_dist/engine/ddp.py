@@ -1,0 +1,45 @@
+"""Plain PyTorch data parallelism: the reference engine."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from bsou_dist.engine.processes import Processes
+
+
+class DdpEngine:
+    """See `Engine`."""
+
+    def __init__(self, network: nn.Module, optimizer: torch.optim.Optimizer, processes: Processes) -> None:
+        self.network = network
+        self.optimizer = optimizer
+        device_ids = None if processes.device == "cpu" else [processes.device]
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "`broadcast_buffers`", FutureWarning)  # its successor is not in torch 2.11
+            # Buffers are averaged over ranks before they are used (engine/buffers.py), not overwritten by rank 0's.
+            self._wrapped = DistributedDataParallel(network, device_ids=device_ids, broadcast_buffers=False)
+
+    def __call__(self, *inputs: Any) -> Any:
+        return self._wrapped(*inputs)
+
+    def update(self, loss: Tensor) -> None:
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimizer.step()
+
+    def moments(self) -> dict[str, dict[str, Tensor]]:
+        return {name: {key: value.detach().cpu().clone() for key, value in self.optimizer.state[parameter].items()}
+                for name, parameter in self.network.named_parameters() if parameter in self.optimizer.state}
+
+    def load_moments(self, moments: dict[str, dict[str, Tensor]]) -> None:
+        for name, parameter in self.network.named_parameters():
+            if name in moments:
+                # Adam keeps its step count on the CPU and everything else beside the parameter.
+                self.optimizer.state[parameter] = {
+                    key: value.clone() if key == "step" else value.to(parameter.device, copy=True)
+                    for key, value in moments[name].items()}

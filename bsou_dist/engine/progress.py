@@ -1,0 +1,48 @@
+"""A progress bar that says what a waiting person asks: loss, speed, waiting for data, time left."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+
+from tqdm import tqdm
+
+SMOOTHING = 0.1  # weight of the newest step in the running means
+
+
+class StepBar:
+    """Counts optimizer steps of a stage; `shown` only on one process. Where output is no terminal, a line an epoch."""
+
+    def __init__(self, name: str, *, total: int, done: int, shown: bool) -> None:
+        self.name = name
+        self.shown = shown
+        self._bar = tqdm(total=total, initial=done, desc=name, unit="step", disable=None if shown else True,
+                         dynamic_ncols=True, smoothing=SMOOTHING)
+        self._began = time.perf_counter()
+        self._mean: dict[str, float] = {}
+
+    def __enter__(self) -> StepBar:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        self._bar.close()
+
+    def step(self, loss: float, clips: int, data_wait_s: float) -> None:
+        """One optimizer step is done, on `clips` clips of all ranks, after waiting for them."""
+        now = time.perf_counter()
+        duration, self._began = now - self._began, now
+        for key, value in (("loss", loss), ("clips", clips), ("s", duration), ("wait", data_wait_s)):
+            self._mean[key] = (1 - SMOOTHING) * self._mean.get(key, value) + SMOOTHING * value
+        mean = self._mean
+        self._bar.set_postfix_str(f"loss {mean['loss']:.4f}, {mean['clips'] / mean['s']:.1f} clips/s, "
+                                  f"data wait {100 * mean['wait'] / mean['s']:.0f} %", refresh=False)
+        self._bar.update()
+
+    def epoch(self, number: int, train_loss: float, valid_loss: float) -> None:
+        """An epoch is done and validated."""
+        self._began = time.perf_counter()  # validation is not part of the next step
+        if self.shown:
+            tqdm.write(f"{self.name}: epoch {number}, train loss {train_loss:.4f}, validation loss {valid_loss:.4f}, "
+                       f"{self._mean.get('clips', 0) / self._mean.get('s', 1):.1f} clips/s, "
+                       f"data wait {100 * self._mean.get('wait', 0) / self._mean.get('s', 1):.1f} %")

@@ -1,0 +1,77 @@
+"""What a training engine must do, and how one is chosen."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Protocol
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from torch import Tensor, nn
+
+from bsou_dist.engine.processes import Processes
+from bsou_dist.errors import InputError
+
+
+class EngineConfig(BaseModel):
+    """Which engine averages gradients and steps the optimizer.
+
+    `deepspeed` is the engine, `ddp` (plain PyTorch) the reference it is tested against. ZeRO 1 shards optimizer
+    moments over ranks, ZeRO 2 gradients too.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: Literal["deepspeed", "ddp"] = "deepspeed"
+    zero_stage: Literal[0, 1, 2] = 0
+    precision: Literal["float32", "bfloat16"] = "float32"
+    threads: int = Field(0, ge=0)
+    """CPU threads for the model, per process; 0 leaves torch's choice."""
+
+    @model_validator(mode="after")
+    def _check(self) -> EngineConfig:
+        if self.name == "ddp" and self.zero_stage:
+            raise ValueError(f"zero_stage is {self.zero_stage}, but ddp shards nothing: "
+                             "set name to 'deepspeed' or zero_stage to 0")
+        return self
+
+
+class Engine(Protocol):
+    """A network with its optimizer, on all ranks."""
+
+    network: nn.Module
+    """The network itself, its parameter names free of any wrapper's."""
+    optimizer: torch.optim.Optimizer
+    """Where a schedule finds the learning rate."""
+
+    def __call__(self, *inputs: Any) -> Any:
+        """Forward pass of this rank's rows."""
+
+    def update(self, loss: Tensor) -> None:
+        """Backward, average of gradients over ranks, one optimizer step."""
+
+    def moments(self) -> dict[str, dict[str, Tensor]]:
+        """Full optimizer state on the CPU by parameter name, whatever the sharding; empty before a step. Collective."""
+
+    def load_moments(self, moments: dict[str, dict[str, Tensor]]) -> None:
+        """Restore what `moments` gave, under any sharding."""
+
+
+def make_engine(network: nn.Module, config: EngineConfig, *, learning_rate: float, processes: Processes) -> Engine:
+    """The engine of `config` with Adam ([P1] 4.2) at `learning_rate`.
+
+    Raises:
+        InputError: bfloat16 on CPU.
+    """
+    if config.precision == "bfloat16" and processes.device == "cpu":
+        raise InputError("engine.precision is 'bfloat16', but on CPU torch gives wrong weight gradients for it in the "
+                         "last convolutions (docs/decisions.md): use 'float32'")
+    network.to(processes.device)
+    trainable = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.Adam(trainable, lr=learning_rate)
+    if config.name == "ddp":
+        from bsou_dist.engine.ddp import DdpEngine
+
+        return DdpEngine(network, optimizer, processes)
+    from bsou_dist.engine.deepspeed_backend import DeepSpeedEngine
+
+    return DeepSpeedEngine(network, optimizer, config.zero_stage)

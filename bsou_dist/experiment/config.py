@@ -1,0 +1,196 @@
+"""The config of a run: YAML with dotted overrides, checked whole before any file or device is touched."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from bsou_dist.cohort.splits import SplitConfig
+from bsou_dist.engine.protocol import EngineConfig
+from bsou_dist.errors import InputError
+from bsou_dist.feed.augment import AugmentConfig
+from bsou_dist.feed.loader import FeedConfig
+from bsou_dist.model.encoder import EncoderConfig
+from bsou_dist.objective.on_batches import Positives
+from bsou_dist.tasks import TASKS
+
+Method = Literal["mtscon", "mtce", "ucon", "stsl"]
+PatientSet = Literal["main", "obese", "handheld"]
+
+
+class Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DataConfig(Part):
+    """Shards, and the cohort table whose labels and splits are joined to them when training starts."""
+
+    shards: Path
+    cohort: Path
+    column_map: Path | None = None
+    pseudonym_key: Path | None = None
+    """Default: `pseudonym.key` in the folder `<shards>.private`, where `bsou pack` leaves it."""
+    splits: SplitConfig = SplitConfig()
+    phantom: bool = False
+    """Whether the patients are generated; every table then says so."""
+
+
+class PlateauConfig(Part):
+    """ReduceLROnPlateau on the validation loss ([P1] 4.2)."""
+
+    patience: int = Field(6, ge=0)
+    factor: float = Field(0.8, gt=0, lt=1)
+
+
+class StageConfig(Part):
+    tasks: list[str]
+    global_batch: int = Field(32, ge=1)
+    """Clips (exams, for exam-level tasks) per optimizer step over all processes; a contrastive loss spans them all."""
+    learning_rate: float = Field(gt=0)
+    epochs: int = Field(ge=1)
+    plateau: PlateauConfig = PlateauConfig()
+
+    @field_validator("tasks")
+    @classmethod
+    def _known(cls, tasks: list[str]) -> list[str]:
+        for task in tasks:
+            if task not in TASKS:
+                raise ValueError(f"{task!r} is not a task; known: {', '.join(TASKS)}")
+        if not tasks or len(set(tasks)) < len(tasks):
+            raise ValueError(f"name at least one task and none twice, got {tasks}")
+        return tasks
+
+
+class PretrainConfig(StageConfig):
+    """Stage 1 ([P1] 3.2): one encoder for all tasks, or for STSL one per task."""
+
+    method: Method = "mtscon"
+    tasks: list[str] = ["ga_bin", "presentation", "placenta", "sweep"]
+    learning_rate: float = Field(6e-5, gt=0)
+    epochs: int = Field(30, ge=1)
+    temperature: float = Field(0.1, gt=0)
+    """Ours: [P1] does not state its own."""
+    positives: Positives = "label"
+
+    @model_validator(mode="after")
+    def _classes(self) -> PretrainConfig:
+        for task in self.tasks:
+            if TASKS[task].kind != "classification":
+                raise ValueError(f"stage 1 compares classes, and {task!r} is a regression; "
+                                 f"use {', '.join(t for t in TASKS if TASKS[t].kind == 'classification')}")
+        return self
+
+
+class FinetuneConfig(StageConfig):
+    """Stage 2 ([P1] 3.2): one head per task, on the whole encoder or on cached embeddings of a frozen one."""
+
+    tasks: list[str] = ["ga", "presentation", "placenta", "sweep", "dvp", "multiple"]
+    sets: list[PatientSet] = ["main"]
+    encoder: Literal["tuned", "frozen"] = "tuned"
+    learning_rate: float = Field(3e-4, gt=0)
+    epochs: int = Field(15, ge=1)
+
+
+class TrackingConfig(Part):
+    """Where runs are remembered: an MLflow server's address, or by default a SQLite file under `output`."""
+
+    uri: str | None = None
+    experiment: str = "bsou"
+
+
+class RunConfig(Part):
+    """Everything a run is made of."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    seed: int = Field(0, ge=0)
+    output: Path = Path("runs")
+    data: DataConfig
+    feed: FeedConfig = FeedConfig()
+    augment: AugmentConfig = AugmentConfig()
+    encoder: EncoderConfig = EncoderConfig()
+    engine: EngineConfig = EngineConfig()
+    tracking: TrackingConfig = TrackingConfig()
+    pretrain: PretrainConfig | None = None
+    """None starts stage 2 from `encoder.weights`."""
+    finetune: FinetuneConfig | None = None
+
+    @model_validator(mode="after")
+    def _something(self) -> RunConfig:
+        if self.pretrain is None and self.finetune is None:
+            raise ValueError("nothing to do: give a 'pretrain' section, a 'finetune' section or both")
+        return self
+
+    @property
+    def folder(self) -> Path:
+        """Where the run leaves what it makes."""
+        return self.output / self.name
+
+    @property
+    def tracking_uri(self) -> str:
+        return self.tracking.uri or f"sqlite:///{(self.output / 'mlflow.db').absolute()}"
+
+
+def read_config(path: Path, overrides: list[str]) -> RunConfig:
+    """Read a YAML file and apply `key.path=value` overrides (values are YAML too).
+
+    Raises:
+        InputError: no such file, not YAML, an unknown key (the nearest valid one is named) or a bad value; every fault
+            is listed with its path, the value and what is allowed.
+    """
+    if not path.is_file():
+        raise InputError(f"no config at {path}; ready ones are in the folder configs")
+    try:
+        content = yaml.safe_load(path.read_text())
+        values = [yaml.safe_load(text.partition("=")[2]) for text in overrides]
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} or an override is not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(content, dict):
+        raise InputError(f"{path} must hold sections such as 'data:' and 'pretrain:', got {type(content).__name__}")
+    for text, value in zip(overrides, values, strict=True):
+        key, equals, _ = text.partition("=")
+        if not equals:
+            raise InputError(f"{text!r} is not an override; write it as key.path=value, such as pretrain.epochs=3")
+        _set(content, key.split("."), value, text)
+    try:
+        return RunConfig.model_validate(content)
+    except ValidationError as error:
+        faults = "\n".join(f"  {_fault(dict(one))}" for one in error.errors())
+        raise InputError(f"{path}: {error.error_count()} fault(s) in the config\n{faults}") from None
+
+
+def _set(content: dict[str, Any], keys: list[str], value: Any, text: str) -> None:
+    for key in keys[:-1]:
+        below = content.get(key)
+        if below is None:
+            below = content[key] = {}
+        if not isinstance(below, dict):
+            raise InputError(f"override {text!r}: {key} is {below!r}, not a section")
+        content = below
+    content[keys[-1]] = value
+
+
+def _fault(error: dict[str, Any]) -> str:
+    location = ".".join(map(str, error["loc"]))
+    if error["type"] == "extra_forbidden":
+        known = _fields(error["loc"][:-1])
+        near = difflib.get_close_matches(str(error["loc"][-1]), known, n=1)
+        hint = f"did you mean '{near[0]}'?" if near else f"known here: {', '.join(known)}"
+        return f"{location}: no such key; {hint}"
+    if error["type"] == "missing":
+        return f"{location}: this key is required"
+    message = error["msg"].removeprefix("Value error, ")
+    return f"{location}: {message}" if error["type"] == "value_error" else f"{location}: {message}, got {error['input']!r}"
+
+
+def _fields(location: tuple[str | int, ...]) -> list[str]:
+    """Keys that the section at `location` takes."""
+    model: type[BaseModel] = RunConfig
+    for key in location:
+        annotation = model.model_fields[str(key)].annotation
+        model = next(one for one in (annotation, *get_args(annotation))
+                     if isinstance(one, type) and issubclass(one, BaseModel))
+    return list(model.model_fields)

@@ -1,0 +1,87 @@
+"""Shards joined with the labels and splits of the cohort table."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from bsou_dist.cohort.labels import encode_labels, require_labels
+from bsou_dist.cohort.splits import apply_splits
+from bsou_dist.cohort.table import cohort_fingerprint, read_cohort
+from bsou_dist.errors import InputError
+from bsou_dist.experiment.config import DataConfig
+from bsou_dist.feed.clips import ClipSet
+from bsou_dist.shards.manifest import read_manifest
+from bsou_dist.shards.pack import KEY_NAME
+from bsou_dist.shards.pseudonym import Pseudonymizer, default_private_dir, load_key
+from bsou_dist.tasks import TASKS
+
+SIZE_LABELS = ("ga_days", "dvp_cm")
+"""Labels that the size of anatomy carries: missing for a clip without known pixel spacing."""
+
+PREDICTION_FACTS = ("ga_days",)
+"""Cohort columns that predictions carry for subgroups, beside those of the manifest."""
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """The clips of a shard folder that the cohort table knows, row by row with their cohort row."""
+
+    shards: Path
+    manifest: pd.DataFrame
+    cohort: pd.DataFrame
+    fingerprint: str
+    """SHA-256 of every clip's bytes, label and split."""
+    notes: tuple[str, ...]
+
+    def require(self, tasks: list[str], split_column: str, splits: tuple[str, ...]) -> None:
+        """InputError unless each task has a label in each split."""
+        require_labels(self.cohort, [TASKS[task] for task in tasks], split_column, splits)
+
+    def clips(self, split_column: str, splits: tuple[str, ...], tasks: list[str]) -> ClipSet:
+        """The clips of some splits with the labels of some tasks."""
+        mask = self.cohort[split_column].isin(splits).to_numpy()
+        labels = {}
+        for task in tasks:
+            encoded = encode_labels(self.cohort, TASKS[task])[mask]
+            labels[task] = encoded if encoded.dtype == np.int64 else encoded.astype(np.float32)
+        return ClipSet(self.shards, self.manifest[mask], labels)
+
+
+def load_corpus(data: DataConfig) -> Corpus:
+    """Read the manifest and the cohort table and join them by the clips' pseudonyms.
+
+    Raises:
+        InputError: either is bad, or they have no clip in common.
+    """
+    manifest = read_manifest(data.shards)
+    cohort = read_cohort(data.cohort, column_map=data.column_map)
+    table = apply_splits(cohort.table, data.splits)
+    key = data.pseudonym_key or default_private_dir(data.shards) / KEY_NAME
+    pseudonymizer = Pseudonymizer(load_key(key))
+    place = pd.Series(np.arange(len(table)), index=[pseudonymizer.clip(path) for path in table["path"]])
+    found = place.reindex(manifest["clip"])
+    known = found.notna().to_numpy()
+    if not known.any():
+        raise InputError(f"no clip of {data.shards} is in {data.cohort}: the table is of another cohort, or {key} is "
+                         "not the key that these shards were packed with")
+    manifest = manifest[known].reset_index(drop=True)
+    rows = table.iloc[found[known].astype(int)].reset_index(drop=True)
+    rows.loc[manifest["mm_per_px"].isna(), list(SIZE_LABELS)] = np.nan
+    manifest = manifest.assign(**{column: rows[column] for column in PREDICTION_FACTS})
+    digest = hashlib.sha256(cohort_fingerprint(table).encode())
+    for checksum in manifest["sha256"]:
+        digest.update(checksum.encode())
+    notes = [*cohort.notes]
+    if not known.all():
+        notes.append(f"{int((~known).sum())} clips of the shards are not in the cohort table and are not used")
+    if len(table) > len(rows):
+        notes.append(f"{len(table) - len(rows)} clips of the cohort table are not in the shards (rejected when packed)")
+    unscaled = int(manifest["mm_per_px"].isna().sum())
+    if unscaled:
+        notes.append(f"{unscaled} clips have no known pixel spacing; {' and '.join(SIZE_LABELS)} are missing for them")
+    return Corpus(data.shards, manifest, rows, digest.hexdigest(), tuple(notes))

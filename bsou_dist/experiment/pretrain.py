@@ -1,0 +1,59 @@
+"""Stage 1: an encoder from all labels at once ([P1] 3.2)."""
+
+from __future__ import annotations
+
+import torch
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+
+from bsou_dist.engine.loop import Fit
+from bsou_dist.engine.protocol import make_engine
+from bsou_dist.experiment.config import PlateauConfig, PretrainConfig
+from bsou_dist.experiment.context import Context, finish, finished, unfinished
+from bsou_dist.experiment.methods import METHODS, encoder_names
+from bsou_dist.model.encoder import build_encoder
+from bsou_dist.model.network import PretrainNetwork
+
+SPLIT_COLUMN = "split_stage1"
+
+
+def pretrain(context: Context, stage: PretrainConfig) -> None:
+    """Make every encoder of the method that is not there yet, each in a folder of its own name."""
+    for name, tasks in encoder_names(stage).items():
+        if finished(context.config.folder / name) is None:
+            _pretrain_one(context, stage, name, tasks)
+
+
+def _pretrain_one(context: Context, stage: PretrainConfig, name: str, tasks: list[str]) -> None:
+    config, method, processes = context.config, METHODS[stage.method], context.processes
+    folder = config.folder / name
+    folder.mkdir(parents=True, exist_ok=True)
+    context.corpus.require(tasks, SPLIT_COLUMN, ("train", "valid"))
+    train, valid = (context.corpus.clips(SPLIT_COLUMN, (split,), tasks) for split in ("train", "valid"))
+    train_feed = context.loader(train, global_batch=stage.global_batch, training=True, views=method.views,
+                                augment=config.augment)
+    valid_feed = context.loader(valid, global_batch=stage.global_batch, training=False, views=method.views,
+                                augment=config.augment if method.views > 1 else None)
+    torch.manual_seed(config.seed)
+    encoder = build_encoder(config.encoder, frames=config.feed.frames, size_px=config.feed.size_px)
+    network = PretrainNetwork(encoder, method.heads(tasks, encoder.dim))
+    start = unfinished(folder)
+    if start:
+        network.load_state_dict(start.network)
+    engine = make_engine(network, config.engine, learning_rate=stage.learning_rate, processes=processes)
+    if start:
+        engine.load_moments(start.moments)
+    with context.tracked(name, stage=1, task="+".join(tasks), parent=None) as run:
+        fit = Fit(engine=engine, train_feed=train_feed, valid_feed=valid_feed,
+                  objective=method.objective(stage, tasks), schedule=plateau(engine.optimizer, stage.plateau),
+                  epochs=stage.epochs, seed=config.seed, precision=config.engine.precision, folder=folder,
+                  facts={"stage": 1, "tasks": tasks, "encoder": config.encoder.model_dump(),
+                         "frames": config.feed.frames, "size_px": config.feed.size_px}, name=name)
+        best = fit.run(processes, context.report, start)
+        context.tracker.metrics({"best/valid_loss": best})
+    if processes.first:
+        finish(folder, {"best_valid_loss": best, "tracking_run": run})
+
+
+def plateau(optimizer: torch.optim.Optimizer, config: PlateauConfig) -> ReduceLROnPlateau:
+    """The schedule of [P1] 4.2."""
+    return ReduceLROnPlateau(optimizer, patience=config.patience, factor=config.factor)

@@ -1,0 +1,201 @@
+"""Augmentation as a pure function of (seed, epoch, key, view).
+
+The paper names speckle noise, random black patches, motion blur, brightness artifacts and rotations, without their
+strengths; the strengths here are ours. Parameters are drawn on the CPU per clip and view; pixels are computed by
+operations whose result for a clip does not depend on its neighbours in the batch (no matrix product, no convolution,
+no fused multiply-add), so that a clip comes out bit for bit the same in any batch on one type of device.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
+from torch.nn import functional as F
+
+from bsou_dist.feed.randomness import keyed_generator
+
+MEAN, DEVIATION = 0.4011, 0.2222
+"""Normalisation of pixels in [0, 1]: the Kinetics-400 statistics of torchvision's video weights, averaged over RGB."""
+
+Probability = Annotated[float, Field(ge=0, le=1)]
+
+
+class AugmentConfig(BaseModel):
+    """Strengths and probabilities, per clip and view. Lengths are fractions of the picture's side."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    frame_jitter: bool = True
+    """Draw each frame from its share of the sweep instead of taking the middle one."""
+    rotation_degrees: float = Field(default=15.0, ge=0, le=180)
+    rotation_probability: Probability = 0.8
+    brightness: float = Field(default=0.3, ge=0, lt=1)
+    """Gain drawn from 1 ± this, with a gradient of at most this across half the picture."""
+    brightness_probability: Probability = 0.8
+    blur_length: float = Field(default=0.06, ge=0, le=0.5)
+    """Longest path of the motion blur."""
+    blur_probability: Probability = 0.3
+    speckle: float = Field(default=0.2, ge=0, le=1)
+    """Largest deviation of the multiplicative noise."""
+    speckle_probability: Probability = 0.5
+    patches: int = Field(default=3, ge=0, le=20)
+    """Most black patches; they stay in place over the sweep."""
+    patch_size: float = Field(default=0.2, gt=0, le=1)
+    patch_probability: Probability = 0.5
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """What is done to one view of one clip. The defaults change nothing but the size of the picture."""
+
+    rotation_degrees: float = 0.0
+    gain: float = 1.0
+    gradient: tuple[float, float] = (0.0, 0.0)
+    """Change of gain from the centre to the right and to the lower edge."""
+    blur: tuple[float, float] = (0.0, 0.0)
+    """Path of the motion blur, rightward and downward, as fractions of the side."""
+    speckle: float = 0.0
+    patches: tuple[tuple[float, float, float, float], ...] = ()
+    """Top, left, bottom, right, as fractions of the side."""
+    noise_seed: int = 0
+
+
+IDENTITY = Parameters()
+
+
+def draw_parameters(config: AugmentConfig, seed: int, epoch: int, key: str, view: int) -> Parameters:
+    """Parameters of one view of one clip. Every draw is made whatever the probabilities, so none moves another."""
+    random = keyed_generator("augment", seed, epoch, key, view)
+
+    def signed() -> float:
+        return float(random.uniform(-1, 1))
+
+    def happens(probability: float) -> bool:
+        return bool(random.random() < probability)
+
+    rotation = config.rotation_degrees * signed() * happens(config.rotation_probability)
+    brightness = config.brightness * happens(config.brightness_probability)
+    gain, slope, direction = 1 + brightness * signed(), brightness * signed(), math.pi * signed()
+    blur, heading = config.blur_length * float(random.random()) * happens(config.blur_probability), math.pi * signed()
+    speckle = config.speckle * float(random.random()) * happens(config.speckle_probability)
+    noise_seed = int(random.integers(2**63))
+    count = happens(config.patch_probability) * int(random.integers(config.patches, endpoint=True))
+    patches = []
+    for _ in range(count):
+        height, width = random.uniform(config.patch_size / 4, config.patch_size, size=2)
+        top, left = random.uniform(-height / 2, 1 - height / 2), random.uniform(-width / 2, 1 - width / 2)
+        patches.append((float(top), float(left), float(top + height), float(left + width)))
+    return Parameters(
+        rotation_degrees=rotation, gain=gain,
+        gradient=(slope * math.cos(direction), slope * math.sin(direction)),
+        blur=(blur * math.cos(heading), blur * math.sin(heading)),
+        speckle=speckle, patches=tuple(patches), noise_seed=noise_seed)
+
+
+def choose_frames(total: int, wanted: int, shares: np.ndarray | None = None) -> np.ndarray:
+    """Frames spread evenly over a sweep: the middle of each of `wanted` equal shares, or the point `shares` names.
+
+    Args:
+        total: frames of the clip. wanted: frames to take; where there are fewer, frames repeat evenly.
+        shares: (wanted,) in [0, 1), position within each share.
+
+    Returns:
+        int64 (wanted,), never falling.
+    """
+    offsets = np.full(wanted, 0.5) if shares is None else shares
+    positions = (np.arange(wanted) + offsets) * total / wanted
+    return np.minimum(positions.astype(np.int64), total - 1)
+
+
+def augment(clips: Tensor, parameters: Sequence[Parameters], size_px: int) -> Tensor:
+    """Warp, resize, disturb and normalise clips; all frames of a clip share geometry, gain, blur and patches.
+
+    Args:
+        clips: (B, 1, F, H, W) with values 0 .. 255, uint8 or floating.
+        parameters: one per clip; `IDENTITY` only resizes.
+        size_px: side of the result.
+
+    Returns:
+        float32 (B, 1, F, size_px, size_px), pixels clamped to [0, 1] and then normalised by MEAN and DEVIATION.
+    """
+    assert clips.ndim == 5, clips.shape
+    assert len(clips) == len(parameters), (clips.shape, len(parameters))
+    if len(clips) == 0:
+        return clips.new_zeros((0, 1, clips.shape[2], size_px, size_px), dtype=torch.float32)
+    pictures = _warp(clips.squeeze(1), parameters, size_px)
+    for clip, parameter in zip(pictures, parameters, strict=True):  # views: written in place
+        _blur(clip, parameter, size_px)
+    pictures.mul_(_gain(parameters, size_px, pictures.device) / 255)
+    for clip, parameter in zip(pictures, parameters, strict=True):
+        _speckle(clip, parameter)
+        for top, left, bottom, right in parameter.patches:
+            clip[:, max(0, round(top * size_px)) : max(0, round(bottom * size_px)),
+                 max(0, round(left * size_px)) : max(0, round(right * size_px))] = 0
+    return pictures.clamp_(0, 1).sub_(MEAN).div_(DEVIATION).unsqueeze(1)
+
+
+def _column(values: Sequence[float], device: torch.device) -> Tensor:
+    return torch.tensor(values, dtype=torch.float32, device=device)[:, None, None]
+
+
+def _pixel_centres(size_px: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """x (1, 1, S) and y (1, S, 1) in [-1, 1], as `grid_sample` with align_corners=False counts them."""
+    centres = (2 * torch.arange(size_px, dtype=torch.float32, device=device) + 1) / size_px - 1
+    return centres[None, None, :], centres[None, :, None]
+
+
+def _warp(clips: Tensor, parameters: Sequence[Parameters], size_px: int) -> Tensor:
+    """Rotate about the centre and resize (B, F, H, W) to float32 (B, F, S, S) in one bilinear sampling."""
+    pictures = clips.float()
+    if max(clips.shape[-2:]) > 2 * size_px:
+        # Bilinear sampling averages four pixels: what is left to it is at most a factor of two.
+        pictures = F.interpolate(pictures, size=(2 * size_px, 2 * size_px), mode="area")
+    angles = [math.radians(parameter.rotation_degrees) for parameter in parameters]
+    cosine = _column([math.cos(angle) for angle in angles], clips.device)
+    sine = _column([math.sin(angle) for angle in angles], clips.device)
+    x, y = _pixel_centres(size_px, clips.device)
+    # Spelled out, since affine_grid's matrix product may round otherwise in a batch of another size.
+    grid = torch.stack([cosine * x - sine * y, sine * x + cosine * y], dim=-1)
+    return F.grid_sample(pictures, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+
+
+def _blur(clip: Tensor, parameter: Parameters, size_px: int) -> None:
+    """Average (F, S, S) in place along the path `parameter.blur`, in whole pixels; the border is repeated."""
+    right, down = parameter.blur[0] * size_px, parameter.blur[1] * size_px
+    taps = round(math.hypot(right, down)) + 1
+    if taps == 1:
+        return
+    reach = taps  # no tap lies further out
+    padded = F.pad(clip[None], (reach, reach, reach, reach), mode="replicate")[0]
+    total = torch.zeros_like(clip)
+    for tap in range(taps):
+        share = tap / (taps - 1)
+        top = reach + round(share * down) - round(down / 2)
+        left = reach + round(share * right) - round(right / 2)
+        total += padded[:, top : top + size_px, left : left + size_px]
+    clip.copy_(total / taps)
+
+
+def _gain(parameters: Sequence[Parameters], size_px: int, device: torch.device) -> Tensor:
+    """Brightness (B, 1, S, S): a gain and a linear gradient of it over the picture."""
+    x, y = _pixel_centres(size_px, device)
+    gain = _column([parameter.gain for parameter in parameters], device)
+    rightward = _column([parameter.gradient[0] for parameter in parameters], device)
+    downward = _column([parameter.gradient[1] for parameter in parameters], device)
+    return (gain + rightward * x + downward * y).clamp_(min=0)[:, None]
+
+
+def _speckle(clip: Tensor, parameter: Parameters) -> None:
+    """Multiplicative Gaussian noise on (F, S, S) in place, from a generator of the clip's own."""
+    if parameter.speckle == 0:
+        return
+    generator = torch.Generator(clip.device).manual_seed(parameter.noise_seed)
+    noise = torch.randn(clip.shape, generator=generator, device=clip.device)
+    clip.mul_(noise.mul_(parameter.speckle).add_(1))

@@ -1,0 +1,48 @@
+"""What the loader hands to a training step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+@dataclass
+class Batch:
+    """One rank's share of a global batch. R rows: B items, or 2B for two views, view-major (all of view 0 first).
+
+    Shapes: F frames of S by S pixels. Rows that are padding or could not be decoded have `valid` False, missing labels
+    and pixels of zero; padding moreover has no key and -1 in every integer field.
+    """
+
+    clips: Tensor
+    """float32 (R, 1, F, S, S) for clips, (R, 6, 1, F, S, S) for exams."""
+    slots: Tensor
+    """bool (R, 1) or (R, 6): False where a slot is empty or could not be decoded."""
+    valid: Tensor
+    """bool (R,): has at least one slot."""
+    labels: dict[str, Tensor]
+    """Per task int64 (R,) with -1, or float32 (R,) with NaN, for missing."""
+    key: list[str]
+    """R clip keys, or exam pseudonyms."""
+    study: Tensor
+    """int64 (R,), as exam and subject: codes that are equal for equal identities, within one set."""
+    exam: Tensor
+    subject: Tensor
+    sweep: Tensor
+    """int64 (R,): position in `SWEEPS`; -1 for exams and for sweeps of no canonical type."""
+    index: Tensor
+    """int64 (R,): position in the ClipSet or ExamSet."""
+    views: int
+    epoch: int
+    step: int
+    data_wait_s: float = 0.0
+    """Seconds that the consumer waited for this batch."""
+
+    def to(self, device: torch.device | str) -> Batch:
+        """The same batch on another device."""
+        moved: dict[str, Any] = {field.name: value.to(device) for field in fields(self)
+                                 if isinstance(value := getattr(self, field.name), Tensor)}
+        return replace(self, **moved, labels={task: values.to(device) for task, values in self.labels.items()})

@@ -1,0 +1,101 @@
+"""NVIDIA DALI as a decoder; the only file that imports it.
+
+DALI only decodes: its noise has no seed per sample, so geometry and noise are `feed.augment`'s. Clips reach it by
+`external_source`, so that the order and the reading of shards stay ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from nvidia.dali import fn, types
+from nvidia.dali.pipeline import Pipeline
+from torch import Tensor
+
+from bsou_dist.feed.decode import Request
+from bsou_dist.shards.codec import CorruptClip
+
+MAX_PICTURES = 1024
+"""Pictures per run of the JPEG pipeline: DALI wants to know its largest batch beforehand."""
+
+MAX_VIDEOS = 64
+"""Clips per run of the video pipeline."""
+
+
+class DaliDecoder:
+    """Decodes codec 'jpeg' on CPU (libjpeg-turbo) or GPU (nvJPEG), and 'h264' on GPU (NVDEC).
+
+    A damaged clip makes DALI raise for the whole batch without saying which one it was; that batch is then decoded
+    clip by clip. (libjpeg-turbo shows some damaged pictures, with a warning, that Pillow refuses.)
+
+    Tested on CPU with 'jpeg' only. The two GPU variants follow DALI 2.4's documentation and have not been measured:
+    run the tests marked `gpu` before relying on them.
+    """
+
+    def __init__(self, codec: str, device: str, threads: int) -> None:
+        self.codec = codec
+        self.device = torch.device(device)
+        self.threads = threads
+        self._pipeline = self._build()
+
+    def decode(self, requests: Sequence[Request]) -> list[Tensor | Exception]:
+        """See `Decoder.decode`; tensors on the decoder's device."""
+        try:
+            return list(self._jpeg(requests) if self.codec == "jpeg" else self._video(requests))
+        except (RuntimeError, ValueError, LookupError, TypeError) as error:  # DALI's, or a record that does not add up
+            self._pipeline = self._build()  # one that failed cannot be used again
+            if len(requests) == 1:
+                reason = str(error).split("encountered:")[-1].split("Current pipeline")[0].strip()
+                return [CorruptClip(f"DALI: {reason or type(error).__name__}")]
+            return [result for request in requests for result in self.decode([request])]
+
+    def _build(self) -> Pipeline:
+        cuda = self.device.type == "cuda"
+        device_id = (self.device.index or 0) if cuda else None
+        # Dynamic execution owns its outputs, so that a tensor made of one outlives the next run.
+        pipeline = Pipeline(batch_size=MAX_PICTURES if self.codec == "jpeg" else MAX_VIDEOS, num_threads=self.threads,
+                            device_id=device_id, prefetch_queue_depth=1, exec_dynamic=True)
+        backend = "mixed" if cuda else "cpu"
+        with pipeline:
+            encoded = fn.external_source(name="encoded", dtype=types.DALIDataType.UINT8, ndim=1)
+            if self.codec == "jpeg":
+                pipeline.set_outputs(fn.decoders.image(encoded, device=backend, output_type=types.DALIImageType.GRAY,
+                                                       adjust_orientation=False))
+            else:
+                frames = fn.external_source(name="frames", dtype=types.DALIDataType.INT32, ndim=1)
+                pipeline.set_outputs(fn.decoders.video(encoded, device=backend, frames=frames))
+        pipeline.build()
+        return pipeline
+
+    def _jpeg(self, requests: Sequence[Request]) -> list[Tensor]:
+        pictures: list[np.ndarray] = []
+        for data, meta, indices in requests:
+            member, offsets = np.frombuffer(data, dtype=np.uint8), meta["frame_offsets"]
+            pictures += [member[offsets[index] : offsets[index + 1]] for index in indices]
+        decoded: list[Tensor] = []
+        for start in range(0, len(pictures), MAX_PICTURES):
+            self._pipeline.feed_input("encoded", pictures[start : start + MAX_PICTURES])
+            decoded += self._outputs()
+        clips, start = [], 0
+        for _, _, indices in requests:
+            clips.append(torch.stack(decoded[start : start + len(indices)]).squeeze(-1))
+            start += len(indices)
+        return clips
+
+    def _video(self, requests: Sequence[Request]) -> list[Tensor]:
+        clips: list[Tensor] = []
+        for start in range(0, len(requests), MAX_VIDEOS):
+            some = requests[start : start + MAX_VIDEOS]
+            self._pipeline.feed_input("encoded", [np.frombuffer(data, dtype=np.uint8) for data, _, _ in some])
+            self._pipeline.feed_input("frames", [indices.astype(np.int32) for _, _, indices in some])
+            clips += [frames[..., 0] for frames in self._outputs()]  # RGB of a grey picture: any channel
+        return clips
+
+    def _outputs(self) -> list[Tensor]:
+        """Run the pipeline once; its samples as torch tensors."""
+        (samples,) = self._pipeline.run()
+        if samples.is_dense_tensor():
+            return list(torch.from_dlpack(samples.as_tensor()))
+        return [torch.from_dlpack(samples[position]) for position in range(len(samples))]

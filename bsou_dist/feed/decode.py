@@ -1,0 +1,63 @@
+"""Encoded clips to frames: the protocol, the plain decoder, and the choice of one for a codec and a device."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Sequence
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bsou_dist.errors import InputError
+from bsou_dist.feed.reader import attempt_all
+from bsou_dist.shards.codec import decode_frames
+
+Request = tuple[bytes, dict[str, Any], np.ndarray]
+"""Bytes of a clip member, its JSON record, and the indices of the frames wanted (int64, rising)."""
+
+DecoderName = Literal["auto", "dali", "reference"]
+
+
+class Decoder(Protocol):
+    """Turns requests into frames."""
+
+    def decode(self, requests: Sequence[Request]) -> list[Tensor | Exception]:
+        """uint8 (F, H, W) per request, or what went wrong with it; one bad clip does not harm the others."""
+
+
+class ReferenceDecoder:
+    """One clip after the other through `shards.codec`, on a few threads; CPU tensors for every codec."""
+
+    def __init__(self, threads: int) -> None:
+        self.threads = threads
+
+    def decode(self, requests: Sequence[Request]) -> list[Tensor | Exception]:
+        """See `Decoder.decode`."""
+        return attempt_all(lambda request: torch.from_numpy(decode_frames(*request)), requests, self.threads)
+
+
+def make_decoder(name: DecoderName, codec: str, device: str, threads: int) -> Decoder:
+    """Decoder of `codec` for tensors that are wanted on `device`.
+
+    'auto' takes DALI for independent JPEG frames where it is installed, and the reference otherwise. H.264 through
+    DALI (NVDEC) is to be asked for by name: it has not been measured.
+
+    Raises:
+        InputError: DALI is asked for and is not installed or cannot decode the codec on this device.
+    """
+    cuda = torch.device(device).type == "cuda"
+    installed = importlib.util.find_spec("nvidia") is not None and importlib.util.find_spec("nvidia.dali") is not None
+    if name == "dali":
+        if not installed:
+            raise InputError("decoder is 'dali' and NVIDIA DALI is not installed; "
+                             "pip install nvidia-dali-cuda130, or set decoder to 'reference'")
+        if codec == "h264" and not cuda:
+            raise InputError("decoder is 'dali', and DALI decodes h264 on a GPU only; set decoder to 'reference' or "
+                             "pack again with 'bsou pack COHORT OUT --codec jpeg'")
+    if name == "reference" or not installed or (name == "auto" and codec != "jpeg"):
+        return ReferenceDecoder(threads)
+    from bsou_dist.feed.dali import DaliDecoder  # an optional dependency that is slow to load
+
+    return DaliDecoder(codec, device, threads)

@@ -1,0 +1,21 @@
+"""What a training loop asks of a feed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol
+
+from bsou_dist.feed.batch import Batch
+from bsou_dist.feed.clips import ClipSet, ExamSet
+
+
+class Feed(Protocol):
+    """One rank's rows of every global batch of an epoch."""
+
+    dataset: ClipSet | ExamSet
+
+    def steps(self) -> int:
+        """Global batches in an epoch."""
+
+    def epoch(self, epoch: int, start_step: int = 0) -> Iterator[Batch]:
+        """Batches `start_step` .. `steps()`-1."""

@@ -1,0 +1,88 @@
+"""Sums and rows over all ranks, differentiable.
+
+One convention everywhere: a loss has the same global value on every rank, and its backward gives W times the
+one-process gradient of the local rows (W ranks), because engines average gradients over ranks. The mean over ranks is
+then the one-process gradient. Every rank computes the same scalar, so no backward here needs communication.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+Group = dist.ProcessGroup
+
+
+def world_of(group: Group | None) -> tuple[int, int]:
+    """(rank, size) in `group`; in the default group if None; (0, 1) where no group is initialised."""
+    if group is None and not (dist.is_available() and dist.is_initialized()):
+        return 0, 1
+    return dist.get_rank(group), dist.get_world_size(group)
+
+
+class _GlobalSum(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, local: Tensor, group: Group | None) -> Tensor:
+        _, ctx.world = world_of(group)
+        total = local.detach().clone()
+        if ctx.world > 1:
+            dist.all_reduce(total, group=group)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        return grads[0] * ctx.world, None
+
+
+def global_sum(local: Tensor, group: Group | None = None) -> Tensor:
+    """Sum of `local` over ranks; backward multiplies by the world size (see the module's text)."""
+    return _GlobalSum.apply(local, group)
+
+
+def exchange_sizes(sizes: list[int], group: Group | None, device: torch.device) -> list[list[int]]:
+    """Every rank's `sizes` (equally long on all ranks), in rank order."""
+    _, world = world_of(group)
+    if world == 1:
+        return [sizes]
+    mine = torch.tensor(sizes, dtype=torch.int64, device=device)
+    all_sizes = [torch.empty_like(mine) for _ in range(world)]
+    dist.all_gather(all_sizes, mine, group=group)
+    return [one.tolist() for one in all_sizes]
+
+
+def _gather(rows: Tensor, counts: list[int], group: Group | None) -> Tensor:
+    """Rows of all ranks along dimension 0; ranks may hold different numbers of rows, none included."""
+    if len(counts) == 1:
+        return rows
+    padded = rows.new_zeros((max(counts), *rows.shape[1:]))
+    padded[: len(rows)] = rows
+    parts = [torch.empty_like(padded) for _ in counts]
+    dist.all_gather(parts, padded, group=group)
+    return torch.cat([part[:count] for part, count in zip(parts, counts, strict=True)])
+
+
+class _GatherRows(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, counts: list[int], group: Group | None) -> Tensor:
+        rank, ctx.world = world_of(group)
+        ctx.start = sum(counts[:rank])
+        ctx.stop = ctx.start + counts[rank]
+        return _gather(rows, counts, group)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+        return grads[0][ctx.start : ctx.stop] * ctx.world, None, None
+
+
+def gather_rows(rows: Tensor, counts: list[int], group: Group | None = None) -> Tensor:
+    """All ranks' rows (counts[r] of them from rank r) along dimension 0, in rank order.
+
+    Backward returns the local rows of the gradient times the world size: valid because every rank differentiates the
+    same scalar of the same gathered rows.
+    """
+    if rows.is_floating_point():
+        return _GatherRows.apply(rows, counts, group)
+    return _gather(rows, counts, group)

@@ -1,0 +1,81 @@
+"""Supervised losses over the global batch: cross-entropy ([P1] eq. 1) and the heteroscedastic Gaussian.
+
+All are a global numerator over a global denominator, summed over ranks before the division, so that a rank with few or
+no labels weighs what its labels weigh.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from bsou_dist.objective.collective import Group, global_sum
+from bsou_dist.tasks import MISSING_CLASS
+
+
+def multitask_cross_entropy(logits: Sequence[Tensor], labels: Tensor, *, valid: Tensor,
+                            group: Group | None = None) -> Tensor:
+    """Mean cross-entropy over the labelled (clip, task) pairs of the global batch ([P1] eq. 1, MTCE; STSL with T = 1).
+
+    Args:
+        logits: T tensors (N, classes of the task).
+        labels: (T, N) int64, -1 where missing.
+        valid: (N,) bool, False for padding.
+    """
+    total, count = torch.zeros((), device=labels.device), labels.new_zeros(())
+    for scores, label in zip(logits, labels, strict=True):
+        label = torch.where(valid, label, MISSING_CLASS)
+        total = total + F.cross_entropy(scores.float(), label, ignore_index=MISSING_CLASS, reduction="sum")
+        count = count + (label != MISSING_CLASS).sum()
+    return _mean(total, count, group)
+
+
+def weighted_cross_entropy(logits: Tensor, label: Tensor, *, class_weights: Tensor, valid: Tensor,
+                           group: Group | None = None) -> Tensor:
+    """Cross-entropy weighted by class, normalised by the global sum of the weights of the labelled rows.
+
+    Args:
+        logits: (N, K).
+        label: (N,) int64, -1 where missing.
+        class_weights: (K,), see `inverse_frequency_weights`.
+        valid: (N,) bool.
+    """
+    label = torch.where(valid, label, MISSING_CLASS)
+    total = F.cross_entropy(logits.float(), label, weight=class_weights, ignore_index=MISSING_CLASS, reduction="sum")
+    labelled = label != MISSING_CLASS
+    return _mean(total, class_weights[label.clamp(min=0)][labelled].sum(), group)
+
+
+def heteroscedastic_gaussian(mean: Tensor, log_variance: Tensor, target: Tensor, *, valid: Tensor,
+                             group: Group | None = None) -> Tensor:
+    """Mean of (log s2 + (y - mu)^2 / s2) / 2 over the labelled rows of the global batch (Kendall and Gal, 2017, eq. 5).
+
+    Args:
+        mean, log_variance: (N,), in standardised units.
+        target: (N,), standardised on the training split, NaN where missing.
+        valid: (N,) bool.
+    """
+    labelled = valid & ~target.isnan()
+    error = torch.where(labelled, target, 0.0) - mean.float()
+    log_variance = log_variance.float()
+    each = 0.5 * (log_variance + error.square() * torch.exp(-log_variance))
+    return _mean(torch.where(labelled, each, 0.0).sum(), labelled.sum(), group)
+
+
+def inverse_frequency_weights(labels: Tensor, classes: int) -> Tensor:
+    """(K,) weights proportional to 1 / frequency on the training split, mean 1 over the classes that occur.
+
+    A class that never occurs gets 0: it has no row to weigh.
+    """
+    counts = torch.bincount(labels[labels != MISSING_CLASS], minlength=classes).float()
+    weights = torch.where(counts > 0, counts.sum() / counts.clamp(min=1), 0.0)
+    return weights / weights.sum().clamp(min=1e-12) * (counts > 0).sum()
+
+
+def _mean(local_sum: Tensor, local_count: Tensor, group: Group | None) -> Tensor:
+    """Global sum over global count; 0 with zero gradients where nothing is labelled on any rank."""
+    count = global_sum(local_count.detach().to(local_sum.dtype), group)
+    return global_sum(local_sum, group) / torch.where(count > 0, count, 1.0)

@@ -1,0 +1,124 @@
+"""Clips to bytes and back: independent grey JPEG frames, or one H.264 video in MP4.
+
+`decode_frames` is the plain reference that every faster decoder is held to.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+Codec = Literal["jpeg", "h264"]
+Indices = Sequence[int] | NDArray[np.int64]
+EXTENSIONS: dict[Codec, str] = {"jpeg": "mjpeg", "h264": "mp4"}
+
+_FRAME_RATE_HZ = 30  # of the MP4's clock only; frames at rest are evenly spread over a sweep of any length
+_KEYFRAME_EVERY = 16
+
+
+class CorruptClip(ValueError):
+    """The bytes of a clip are not what its record says."""
+
+
+def encode_frames(
+    frames: NDArray[np.uint8], codec: Codec, *, jpeg_quality: int, crf: int
+) -> tuple[bytes, list[int] | None]:
+    """Encode grey frames (F, H, W); the same frames give the same bytes.
+
+    Args:
+        frames: uint8; height and width even for H.264.
+        codec: 'jpeg' or 'h264'.
+        jpeg_quality: Pillow's, 1 to 95.
+        crf: x264's constant rate factor, 1 to 51; lower is better.
+
+    Returns:
+        The member's bytes, and for JPEG the offset of every frame followed by the end (F + 1 numbers).
+    """
+    if codec == "h264":
+        return _encode_h264(frames, crf), None
+    buffer = io.BytesIO()
+    offsets = [0]
+    for frame in frames:
+        Image.fromarray(frame).save(buffer, "JPEG", quality=jpeg_quality)
+        offsets.append(buffer.tell())
+    return buffer.getvalue(), offsets
+
+
+def decode_frames(data: bytes, meta: Mapping[str, Any], indices: Indices) -> NDArray[np.uint8]:
+    """Decode the frames wanted, in the order wanted, on the CPU.
+
+    Args:
+        data: the clip member.
+        meta: its JSON record.
+        indices: frame numbers, each in 0..frames-1; may repeat.
+
+    Returns:
+        uint8 (len(indices), height, width).
+
+    Raises:
+        CorruptClip: the bytes cannot be decoded, or hold other frames than the record says.
+    """
+    shape = (meta["height"], meta["width"])
+    assert all(0 <= index < meta["frames"] for index in indices), (list(indices), meta["frames"])
+    wanted = {int(index) for index in indices}
+    pictures = _decode_jpeg(data, meta, wanted) if meta["codec"] == "jpeg" else _decode_h264(data, wanted)
+    frames = np.empty((len(indices), *shape), np.uint8)
+    for position, index in enumerate(indices):
+        picture = pictures.get(int(index))
+        if picture is None or picture.shape != shape:
+            found = "nothing" if picture is None else f"a picture of {picture.shape}"
+            raise CorruptClip(f"frame {index} of {meta['frames']} holds {found}, not {shape}")
+        frames[position] = picture
+    return frames
+
+
+def _decode_jpeg(data: bytes, meta: Mapping[str, Any], wanted: set[int]) -> dict[int, NDArray[np.uint8]]:
+    offsets = meta["frame_offsets"]
+    pictures = {}
+    for index in wanted:
+        try:
+            with Image.open(io.BytesIO(data[offsets[index] : offsets[index + 1]]), formats=["JPEG"]) as picture:
+                pictures[index] = np.asarray(picture.convert("L"))
+        except (OSError, IndexError, SyntaxError) as error:
+            raise CorruptClip(f"frame {index} of {meta['frames']} is not a JPEG picture") from error
+    return pictures
+
+
+def _encode_h264(frames: NDArray[np.uint8], crf: int) -> bytes:
+    """Full-range 4:2:0 with neutral chroma: the only grey that hardware decoders take."""
+    buffer = io.BytesIO()
+    # 'bitexact' keeps times and library versions out of the container.
+    with av.open(buffer, "w", format="mp4", options={"fflags": "+bitexact"}) as container:
+        # One thread and no B-frames: the same bytes on any machine, and frames stored in the order shown.
+        stream = container.add_stream("libx264", rate=_FRAME_RATE_HZ, options={
+            "crf": str(crf), "g": str(_KEYFRAME_EVERY), "bf": "0", "threads": "1", "flags": "+bitexact"})
+        stream.height, stream.width = frames.shape[1:]
+        stream.pix_fmt = "yuvj420p"
+        for frame in frames:
+            picture = np.full((frame.shape[0] * 3 // 2, frame.shape[1]), 128, np.uint8)
+            picture[: frame.shape[0]] = frame
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="yuvj420p")))
+        container.mux(stream.encode(None))
+    return buffer.getvalue()
+
+
+def _decode_h264(data: bytes, wanted: set[int]) -> dict[int, NDArray[np.uint8]]:
+    pictures: dict[int, NDArray[np.uint8]] = {}
+    last = max(wanted, default=-1)
+    try:
+        with av.open(io.BytesIO(data), "r", format="mp4") as container:
+            container.streams.video[0].codec_context.thread_count = 1
+            for index, frame in enumerate(container.decode(video=0)):
+                if index > last:
+                    break
+                if index in wanted:
+                    pictures[index] = np.asarray(frame.to_ndarray()[: frame.height], np.uint8)  # the luma plane
+    except (av.FFmpegError, IndexError) as error:
+        raise CorruptClip("not an H.264 video in MP4") from error
+    return pictures

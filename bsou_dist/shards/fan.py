@@ -1,0 +1,87 @@
+"""Where the picture is: the fan that the probe insonifies, told from everything else on the screen.
+
+Tissue under a moving probe changes from frame to frame; names, dates, rulers and menus do not. So the fan is the
+largest connected area that clearly keeps changing, grown over what faintly keeps changing around it (the depth, where
+echoes are dim), and closed to its convex hull because shadows and fluid at its rim may not change at all.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+from scipy import ndimage
+from scipy.spatial import ConvexHull, QhullError
+
+_CLEAR_CHANGE = 6  # grey levels; above the flicker that lossy codecs leave around still print
+_FAINT_CHANGE = 2  # grey levels
+_CHANGING_SHARE = 0.2  # of consecutive frame pairs; a label that pops up, or an I-frame, changes a pixel once
+_DENSITY = 0.3  # share of changing pixels in a window: bridges the gaps between speckles, drops lone pixels
+_WINDOW_SHARE = 1 / 40  # window, as a share of the picture's shorter side
+_PRINT_LEVEL = 40  # grey levels; at least so bright,
+_PRINT_CHANGE = 16  # and changing less than this over the whole clip: print
+_PRINT_MARGIN_PX = 2  # anti-aliased and compressed edges of print
+
+
+def fan_mask(frames: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Mask of the fan, (H, W), from grey frames (F, H, W) with F >= 2; empty where nothing keeps changing.
+
+    Print that the hull takes in (a maker's mark in the hollow above a curved probe, a label tucked against the fan's
+    flank) is cut out again, so long as dark pixels separate it from the moving tissue.
+    """
+    window = max(3, round(min(frames.shape[1:]) * _WINDOW_SHARE))
+    core = _largest_component(_dense(_changing(frames, _CLEAR_CHANGE), window))
+    if not core.any():
+        return core
+    faint = _changing(frames, _FAINT_CHANGE)
+    labels, _ = ndimage.label(_dense(faint, window) | core)
+    area = np.isin(labels, np.unique(labels[core]))
+    hull = _convex_hull(area & faint)
+    return hull & ~_still_print(frames, hull, core)
+
+
+def _changing(frames: NDArray[np.uint8], levels: int) -> NDArray[np.bool_]:
+    """Pixels that change by so many grey levels in enough of the consecutive frame pairs."""
+    changes = np.zeros(frames.shape[1:], np.uint16)
+    for before, after in pairwise(frames):
+        changes += np.maximum(before, after) - np.minimum(before, after) >= levels
+    return changes >= max(1.0, _CHANGING_SHARE * (len(frames) - 1))
+
+
+def _dense(changing: NDArray[np.bool_], window: int) -> NDArray[np.bool_]:
+    """Areas full of changing pixels and wider than the window: no traces, progress bars or bridges to other things."""
+    dense = ndimage.uniform_filter(changing.astype(np.float32), window) >= _DENSITY
+    return ndimage.maximum_filter(ndimage.minimum_filter(dense, window), window) & dense
+
+
+def _largest_component(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    labels, count = ndimage.label(mask)
+    if count == 0:
+        return mask
+    sizes = np.bincount(labels.ravel())
+    sizes[0] = 0
+    return labels == sizes.argmax()
+
+
+def _convex_hull(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    rows, columns = np.nonzero(mask)
+    try:
+        hull = ConvexHull(np.stack([columns, rows], axis=1))
+    except (QhullError, ValueError):  # no points, or all in one line
+        return np.zeros_like(mask)
+    picture = Image.new("1", (mask.shape[1], mask.shape[0]))
+    ImageDraw.Draw(picture).polygon([tuple(point) for point in hull.points[hull.vertices]], fill=1, outline=1)
+    return np.array(picture)
+
+
+def _still_print(
+    frames: NDArray[np.uint8], hull: NDArray[np.bool_], core: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    brightest = frames.max(axis=0)
+    bright = hull & (brightest >= _PRINT_LEVEL)
+    labels, _ = ndimage.label(bright, structure=np.ones((3, 3)))
+    alone = bright & ~np.isin(labels, np.unique(labels[core & bright]))
+    still_print = alone & (brightest - frames.min(axis=0) < _PRINT_CHANGE)
+    return ndimage.maximum_filter(still_print, 2 * _PRINT_MARGIN_PX + 1)

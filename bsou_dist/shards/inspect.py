@@ -1,0 +1,95 @@
+"""What a shard folder holds, in words and as one picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from PIL import Image, ImageDraw, ImageFont
+
+from bsou_dist.shards.codec import decode_frames
+from bsou_dist.shards.manifest import read_manifest, read_member, read_summary
+from bsou_dist.shards.pseudonym import Pseudonymizer
+from bsou_dist.shards.raw import even_indices
+from bsou_dist.tasks import TASKS, Task
+
+_COUNTED = ("sweep", "clip_class", "device", "operator", "site")
+_CAPTION_PX = 14
+
+
+def describe(
+    shards_dir: Path, cohort_table: pd.DataFrame | None = None, pseudonymizer: Pseudonymizer | None = None
+) -> str:
+    """Counts of a shard folder as text; with the cohort and the key that it was packed with, by label too.
+
+    Raises:
+        InputError: not a finished shard folder.
+    """
+    summary, manifest = read_summary(shards_dir), read_manifest(shards_dir)
+    counts, config = summary["counts"], summary["recipe"]["config"]
+    lines = [
+        f"{len(manifest)} clips of {manifest['patient'].nunique()} patients, {manifest['study'].nunique()} studies, "
+        f"{manifest['exam'].nunique()} exams, in {counts['shards']} shards",
+        f"{counts['frames']} frames of {config['prepare']['size_px']} px, {counts['bytes'] / 1e6:.1f} MB as "
+        f"{config['codec']} ({counts['bytes'] / counts['frames'] / 1e3:.1f} kB a frame)",
+        f"field of {config['prepare']['field_mm']:g} mm; {counts['clips_without_spacing']} clips without spacing, "
+        f"{counts['clips_losing_depth']} that lose depth",
+        "rejected: " + (", ".join(f"{count} {reason}" for reason, count in counts["rejects"].items()) or "none"),
+    ]
+    for name in _COUNTED:
+        lines += _count_lines(name, manifest[name])
+    if cohort_table is not None and pseudonymizer is not None:
+        labels = cohort_table.assign(clip=[pseudonymizer.clip(path) for path in cohort_table["path"]])
+        joined = manifest[["clip"]].merge(labels, on="clip", how="left", validate="one_to_one")
+        lines.append(f"labels of {int(joined['path'].notna().sum())} clips found in the cohort table")
+        for task in TASKS.values():
+            if task.label in joined:
+                lines += _label_lines(task, joined[task.label])
+    return "\n".join(lines)
+
+
+def _count_lines(name: str, values: pd.Series) -> list[str]:
+    counts = values.fillna("missing").value_counts()
+    return [f"by {name}:", *(f"  {value:<24} {count:>8}" for value, count in counts.items())]
+
+
+def _label_lines(task: Task, values: pd.Series) -> list[str]:
+    encoded = pd.Series([task.encode(value) for value in values.astype(object).where(values.notna(), None)])
+    if task.kind == "classification":
+        return _count_lines(f"label {task.name}", encoded.map(dict(enumerate(task.classes))))
+    known = encoded.dropna()
+    if known.empty:
+        return [f"label {task.name}: missing everywhere"]
+    return [f"label {task.name}: {len(known)} known, mean {known.mean():.1f}, {known.min():.1f} to {known.max():.1f} "
+            f"{task.unit}"]
+
+
+def contact_sheet(shards_dir: Path, picture: Path, *, clips: int = 12, frames: int = 6, tile_px: int = 128) -> None:
+    """Write a PNG with a row per clip, its frames from first to last, over as many devices and sweeps as fit.
+
+    Raises:
+        InputError: not a finished shard folder.
+    """
+    chosen = _varied(read_manifest(shards_dir), clips)
+    row_px = tile_px + _CAPTION_PX
+    sheet = Image.new("L", (frames * tile_px, len(chosen) * row_px))
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=10)
+    for place, (_, row) in enumerate(chosen.iterrows()):
+        record, data = read_member(shards_dir, row)
+        described = [str(row[name]) for name in ("key", "sweep", "device", "operator") if pd.notna(row[name])]
+        scale = "no spacing" if pd.isna(row["mm_per_px"]) else f"{row['mm_per_px']:.2f} mm/px"
+        draw.text((2, place * row_px + 1), "  ".join([*described, scale]), fill=255, font=font)
+        decoded = decode_frames(data, record, even_indices(record["frames"], frames))
+        for column, frame in enumerate(decoded):
+            tile = Image.fromarray(frame).resize((tile_px, tile_px), Image.Resampling.BILINEAR)
+            sheet.paste(tile, (column * tile_px, place * row_px + _CAPTION_PX))
+    sheet.save(picture)
+
+
+def _varied(manifest: pd.DataFrame, clips: int) -> pd.DataFrame:
+    """The first clip of every device and sweep, then the second of each, and so on; in manifest order."""
+    described = [manifest["device"].fillna(""), manifest["sweep"].fillna("")]
+    turn = manifest.groupby(described).cumcount().to_numpy()
+    order = np.argsort(turn, kind="stable")[:clips]
+    return manifest.iloc[np.sort(order)]

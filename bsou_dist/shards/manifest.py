@@ -1,0 +1,120 @@
+"""The shard folder's table of contents, and one clip out of it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from bsou_dist.errors import InputError
+from bsou_dist.shards.codec import CorruptClip
+
+FORMAT_VERSION = 1
+MANIFEST_NAME = "manifest.parquet"
+SUMMARY_NAME = "shards.json"
+PARTS_NAME = ".parts"
+"""Records of finished shards, there only until the whole folder is packed."""
+
+SCHEMA = pa.schema([
+    ("key", pa.string()),
+    ("clip", pa.string()),  # pseudonym of the path, to join the cohort's labels
+    ("shard", pa.string()),  # file name
+    ("json_offset", pa.int64()),  # bytes; the JSON member directly precedes the clip member
+    ("json_size", pa.int64()),
+    ("offset", pa.int64()),
+    ("size", pa.int64()),
+    ("codec", pa.string()),  # 'jpeg' or 'h264'
+    ("frames", pa.int64()),
+    ("height", pa.int64()),
+    ("width", pa.int64()),
+    ("mm_per_px", pa.float64()),  # null where the spacing is unknown: the clip is missing for gestational age
+    ("sweep", pa.string()),
+    ("clip_class", pa.string()),
+    ("device", pa.string()),
+    ("operator", pa.string()),
+    ("site", pa.string()),
+    ("bmi", pa.float64()),  # kg/m2
+    ("patient", pa.string()),  # pseudonyms
+    ("study", pa.string()),
+    ("exam", pa.string()),
+    ("sha256", pa.string()),  # of the clip member
+])
+
+
+def write_manifest(rows: list[dict[str, Any]], shards_dir: Path) -> None:
+    """Write `manifest.parquet` under a temporary name and rename it."""
+    temporary = shards_dir / f"{MANIFEST_NAME}.tmp"
+    pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), temporary)
+    temporary.replace(shards_dir / MANIFEST_NAME)
+
+
+def read_summary(shards_dir: Path) -> dict[str, Any]:
+    """Read `shards.json`, the record of how a finished folder was made.
+
+    Raises:
+        InputError: not a shard folder, one that is not finished, or one of another format version.
+    """
+    path = shards_dir / SUMMARY_NAME
+    if not path.is_file():
+        if (shards_dir / PARTS_NAME).is_dir():
+            raise InputError(f"{shards_dir} is not finished; run the same 'bsou pack' again and it will go on")
+        raise InputError(f"{shards_dir} holds no shards (no {SUMMARY_NAME}); make them with 'bsou pack COHORT OUT'")
+    try:
+        summary: dict[str, Any] = json.loads(path.read_text())
+    except ValueError:
+        raise InputError(f"{path} is not JSON; pack the cohort again into a new folder") from None
+    if summary.get("format_version") != FORMAT_VERSION:
+        raise InputError(f"{path} has format_version {summary.get('format_version')!r}; this program reads "
+                         f"{FORMAT_VERSION}; pack the cohort again into a new folder")
+    return summary
+
+
+def read_manifest(shards_dir: Path) -> pd.DataFrame:
+    """Read the manifest of a finished shard folder, a row per clip with the columns of `SCHEMA`.
+
+    Raises:
+        InputError: as `read_summary`, or the manifest is missing or has other columns.
+    """
+    read_summary(shards_dir)
+    path = shards_dir / MANIFEST_NAME
+    if not path.is_file():
+        raise InputError(f"{path} is missing; copy the whole shard folder, or pack the cohort again into a new one")
+    try:
+        table = pq.read_table(path)
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(f"{path} cannot be read ({type(error).__name__}); copy the shard folder again") from error
+    if table.schema.names != SCHEMA.names:
+        raise InputError(f"{path} has columns {table.schema.names}; expected {SCHEMA.names}")
+    return table.to_pandas()
+
+
+def read_member(shards_dir: Path, row: Mapping[str, Any] | pd.Series) -> tuple[dict[str, Any], bytes]:
+    """A clip's JSON record and encoded bytes, in one read.
+
+    Args:
+        shards_dir: the shard folder.
+        row: the clip's manifest row, by column name.
+
+    Raises:
+        OSError: the shard cannot be opened.
+        CorruptClip: it ends too early, or has no JSON at that place.
+    """
+    start, length = int(row["json_offset"]), int(row["offset"] + row["size"] - row["json_offset"])
+    descriptor = os.open(shards_dir / row["shard"], os.O_RDONLY)
+    try:
+        data = os.pread(descriptor, length, start)
+    finally:
+        os.close(descriptor)
+    if len(data) < length:
+        raise CorruptClip(f"{row['shard']} ends {length - len(data)} bytes before the clip does")
+    try:
+        meta = json.loads(data[: int(row["json_size"])])
+    except ValueError:
+        raise CorruptClip(f"{row['shard']} has no JSON record at byte {start}") from None
+    return meta, data[int(row["offset"]) - start :]

@@ -1,0 +1,136 @@
+"""From frames as found to frames as trained on: the fan alone, grey, on a fixed physical scale."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from bsou_dist.shards.colour import coloured_share
+from bsou_dist.shards.fan import fan_mask
+from bsou_dist.shards.raw import RawClip, even_indices
+
+_SEEN_LEVEL = 20  # grey levels; darker is no echo
+_MIN_FAN_SHARE = 0.02  # of the picture
+_MIN_ECHO_SHARE = 0.02  # of the fan
+_MAX_COLOURED_SHARE = 0.01  # of the fan, in any frame
+_DEPTH_MM = (15.0, 600.0)  # a fan shallower or deeper than this has its spacing in another unit
+
+
+class RejectedClip(Exception):
+    """A clip that can be read and is of no use; the message starts with the reason that is counted."""
+
+
+class PrepareConfig(BaseModel):
+    """How clips are prepared. The default scale is 192 mm over 256 pixels, 0.75 mm per pixel."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    field_mm: float = Field(default=192.0, gt=0, allow_inf_nan=False)
+    size_px: int = Field(default=256, ge=16, le=2048)
+    max_frames: int = Field(default=48, ge=2)
+    min_frames: int = Field(default=4, ge=2)
+
+    @field_validator("size_px")
+    @classmethod
+    def _even(cls, size_px: int) -> int:
+        if size_px % 2:
+            raise ValueError(f"size_px is {size_px}; it must be even, because video codecs halve it")
+        return size_px
+
+
+@dataclass(frozen=True)
+class PreparedClip:
+    """A clip at rest.
+
+    Attributes:
+        frames: uint8 grey, (F, S, S); 0 outside the fan.
+        mm_per_px: the same for every clip of known spacing, or None: such a clip says nothing about size.
+        depth_lost_mm: how much of the fan's depth lies below the field; 0 where the spacing is unknown.
+    """
+
+    frames: NDArray[np.uint8]
+    mm_per_px: float | None
+    depth_lost_mm: float
+
+
+def prepare(raw: RawClip, config: PrepareConfig, mm_per_px: float | None = None) -> PreparedClip:
+    """Crop to the ultrasound region, blank all but the fan, turn to grey and resample to the physical field.
+
+    The fan's box is centred across and starts at the top of the field, so that a row means a depth. What leaves the
+    field is cut, what is missing is padded with 0, and nothing is stretched. Without spacing the longer side of the
+    box fills the frame.
+
+    Args:
+        raw: the clip as read.
+        config: scale and number of frames.
+        mm_per_px: spacing from the cohort table, used where the file has none.
+
+    Raises:
+        RejectedClip: still image, too few frames, no tissue, colour Doppler, or implausible spacing.
+    """
+    if raw.source_frames == 1:
+        raise RejectedClip("still image: one frame")
+    if raw.source_frames < config.min_frames:
+        raise RejectedClip(f"too few frames: {raw.source_frames} of at least {config.min_frames}")
+    frames = raw.frames[even_indices(len(raw.frames), config.max_frames)]
+    if raw.region is not None:
+        frames = frames[:, raw.region.y0 : raw.region.y1, raw.region.x0 : raw.region.x1]
+    grey = _to_grey(frames)
+
+    if (grey.max(axis=0) >= _SEEN_LEVEL).mean() < _MIN_FAN_SHARE:
+        raise RejectedClip("no tissue: the picture is dark")
+    fan = fan_mask(grey)
+    if fan.mean() < _MIN_FAN_SHARE:
+        raise RejectedClip("still image: nothing moves from frame to frame")
+    if frames.ndim == 4 and coloured_share(frames, fan) > _MAX_COLOURED_SHARE:
+        raise RejectedClip("colour Doppler")
+    if (grey.mean(axis=0)[fan] >= _SEEN_LEVEL).mean() < _MIN_ECHO_SHARE:
+        raise RejectedClip("no tissue: the fan holds no lasting echo")
+
+    across_mm = raw.mm_per_px if raw.mm_per_px is not None else mm_per_px
+    grey *= fan
+    rows, columns = np.nonzero(fan.any(axis=1))[0], np.nonzero(fan.any(axis=0))[0]
+    top, bottom, left, right = int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
+    down_px = (bottom - top) * raw.pixel_aspect  # in pixel widths
+    depth_mm = down_px * across_mm if across_mm else None
+    if depth_mm is not None and not _DEPTH_MM[0] <= depth_mm <= _DEPTH_MM[1]:
+        raise RejectedClip(f"implausible spacing: {across_mm:.4g} mm per pixel makes the fan {depth_mm:.4g} mm deep")
+    field_px = config.field_mm / across_mm if across_mm else max(right - left, down_px)
+    field = (
+        (left + right - field_px) / 2,
+        float(top),
+        (left + right + field_px) / 2,
+        top + field_px / raw.pixel_aspect,
+    )
+    return PreparedClip(
+        frames=_resample(grey, field, config.size_px),
+        mm_per_px=config.field_mm / config.size_px if across_mm else None,
+        depth_lost_mm=max(0.0, depth_mm - config.field_mm) if depth_mm is not None else 0.0,
+    )
+
+
+def _to_grey(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A new array (F, H, W); ITU-R 601 luma of RGB."""
+    if frames.ndim == 3:
+        return frames.copy()
+    return np.stack([np.asarray(Image.fromarray(frame).convert("L")) for frame in frames])
+
+
+def _resample(frames: NDArray[np.uint8], field: tuple[float, float, float, float], size_px: int) -> NDArray[np.uint8]:
+    """The part of each frame inside `field` (left, top, right, bottom in pixels, maybe beyond the edge) as a square.
+
+    Averages over the area where it shrinks; bilinear where it enlarges.
+    """
+    left, top, right, bottom = field
+    height, width = frames.shape[1:]
+    pad = [(max(0, ceil(-top)), max(0, ceil(bottom - height))), (max(0, ceil(-left)), max(0, ceil(right - width)))]
+    y0, x0 = pad[0][0], pad[1][0]
+    box = (left + x0, top + y0, right + x0, bottom + y0)
+    way = Image.Resampling.BOX if right - left >= size_px else Image.Resampling.BILINEAR
+    padded = (Image.fromarray(np.pad(frame, pad)) for frame in frames)
+    return np.stack([np.asarray(frame.resize((size_px, size_px), way, box)) for frame in padded])

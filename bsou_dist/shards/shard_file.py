@@ -1,0 +1,82 @@
+"""One shard: a tar in WebDataset's layout and its DALI index, with the same bytes for the same clips."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import tarfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from bsou_dist.shards.codec import EXTENSIONS
+
+_HEADER_BYTES = tarfile.BLOCKSIZE  # USTAR needs no more for names under 100 characters
+_INDEX_VERSION = "v1.2"
+
+
+class ShardWriter:
+    """Writes `NAME.tar` and `NAME.idx` under temporary names; only `commit` makes them appear.
+
+    Use as a context manager: without a commit, the temporary files are removed.
+    """
+
+    def __init__(self, shards_dir: Path, name: str) -> None:
+        self._tar_path = shards_dir / f"{name}.tar"
+        self._temporary = shards_dir / f"{name}.tar.tmp"
+        self._rows: list[dict[str, Any]] = []
+
+    def __enter__(self) -> ShardWriter:
+        self._file = self._temporary.open("wb")
+        self._tar = tarfile.open(fileobj=self._file, mode="w", format=tarfile.USTAR_FORMAT)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+        self._temporary.unlink(missing_ok=True)
+
+    def add(self, record: Mapping[str, Any], data: bytes) -> dict[str, Any]:
+        """Add a clip; returns its manifest columns shard, json_offset, json_size, offset and size."""
+        key = record["key"]
+        text = json.dumps(record, separators=(",", ":"), sort_keys=True).encode()
+        json_offset = self._add_member(f"{key}.json", text)
+        offset = self._add_member(f"{key}.{EXTENSIONS[record['codec']]}", data)
+        row = {"shard": self._tar_path.name, "json_offset": json_offset, "json_size": len(text), "offset": offset,
+               "size": len(data)}
+        self._rows.append({**row, "key": key, "codec": record["codec"]})
+        return row
+
+    def _add_member(self, name: str, data: bytes) -> int:
+        info = tarfile.TarInfo(name)  # owner, group and time stay 0: bytes must not depend on who packs when
+        info.size = len(data)
+        info.mode = 0o644
+        offset = self._tar.offset + _HEADER_BYTES
+        self._tar.addfile(info, io.BytesIO(data))
+        return offset
+
+    def commit(self) -> None:
+        """Finish both files, put them on disk and give them their names."""
+        self._tar.close()
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        index = self._tar_path.with_suffix(".idx")
+        write_text_whole(index, index_text(self._rows))
+        self._temporary.replace(self._tar_path)
+
+
+def index_text(rows: Iterable[Mapping[str, Any]]) -> str:
+    """DALI's index of a shard (what `wds2idx` writes), from its manifest rows in order."""
+    lines = []
+    for row in rows:
+        key, extension = row["key"], EXTENSIONS[row["codec"]]
+        lines.append(f"json {row['json_offset']} {row['json_size']} {key}.json "
+                     f"{extension} {row['offset']} {row['size']} {key}.{extension}")
+    return "\n".join([f"{_INDEX_VERSION} {len(lines)}", *lines]) + "\n"
+
+
+def write_text_whole(path: Path, text: str) -> None:
+    """Write a file under a temporary name and rename it."""
+    temporary = path.with_name(f"{path.name}.tmp")
+    temporary.write_text(text)
+    temporary.replace(path)

@@ -1,0 +1,1 @@
+"""Numbers to memory: runs, their metrics and artifacts, and the table read back from them."""

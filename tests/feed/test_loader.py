@@ -1,0 +1,227 @@
+"""The loader: the same rows for any world, any start and any number of threads; masks; faults; threads that end."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from bsou_dist.errors import InputError
+from bsou_dist.feed.augment import DEVIATION, MEAN, AugmentConfig, choose_frames
+from bsou_dist.feed.batch import Batch
+from bsou_dist.feed.clips import ClipSet, ExamSet
+from bsou_dist.feed.loader import FeedConfig, Loader
+from bsou_dist.feed.quarantine import Quarantine, QuarantineExceeded, default_budget
+
+CONFIG = FeedConfig(frames=4, size_px=16, decoder="reference", threads=2)
+
+
+@pytest.fixture(scope="module")
+def shards(make_shards, tmp_path_factory) -> tuple[Path, pd.DataFrame]:
+    return make_shards(tmp_path_factory.mktemp("shards"), clips=28)
+
+
+def labels(count: int) -> dict[str, np.ndarray]:
+    return {"kind": np.arange(count) % 3 - 1, "ga": np.linspace(150, 280, count, dtype=np.float32)}
+
+
+def clip_set(shards: tuple[Path, pd.DataFrame]) -> ClipSet:
+    folder, manifest = shards
+    return ClipSet(folder, manifest, labels(len(manifest)))
+
+
+def exam_set(shards: tuple[Path, pd.DataFrame]) -> ExamSet:
+    folder, manifest = shards
+    return ExamSet(ClipSet(folder, manifest, {"ga": np.repeat(np.array([200, 180, 220, 250], dtype=np.float32), 7)}))
+
+
+def loader(dataset: ClipSet | ExamSet, tmp_path: Path, **changes: Any) -> Loader:
+    settings: dict[str, Any] = {"global_batch": 8, "seed": 5, "config": CONFIG, "augment": AugmentConfig(),
+                                "training": True, "quarantine": Quarantine(tmp_path / "quarantine.csv", 0)}
+    return Loader(dataset, **{**settings, **changes})
+
+
+def join(parts: list[Batch], name: str) -> torch.Tensor:
+    """Rows of all ranks in rank order, view by view: (views, rows, ...)."""
+    views = parts[0].views
+    values = [part.labels[name] if name in part.labels else getattr(part, name) for part in parts]
+    return torch.cat([value.unflatten(0, (views, -1)) for value in values], dim=1)
+
+
+@pytest.mark.parametrize("world", [2, 3])
+@pytest.mark.parametrize("unit", ["clip", "exam"])
+@pytest.mark.parametrize("training", [True, False])
+def test_rows_do_not_depend_on_the_world(shards, tmp_path, world: int, unit: str, training: bool) -> None:
+    dataset: ClipSet | ExamSet = clip_set(shards) if unit == "clip" else exam_set(shards)
+    settings = {"global_batch": 10 if unit == "clip" else 3, "training": training, "views": 2}
+    alone = list(loader(dataset, tmp_path, **settings).epoch(1))
+    ranks = [list(loader(dataset, tmp_path, **settings, rank=rank, world=world).epoch(1)) for rank in range(world)]
+    assert [len(batches) for batches in ranks] == [len(alone)] * world
+    for step, whole in enumerate(alone):
+        parts = [batches[step] for batches in ranks]
+        for name in ("clips", "slots", "valid", "study", "exam", "subject", "sweep", "index"):
+            assert torch.equal(join(parts, name), join([whole], name)), name
+        assert torch.equal(join(parts, "ga").nan_to_num(-1), join([whole], "ga").nan_to_num(-1))
+
+
+def test_an_epoch_continues_from_the_middle(shards, tmp_path) -> None:
+    whole = list(loader(clip_set(shards), tmp_path).epoch(2))
+    rest = list(loader(clip_set(shards), tmp_path, config=CONFIG.model_copy(update={"threads": 1})).epoch(2, 1))
+    assert [batch.step for batch in rest] == [1, 2]
+    for batch, expected in zip(rest, whole[1:], strict=True):
+        assert batch.key == expected.key
+        assert torch.equal(batch.clips, expected.clips)
+
+
+def test_training_draws_anew_each_epoch_and_evaluation_does_not(shards, tmp_path) -> None:
+    first, second = (next(iter(loader(clip_set(shards), tmp_path).epoch(epoch))) for epoch in (0, 1))
+    assert first.key != second.key
+    first, second = (next(iter(loader(clip_set(shards), tmp_path, training=False).epoch(epoch))) for epoch in (0, 1))
+    assert torch.equal(first.clips, second.clips)
+
+
+def test_evaluation_sees_each_clip_once_and_masks_padding(shards, tmp_path) -> None:
+    dataset = clip_set(shards)
+    batches = list(loader(dataset, tmp_path, training=False, augment=None).epoch(0))
+    assert [len(batch.key) for batch in batches] == [8] * 4
+    assert [key for batch in batches for key in batch.key][:28] == dataset.key
+    tail = batches[-1]
+    assert tail.valid.tolist() == [True] * 4 + [False] * 4
+    assert tail.key[4:] == [""] * 4
+    assert (tail.clips[4:] == 0).all()
+    for values in (tail.index, tail.study, tail.exam, tail.subject, tail.sweep, tail.labels["kind"]):
+        assert values[4:].tolist() == [-1] * 4
+    assert tail.labels["ga"].isnan().tolist() == [False] * 4 + [True] * 4
+
+
+@pytest.mark.parametrize("codec", ["jpeg", "h264"])
+def test_pixels_are_those_of_the_clip(make_shards, packed_pixels, tmp_path, codec: str) -> None:
+    config = CONFIG.model_copy(update={"size_px": 32, "decoder": "auto"})
+    dataset = clip_set(make_shards(tmp_path, codec=codec))
+    batch = next(iter(loader(dataset, tmp_path, training=False, augment=None, config=config).epoch(0)))
+    for row in (0, 5):
+        packed = packed_pixels(row, 10, 32)[choose_frames(10, 4)]
+        shown = (batch.clips[row, 0].numpy() * DEVIATION + MEAN) * 255
+        assert np.abs(shown - packed).mean() < 5  # loss of the codec; another frame or clip differs by 15 and more
+
+
+def test_two_views_share_identity_and_differ_in_pixels(shards, tmp_path) -> None:
+    batch = next(iter(loader(clip_set(shards), tmp_path, views=2).epoch(0)))
+    one = next(iter(loader(clip_set(shards), tmp_path).epoch(0)))
+    assert batch.clips.shape == (16, 1, 4, 16, 16)
+    assert batch.views == 2
+    assert batch.key == one.key * 2
+    for values, single in ((batch.index, one.index), (batch.sweep, one.sweep), (batch.valid, one.valid),
+                           (batch.labels["kind"], one.labels["kind"])):
+        assert torch.equal(values, torch.cat([single, single]))
+    assert torch.equal(batch.clips[:8], one.clips)
+    assert all(not torch.equal(batch.clips[row], batch.clips[row + 8]) for row in range(8))
+
+
+def test_exams_have_six_masked_slots(shards, tmp_path) -> None:
+    folder, manifest = shards
+    manifest = manifest.copy()
+    manifest.loc[2, "sweep"] = None
+    exams = ExamSet(ClipSet(folder, manifest, {}))
+    batch = next(iter(loader(exams, tmp_path, global_batch=2, training=False, augment=None).epoch(0)))
+    assert batch.clips.shape == (2, 6, 1, 4, 16, 16)
+    assert batch.slots.tolist() == [[True, True, False, True, True, True], [True] * 6]
+    assert (batch.clips[0, 2] == 0).all()
+    assert batch.key == ["exam0", "exam1"]
+    clips = next(iter(loader(clip_set(shards), tmp_path, training=False, augment=None).epoch(0))).clips
+    assert torch.equal(batch.clips[0, [0, 1, 3, 4, 5]], clips[[0, 1, 3, 4, 5]])
+
+
+def corrupt(folder: Path, row: pd.Series) -> None:
+    """Overwrite a clip's first frames, so that they are no JPEG."""
+    with (folder / row["shard"]).open("r+b") as shard:
+        shard.seek(row["offset"])
+        shard.write(b"\0" * (row["size"] // 2))
+
+
+@pytest.mark.parametrize("decoder", ["reference", "dali"])
+def test_a_corrupt_clip_is_set_aside_and_masked(make_shards, tmp_path, decoder: str) -> None:
+    folder, manifest = make_shards(tmp_path)
+    corrupt(folder, manifest.iloc[3])
+    whole = clip_set((folder, manifest))
+    quarantine = Quarantine(tmp_path / "run" / "quarantine.csv", 1)
+    settings: dict[str, Any] = {"global_batch": 7, "training": False, "views": 2, "quarantine": quarantine,
+                                "config": CONFIG.model_copy(update={"decoder": decoder})}
+    for _ in range(2):  # a second epoch does not count it again
+        first, second = loader(whole, tmp_path, **settings).epoch(0)
+    assert first.valid.tolist() == ([True] * 3 + [False] + [True] * 3) * 2
+    assert second.valid.all()
+    assert first.key[3] == whole.key[3]
+    assert (first.clips[[3, 10]] == 0).all()
+    assert first.labels["kind"][3] == -1
+    assert first.labels["ga"][[3, 10]].isnan().all()
+    listed = pd.read_csv(quarantine.path)
+    assert listed[["shard", "offset", "key"]].values.tolist() == [["000000.tar", manifest["offset"][3], whole.key[3]]]
+    assert quarantine.count == Quarantine(quarantine.path, 1).count == 1
+
+    exams = ExamSet(ClipSet(folder, manifest, {}))
+    batch = next(iter(loader(exams, tmp_path, **{**settings, "global_batch": 1}).epoch(0)))
+    assert batch.slots[0].tolist() == [True] * 3 + [False] + [True] * 2
+    assert batch.valid.all()
+
+
+def test_past_the_budget_the_run_stops_and_names_the_file(make_shards, tmp_path) -> None:
+    folder, manifest = make_shards(tmp_path)
+    corrupt(folder, manifest.iloc[3])
+    corrupt(folder, manifest.iloc[9])
+    with (folder / "000001.tar").open("r+b") as shard:
+        shard.truncate(int(manifest["offset"].iloc[-1]) + 5)
+    quarantine = Quarantine(tmp_path / "quarantine.csv", 2)
+    batches = loader(clip_set((folder, manifest)), tmp_path, global_batch=5, training=False,
+                     quarantine=quarantine).epoch(0)
+    assert [next(batches).valid.all().item() for _ in range(2)] == [False, False]
+    with pytest.raises(QuarantineExceeded, match=r"(?s)3 clips .* 2 are allowed.*quarantine\.csv.*000001\.tar"):
+        next(batches)
+    assert pd.read_csv(quarantine.path)["reason"].iloc[-1].startswith("CorruptClip: 000001.tar ends")
+    assert (default_budget(100), default_budget(654_448)) == (10, 654)
+
+
+def test_a_manifest_of_other_shards_is_noticed(make_shards, tmp_path) -> None:
+    folder, manifest = make_shards(tmp_path)
+    wrong = manifest.assign(key=manifest["key"].tolist()[::-1])
+    with pytest.raises(QuarantineExceeded, match="holds 10 frames of 'study"):
+        list(loader(clip_set((folder, wrong)), tmp_path).epoch(0))
+
+
+def test_stopping_early_leaves_no_thread(shards, tmp_path) -> None:
+    before = threading.active_count()
+    batches = loader(clip_set(shards), tmp_path).epoch(0)
+    assert next(batches).data_wait_s > 0
+    batches.close()  # type: ignore[attr-defined]
+    assert threading.active_count() == before
+    with pytest.raises(StopIteration):
+        next(batches)
+
+
+def test_an_error_in_the_thread_reaches_the_consumer(make_shards, tmp_path) -> None:
+    folder, manifest = make_shards(tmp_path)
+    faulty = loader(clip_set((folder, manifest)), tmp_path)
+    for shard in folder.glob("*.tar"):
+        shard.unlink()
+    before = threading.active_count()
+    with pytest.raises(QuarantineExceeded, match="FileNotFoundError"):
+        next(faulty.epoch(0))
+    assert threading.active_count() == before
+
+
+def test_batches_that_cannot_be_filled_are_refused(shards, tmp_path) -> None:
+    with pytest.raises(InputError, match="global_batch to at most 28"):
+        loader(clip_set(shards), tmp_path, global_batch=29)
+    with pytest.raises(InputError, match="at least 9"):
+        loader(clip_set(shards), tmp_path, world=9)
+
+
+def test_a_batch_moves_whole(shards, tmp_path) -> None:
+    batch = next(iter(loader(clip_set(shards), tmp_path).epoch(0))).to("meta")
+    assert {batch.clips.device.type, batch.valid.device.type, batch.labels["ga"].device.type} == {"meta"}
+    assert len(batch.key) == 8

@@ -1,0 +1,163 @@
+"""The contrastive loss against a plain double loop, and over real processes against one process."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from gloo import run_ranks
+from torch import Tensor
+from torch.nn import functional as F
+
+from bsou_dist.objective.contrastive import multitask_supcon, ucon
+
+TEMPERATURE = 0.1
+
+
+def double_loop(z: Tensor, labels: Tensor, tau: Tensor | float, sweep=None, subject=None, valid=None) -> Tensor:
+    """[P1] eq. 2 written out, one anchor at a time."""
+    tasks, rows, _ = z.shape
+    valid = torch.ones(rows, dtype=torch.bool) if valid is None else valid
+    loss = z.sum() * 0
+    for t in range(tasks):
+        has = [i for i in range(rows) if valid[i] and labels[t, i] >= 0]
+        for i in has:
+            others = [a for a in has if a != i]
+            positives = [p for p in others if labels[t, p] == labels[t, i]]
+            if sweep is not None:
+                positives = [p for p in positives if sweep[p] == sweep[i] and sweep[i] >= 0]
+            if subject is not None:
+                positives = [p for p in positives if subject[p] != subject[i]]
+            if positives:
+                denominator = torch.stack([torch.exp(z[t, i] @ z[t, a] / tau) for a in others]).sum()
+                terms = [z[t, i] @ z[t, p] / tau - torch.log(denominator) for p in positives]
+                loss = loss - torch.stack(terms).mean()
+    return loss / max(int(valid.sum()), 1)
+
+
+def case(rows: int = 17, tasks: int = 3, seed: int = 0) -> dict[str, Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    z = F.normalize(torch.randn(tasks, rows, 8, generator=generator, dtype=torch.float64), dim=-1)
+    return {
+        "z": z,
+        "labels": torch.randint(-1, 3, (tasks, rows), generator=generator),
+        "sweep": torch.randint(-1, 3, (rows,), generator=generator),
+        "subject": torch.randint(0, 5, (rows,), generator=generator),
+        "valid": torch.rand(rows, generator=generator) > 0.2,
+    }
+
+
+@pytest.mark.parametrize("extra", [(), ("sweep",), ("subject",), ("valid",), ("sweep", "subject", "valid")])
+def test_equals_the_double_loop(extra):
+    data = case()
+    options = {name: data[name] for name in extra}
+    z, tau = data["z"].clone().requires_grad_(), torch.tensor(TEMPERATURE, dtype=torch.float64, requires_grad=True)
+    loss = multitask_supcon(z, data["labels"], temperature=tau, **options)
+    grads = torch.autograd.grad(loss, (z, tau))
+    expected = double_loop(z, data["labels"], tau, **options)
+    torch.testing.assert_close(loss, expected, rtol=1e-12, atol=1e-12)
+    for got, want in zip(grads, torch.autograd.grad(expected, (z, tau)), strict=True):
+        torch.testing.assert_close(got, want, rtol=1e-10, atol=1e-12)
+    assert grads[0].abs().max() > 1e-3
+
+
+def test_gradcheck():
+    data = case(rows=6, tasks=2)
+    z = data["z"].clone().requires_grad_()
+    assert torch.autograd.gradcheck(lambda x: multitask_supcon(x, data["labels"], temperature=0.5), (z,))
+
+
+def test_no_positive_gives_exactly_zero_and_zero_gradients():
+    z = case(rows=4, tasks=2)["z"].clone().requires_grad_()
+    labels = torch.tensor([[0, 1, 2, 3], [-1, -1, -1, -1]])
+    loss = multitask_supcon(z, labels, temperature=TEMPERATURE)
+    loss.backward()
+    assert loss.item() == 0.0
+    assert torch.equal(z.grad, torch.zeros_like(z))
+
+
+def test_missing_sweeps_match_nothing():
+    z = case(rows=4, tasks=1)["z"]
+    labels, sweep = torch.zeros(1, 4, dtype=torch.int64), torch.full((4,), -1)
+    assert multitask_supcon(z, labels, temperature=TEMPERATURE, sweep=sweep).item() == 0.0
+
+
+@pytest.mark.parametrize("temperature", [0.005, 0.07, 10.0])
+def test_bf16_and_small_temperatures_are_finite(temperature):
+    z = case()["z"].to(torch.bfloat16).requires_grad_()
+    loss = multitask_supcon(z, case()["labels"], temperature=temperature)
+    loss.backward()
+    assert loss.dtype == torch.float32
+    assert math.isfinite(loss.item())
+    assert z.grad.isfinite().all()
+
+
+def test_ucon_is_nt_xent():
+    clips = 5
+    z = F.normalize(torch.randn(2 * clips, 8, generator=torch.Generator().manual_seed(3), dtype=torch.float64), dim=-1)
+    index = torch.arange(clips).repeat(2)  # view-major: all first views, then all second ones
+    scores = (z @ z.T / TEMPERATURE).fill_diagonal_(-torch.inf)
+    expected = F.cross_entropy(scores, (torch.arange(2 * clips) + clips) % (2 * clips))
+    torch.testing.assert_close(ucon(z, index, temperature=TEMPERATURE), expected)
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    ({"embeddings": torch.zeros(4, 8)}, r"embeddings must be floating \(T, N, D\)"),
+    ({"labels": torch.zeros(2, 5, dtype=torch.int64)}, r"labels must be int64 \(2, 4\)"),
+    ({"labels": torch.zeros(2, 4)}, "labels must be int64"),
+    ({"temperature": 0.0}, "temperature must be > 0"),
+    ({"valid": torch.ones(4)}, "valid must be torch.bool"),
+    ({"sweep": torch.ones(3, dtype=torch.int64)}, r"sweep must be torch.int64 \(4,\)"),
+])
+def test_bad_input_names_the_shapes(change, message):
+    good = {"embeddings": torch.zeros(2, 4, 8), "labels": torch.zeros(2, 4, dtype=torch.int64), "temperature": 0.1}
+    arguments = good | change
+    with pytest.raises(ValueError, match=message):
+        multitask_supcon(arguments.pop("embeddings"), arguments.pop("labels"), **arguments)
+
+
+SPLITS = {1: [(17,)], 2: [(9, 8), (17, 0)], 3: [(5, 12, 0), (1, 1, 15)]}
+
+
+def _on_rank(rank: int, world: int) -> list[tuple[float, Tensor, Tensor]]:
+    out = []
+    for counts in SPLITS[world]:
+        for extra in ((), ("sweep", "subject", "valid")):
+            data = case()
+            start = sum(counts[:rank])
+            mine = slice(start, start + counts[rank])
+            z = data["z"][:, mine].clone().requires_grad_()
+            tau = torch.tensor(TEMPERATURE, dtype=torch.float64, requires_grad=True)
+            loss = multitask_supcon(z, data["labels"][:, mine], temperature=tau,
+                                    **{name: data[name][mine] for name in extra})
+            loss.backward()
+            out.append((loss.item(), z.grad, tau.grad))
+    bad = torch.zeros(2, 4, 8 if rank else 7) if world > 1 else torch.zeros(4, 8)
+    try:
+        multitask_supcon(bad, torch.zeros(2, 4, dtype=torch.int64), temperature=0.1)
+    except ValueError:
+        return out
+    raise AssertionError(f"rank {rank}: ranks that disagree on D were not refused")
+
+
+@pytest.mark.parametrize("world", [2, 3])
+def test_processes_equal_one_process(world):
+    results = run_ranks(world, _on_rank)
+    number = 0
+    for _counts in SPLITS[world]:
+        for extra in ((), ("sweep", "subject", "valid")):
+            data = case()
+            z, tau = data["z"].clone().requires_grad_(), torch.tensor(TEMPERATURE, dtype=torch.float64,
+                                                                     requires_grad=True)
+            loss = multitask_supcon(z, data["labels"], temperature=tau, **{name: data[name] for name in extra})
+            loss.backward()
+            per_rank = [result[number] for result in results]
+            assert all(abs(one[0] - loss.item()) < 1e-12 for one in per_rank)
+            # Raw autograd gives the world size times the one-process gradient of the local rows ...
+            gathered = torch.cat([one[1] for one in per_rank], dim=1) / world
+            assert (gathered - z.grad).norm() <= 1e-10 * z.grad.norm()
+            # ... and the mean over ranks is the gradient itself, also of what all ranks share.
+            mean_tau = torch.stack([one[2] for one in per_rank]).mean()
+            assert (mean_tau - tau.grad).abs() <= 1e-10 * tau.grad.abs()
+            number += 1

@@ -1,0 +1,165 @@
+"""The rules of the house: one direction of imports, one door for each heavy library, files that fit a head."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import bsou_dist
+from bsou_dist.tasks import TASKS
+
+PACKAGE = Path(bsou_dist.__file__).parent
+ROOT = PACKAGE.parent
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+ROOMS = ["errors", "tasks", "predictions", "cohort", "shards", "feed", "model", "objective", "engine", "evaluation",
+         "tracking", "experiment", "cluster", "cli"]
+DOORS = {"nvidia.dali": "feed/dali.py", "deepspeed": "engine/deepspeed_backend.py",
+         "mlflow": "tracking/mlflow_tracker.py", "submitit": "cluster/"}
+TORCHLESS = ("cohort/", "evaluation/")
+TASKLESS = ("objective/", "engine/")
+NEUTRAL = {"sweep", "multiple"}  # a sweep is also a part of every clip's identity, and 'multiple' is plain English
+MAX_LINES = 400
+DOCUMENTS = [path for pattern in ("*.md", "docs/*.md", "docker/*.md") for path in sorted(ROOT.glob(pattern))]
+
+
+def imports(source: str, package: str) -> Iterator[tuple[int, str]]:
+    """Line and dotted name of everything that a module of `package` imports, lazily and for type checkers included."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = package.split(".")[:len(package.split(".")) - node.level + 1] if node.level else []
+            base = ".".join([*above, *([node.module] if node.module else [])])
+            yield from ((node.lineno, f"{base}.{alias.name}") for alias in node.names)
+
+
+def is_within(name: str, package: str) -> bool:
+    return name == package or name.startswith(f"{package}.")
+
+
+def is_behind(place: str, door: str) -> bool:
+    return place.startswith(door) if door.endswith("/") else place == door
+
+
+def broken_rules(place: str, source: str) -> list[str]:
+    """What a file at `place`, relative to the package, does against the import rules."""
+    parts = Path(place).with_suffix("").parts
+    room = parts[0]
+    broken = []
+    for line, name in imports(source, ".".join(["bsou_dist", *parts[:-1]])):
+        where = f"{place}:{line} imports {name}"
+        if is_within(name, "bsou_dist") and room in ROOMS:
+            other = name.split(".")[1] if "." in name else ""
+            if other in ROOMS and ROOMS.index(other) > ROOMS.index(room):
+                broken.append(f"{where}, but {other} comes after {room}")
+        broken += [f"{where}; the one door to {library} is {door}" for library, door in DOORS.items()
+                   if is_within(name, library) and not is_behind(place, door)]
+        if is_within(name, "torch") and place.startswith(TORCHLESS):
+            broken.append(f"{where}; {room}/ must run without torch")
+    return broken
+
+
+def tasks_named(source: str) -> set[str]:
+    """The clinical tasks that a source names as an identifier or a string; prose in docstrings is free."""
+    named: set[str] = set()
+    for node in ast.walk(ast.parse(source)):
+        named |= {value for _, value in ast.iter_fields(node) if isinstance(value, str)}
+    return named & (TASKS.keys() - NEUTRAL)
+
+
+def broken_links(text: str, folder: Path) -> list[str]:
+    """Relative links of a Markdown text that lead nowhere, seen from its folder."""
+    targets = re.findall(r"\]\(([^)\s]+)\)", text)
+    return [target for target in targets
+            if not re.match(r"[a-z]+:|#", target) and not (folder / target.split("#")[0]).exists()]
+
+
+def place_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).as_posix()
+
+
+def test_every_room_is_in_the_list() -> None:
+    there = {Path(place_of(path)).with_suffix("").parts[0] for path in FILES} - {"__init__"}
+    assert there <= set(ROOMS)
+
+
+@pytest.mark.parametrize("path", FILES, ids=place_of)
+def test_imports_go_one_way_and_through_the_doors(path: Path) -> None:
+    assert broken_rules(place_of(path), path.read_text()) == []
+
+
+@pytest.mark.parametrize(("place", "source", "rule"), [
+    ("cohort/table.py", "from bsou_dist.shards.pack import write", "shards comes after cohort"),
+    ("cohort/table.py", "def f():\n    import bsou_dist.cli", "cli comes after cohort"),
+    ("errors.py", "from bsou_dist import tasks", "tasks comes after errors"),
+    ("shards/deep/pack.py", "from ...feed import order", "feed comes after shards"),
+    ("objective/mtce.py", "from ..engine import loop", "engine comes after objective"),
+    ("tracking/compare.py", "from mlflow import MlflowClient", "one door to mlflow"),
+    ("feed/loader.py", "from nvidia import dali", "one door to nvidia.dali"),
+    ("feed/loader.py", "import nvidia.dali.fn as fn", "one door to nvidia.dali"),
+    ("engine/deepspeed_backend_extra.py", "import deepspeed", "one door to deepspeed"),
+    ("cli.py", "from submitit.helpers import Checkpointable", "one door to submitit"),
+    ("evaluation/metrics.py", "from torch import nn", "without torch"),
+])
+def test_a_planted_import_is_caught(place: str, source: str, rule: str) -> None:
+    [found] = broken_rules(place, source)
+    assert rule in found
+
+
+@pytest.mark.parametrize(("place", "source"), [
+    ("cli.py", "from bsou_dist.cohort import table"),
+    ("cohort/table.py", "from . import columns\nfrom .columns import NAMES\nfrom bsou_dist.errors import InputError"),
+    ("tracking/tracker.py", "import bsou_dist\nfrom bsou_dist import __version__"),
+    ("feed/dali.py", "from nvidia.dali import fn"),
+    ("engine/deepspeed_backend.py", "import deepspeed"),
+    ("cluster/submit.py", "import submitit"),
+    ("model/heads.py", "import torch\nimport torchvision"),
+    ("evaluation/metrics.py", "import torchmetrics_is_another_name"),
+])
+def test_what_is_allowed_is_let_through(place: str, source: str) -> None:
+    assert broken_rules(place, source) == []
+
+
+def test_cohort_and_evaluation_run_without_torch() -> None:
+    modules = [".".join(["bsou_dist", *Path(place_of(path)).with_suffix("").parts]).removesuffix(".__init__")
+               for path in FILES if place_of(path).startswith(TORCHLESS)]
+    program = f"import importlib, sys\nfor name in {modules}:\n    importlib.import_module(name)\n" \
+              "    assert 'torch' not in sys.modules, name"
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if place_of(path).startswith(TASKLESS)], ids=place_of)
+def test_objective_and_engine_name_no_clinical_task(path: Path) -> None:
+    assert tasks_named(path.read_text()) == set()
+
+
+def test_a_planted_task_is_caught() -> None:
+    source = '"""The placenta is mentioned."""\nif name == "ga_bin":\n    loss = losses.dvp(sweep, multiple, ga_days)\n'
+    assert tasks_named(source) == {"ga_bin", "dvp"}
+    assert tasks_named("def presentation(placenta): pass") == {"presentation", "placenta"}
+    assert tasks_named("f(ga=1)") == {"ga"}
+
+
+@pytest.mark.parametrize("path", FILES, ids=place_of)
+def test_files_fit_a_head(path: Path) -> None:
+    lines = len(path.read_text().splitlines())
+    assert lines <= MAX_LINES, f"{place_of(path)} has {lines} lines; split it by what its parts hold"
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_links_in_the_documents_lead_somewhere(path: Path) -> None:
+    assert broken_links(path.read_text(), path.parent) == []
+
+
+def test_a_broken_link_is_caught(tmp_path: Path) -> None:
+    (tmp_path / "here.md").touch()
+    text = "[a](here.md) [b](here.md#part) [c](#part) [d](https://example.org/x) ![e](gone.png) [f](../gone/)"
+    assert broken_links(text, tmp_path) == ["gone.png", "../gone/"]

@@ -1,0 +1,226 @@
+from __future__ import annotations
+
+import json
+import logging
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Run
+
+from bsou_dist.errors import InputError
+from bsou_dist.tracking.mlflow_tracker import MlflowTracker, local_uri, read_runs, resend
+from bsou_dist.tracking.tracker import TAG_CODE, NullTracker, Tracker, code_version, flatten
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """One SQLite store for the module: making its tables takes seconds, so tests differ by experiment."""
+    return local_uri(tmp_path_factory.mktemp("store"))
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def record_run(tracker: Tracker, folder: Path, parent: str | None = None) -> str:
+    run = tracker.start("stage", parent=parent, params={"train": {"lr": 6e-5, "tasks": ["a", "b"]}, "long": "x" * 9000},
+                        tags={"bsou.stage": "1"})
+    for step in range(3):
+        tracker.metrics({"train/loss": 3.0 - step}, step)
+    tracker.metrics({"main/t/exam/mae": 5.5})
+    note = folder / "note.txt"
+    note.write_text("kept")
+    tracker.artifact(note)
+    tracker.finish("FINISHED")
+    return run
+
+
+def raw_runs(client: MlflowClient, experiment: str) -> list[Run]:
+    found = client.get_experiment_by_name(experiment)
+    assert found is not None
+    return list(client.search_runs([found.experiment_id]))
+
+
+def test_a_run_comes_back_from_sqlite_with_all_it_recorded(store: str, tmp_path: Path) -> None:
+    tracker = MlflowTracker(store, "whole", tmp_path / "run" / "tracking.jsonl", wait_s=60)
+    run = record_run(tracker, tmp_path)
+
+    [found] = read_runs(store, "whole")
+    assert (found.run_id, found.name, found.status) == (run, "stage", "FINISHED")
+    assert found.metrics == {"train/loss": 1.0, "main/t/exam/mae": 5.5}
+    assert found.tags["bsou.stage"] == "1"
+    assert found.tags[TAG_CODE] == code_version()
+    client = MlflowClient(tracking_uri=store)
+    [raw] = raw_runs(client, "whole")
+    assert raw.data.params["train.lr"] == "6e-05"
+    assert raw.data.params["train.tasks"] == "['a', 'b']"
+    assert len(raw.data.params["long"]) == 6000
+    assert raw.data.params["long"].endswith("x…")
+    history = client.get_metric_history(raw.info.run_id, "train/loss")
+    assert [(point.step, point.value) for point in history] == [(0, 3.0), (1, 2.0), (2, 1.0)]
+    database = Path(store.removeprefix("sqlite:///"))
+    assert [path.read_text() for path in (database.parent / "artifacts").rglob("note.txt")] == ["kept"]
+
+
+def test_a_child_finds_its_parent_through_another_tracker(store: str, tmp_path: Path) -> None:
+    parent = record_run(MlflowTracker(store, "family", tmp_path / "1.jsonl", wait_s=60), tmp_path)
+    child = record_run(MlflowTracker(store, "family", tmp_path / "2.jsonl", wait_s=60), tmp_path, parent=parent)
+
+    raw = {run.data.tags["bsou.run"]: run for run in raw_runs(MlflowClient(tracking_uri=store), "family")}
+    assert raw[child].data.tags["mlflow.parentRunId"] == raw[parent].info.run_id
+    assert "mlflow.parentRunId" not in raw[parent].data.tags
+
+
+def test_sending_a_spool_again_changes_nothing(store: str, tmp_path: Path) -> None:
+    spool = tmp_path / "tracking.jsonl"
+    record_run(MlflowTracker(store, "again", spool, wait_s=60), tmp_path)
+    before = read_runs(store, "again")
+    assert resend(spool, store) == 7
+    assert read_runs(store, "again") == before
+
+
+def test_a_dead_server_costs_training_nothing_and_its_spool_can_be_sent_later(
+        store: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    spool = tmp_path / "tracking.jsonl"
+    tracker = MlflowTracker(f"http://127.0.0.1:{free_port()}", "dead", spool, wait_s=20, retry_s=0.05)
+    with caplog.at_level(logging.WARNING):
+        began = time.monotonic()
+        run = tracker.start("stage", parent=None, params={"a": 1}, tags={})
+        for step in range(200):
+            tracker.metrics({"train/loss": 1.0}, step)
+        recorded_after = time.monotonic() - began
+        tracker.finish("FINISHED")
+        finished_after = time.monotonic() - began
+    assert recorded_after < 2  # one refused connection with MLflow's own retries takes minutes
+    assert finished_after < 10  # half of wait_s: finish does not wait for a store that is known to be down
+    assert [sum(text in record.message for record in caplog.records) for text in ("training goes on", "not everything")
+            ] == [1, 1]
+    events = [json.loads(line)["event"] for line in spool.read_text().splitlines()]
+    assert events == ["start"] + ["metrics"] * 200 + ["finish"]
+
+    spool.write_text(spool.read_text() + '{"event": "metr')  # as a killed process leaves it
+    assert resend(spool, store) == 202
+    [found] = read_runs(store, "dead")
+    assert (found.run_id, found.status, found.metrics) == (run, "FINISHED", {"train/loss": 1.0})
+
+
+def test_resend_to_a_dead_server_is_the_users_to_mend(tmp_path: Path) -> None:
+    spool = tmp_path / "tracking.jsonl"
+    with pytest.raises(InputError, match="no tracking spool"):
+        resend(spool, "http://127.0.0.1:1")
+    spool.write_text(json.dumps({"event": "finish", "run": "r", "time_ms": 1, "status": "FINISHED"}) + "\n")
+    with pytest.raises(InputError, match="out of reach"):
+        resend(spool, f"http://127.0.0.1:{free_port()}")
+
+
+def test_what_the_store_refuses_does_not_hold_up_the_rest(
+        store: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    tracker = MlflowTracker(store, "refusal", tmp_path / "tracking.jsonl", wait_s=60)
+    tracker.start("stage", parent=None, params={}, tags={})
+    tracker.metrics({"a key MLflow forbids: $": 1.0})
+    tracker.artifact(tmp_path / "gone.txt")
+    tracker.metrics({"good": 2.0})
+    tracker.finish("FAILED")
+    [found] = read_runs(store, "refusal")
+    assert (found.status, found.metrics) == ("FAILED", {"good": 2.0})
+    assert len([record for record in caplog.records if "training goes on" in record.message]) == 1
+
+
+def test_a_real_server_takes_runs_and_artifacts(tmp_path: Path) -> None:
+    port = free_port()
+    address = f"http://127.0.0.1:{port}"
+    quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    server = subprocess.Popen(
+        [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1",
+         "--backend-store-uri", f"sqlite:///{tmp_path}/server.db", "--artifacts-destination", str(tmp_path / "kept")],
+        cwd=tmp_path, env=os.environ | quiet, start_new_session=True,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        # The tracker is opened before the server answers: what it could not send at first arrives all the same.
+        tracker = MlflowTracker(address, "served", tmp_path / "tracking.jsonl", wait_s=60, retry_s=0.1)
+        tracker.start("early", parent=None, params={}, tags={})
+        tracker.finish("FINISHED")
+        assert eventually(lambda: [run.status for run in read_runs(address, "served")] == ["FINISHED"])
+        record_run(tracker, tmp_path)
+        assert [run.name for run in read_runs(address, "served")] == ["stage", "early"]
+        assert [path.read_text() for path in (tmp_path / "kept").rglob("note.txt")] == ["kept"]
+        assert tracker.address == address
+    finally:
+        os.killpg(server.pid, 15)
+        server.wait()
+
+
+def eventually(holds: Callable[[], bool], seconds: float = 60.0) -> bool:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        try:
+            if holds():
+                return True
+        except InputError:  # the server is still starting
+            pass
+        time.sleep(0.1)
+    return False
+
+
+def test_addresses(store: str, tmp_path: Path) -> None:
+    tracker = MlflowTracker(store, "address", tmp_path / "tracking.jsonl")
+    assert tracker.address.endswith(f"mlflow ui --backend-store-uri {store}")
+    for uri in ("runs/mlflow.db", "file:///mlruns", ""):
+        with pytest.raises(InputError, match="sqlite:///PATH"):
+            MlflowTracker(uri, "address", tmp_path / "other.jsonl")
+
+
+def test_reading_what_is_not_there_names_what_is(store: str, tmp_path: Path) -> None:
+    record_run(MlflowTracker(store, "present", tmp_path / "tracking.jsonl", wait_s=60), tmp_path)
+    with pytest.raises(InputError, match=r"no experiment 'absent' in .*present"):
+        read_runs(store, "absent")
+    with pytest.raises(InputError, match="no MLflow store at"):
+        read_runs(local_uri(tmp_path), "present")
+    assert not (tmp_path / "mlflow.db").exists()
+    with pytest.raises(InputError, match="out of reach"):
+        read_runs(f"http://127.0.0.1:{free_port()}", "present")
+
+
+def test_mlflow_is_imported_late_and_never_phones_home(tmp_path: Path) -> None:
+    program = f"""
+import socket, sys
+from pathlib import Path
+import bsou_dist.tracking.compare
+from bsou_dist.tracking.mlflow_tracker import MlflowTracker, local_uri
+assert "mlflow" not in sys.modules
+connect = socket.socket.connect
+def refuse(self, address):
+    print("CONNECTS TO", address)
+    return connect(self, address)
+socket.socket.connect = refuse
+folder = Path({str(tmp_path)!r})
+tracker = MlflowTracker(local_uri(folder), "quiet", folder / "tracking.jsonl", wait_s=60)
+tracker.start("run", parent=None, params={{}}, tags={{}})
+tracker.metrics({{"loss": 1.0}}, 0)
+tracker.finish("FINISHED")
+from mlflow.telemetry import get_telemetry_client
+assert get_telemetry_client() is None
+"""
+    # Outside pytest and CI, where MLflow's telemetry is on unless switched off.
+    plain = {key: os.environ[key] for key in ("PATH", "HOME") if key in os.environ}
+    done = subprocess.run([sys.executable, "-c", program], env=plain, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_the_null_tracker_takes_everything(tmp_path: Path) -> None:
+    assert record_run(NullTracker(), tmp_path) == ""
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["note.txt"]
+
+
+def test_flatten() -> None:
+    assert flatten({"a": {"b": 1, "c": {"d": None}}, "e": {}, "f": [1, {"g": 2}]}) == {
+        "a.b": "1", "a.c.d": "None", "e": "{}", "f": "[1, {'g': 2}]"}
