@@ -45,7 +45,7 @@ if [[ -z ${PYTHON:-} ]]; then
 fi
 
 # In a plain process: the user's mistakes end here with exit code 2 and one message, not one from every rank.
-"$PYTHON" -m bsou_dist.cli train "$@" --check
+"$PYTHON" -m bsou_dist.cli train "$@" --check "$((NPROC * NNODES))"
 
 MASTER_ADDR=${MASTER_ADDR:-127.0.0.1}
 if [[ -z ${MASTER_PORT:-} ]]; then

@@ -47,7 +47,7 @@ COLUMNS: dict[str, Column] = {column.name: column for column in (
     Column("device"),
     Column("operator", allowed=("expert", "novice")),
     _number("visit_day", 0, 20_000, "days"),
-    _number("mm_per_px", 0.01, 5, "mm"),
+    _number("mm_per_px", 0.01, 20, "mm"),
 )}
 """Contract columns, in the order of the table that ``read_cohort`` returns."""
 

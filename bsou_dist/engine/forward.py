@@ -12,6 +12,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from bsou_dist.engine.processes import Processes
+from bsou_dist.feed.clips import ClipSet, ExamSet
 from bsou_dist.feed.protocol import Feed
 from bsou_dist.model.encoder import Encoder
 from bsou_dist.model.heads import Gaussian
@@ -46,7 +47,8 @@ def embed(encoder: Encoder, feed: Feed, processes: Processes, name: str) -> tupl
 @torch.no_grad()
 def predict(network: TaskNetwork, task: Task, feed: Feed, processes: Processes) -> pd.DataFrame:
     """Predictions for every clip or exam of `feed` that could be decoded, columns as in `predictions.SCHEMA`
-    without 'set' and 'split'. Collective; the rows of all ranks, on every rank, in the set's order."""
+    without 'set' and 'split'. Collective; the rows of all ranks, on every rank, in the set's order.
+    """
     network.to(processes.device).eval()
     parts = []
     for batch in feed.epoch(0):
@@ -58,7 +60,15 @@ def predict(network: TaskNetwork, task: Task, feed: Feed, processes: Processes) 
     gathered: list[Any] = [None] * processes.world
     dist.all_gather_object(gathered, pd.concat(parts))
     rows = pd.concat(gathered).sort_values("index").reset_index(drop=True)
-    return pd.concat([rows.drop(columns="index"), _identity(task, feed, rows["index"].to_numpy())], axis=1)
+    return pd.concat([rows.drop(columns="index"), _identity(task, feed.dataset, rows["index"].to_numpy())], axis=1)
+
+
+def labels_only(task: Task, dataset: ClipSet | ExamSet) -> pd.DataFrame:
+    """Rows of a set with their label and no prediction: what a majority or mean predictor is made from."""
+    label = dataset.labels[task.name].astype(float)
+    if task.kind == "classification":
+        label[label == MISSING_CLASS] = np.nan
+    return _identity(task, dataset, np.arange(len(dataset))).assign(label=label)
 
 
 def _columns(network: TaskNetwork, task: Task, outputs: Tensor | Gaussian, label: Tensor) -> dict[str, Any]:
@@ -72,11 +82,9 @@ def _columns(network: TaskNetwork, task: Task, outputs: Tensor | Gaussian, label
             "variance": np.nan, "probabilities": list(probabilities)}
 
 
-def _identity(task: Task, feed: Feed, index: np.ndarray) -> pd.DataFrame:
+def _identity(task: Task, dataset: ClipSet | ExamSet, index: np.ndarray) -> pd.DataFrame:
     """Who the rows are, from the manifest; an exam takes the facts of its first clip."""
-    dataset = feed.dataset
-    first = dataset.first_clip[index]
-    facts = dataset.clips.manifest.iloc[first].reset_index(drop=True)
+    facts = dataset.clips.manifest.iloc[dataset.first_clip[index]].reset_index(drop=True)
     facts = facts[[column for column in SCHEMA.names if column in facts]]
     sweep = [SWEEPS[code] if code >= 0 else None for code in dataset.sweep[index]]
     return facts.assign(task=task.name, level=task.level, key=[dataset.key[i] for i in index], sweep=sweep)

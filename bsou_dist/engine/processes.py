@@ -27,6 +27,10 @@ class Processes:
         """Whether this one writes what is written once."""
         return self.rank == 0
 
+    def wait(self) -> None:
+        """Until all processes are here."""
+        dist.barrier()
+
 
 @contextmanager
 def start_processes() -> Iterator[Processes]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal, Protocol
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, model_validator
 from torch import Tensor, nn
 
 from bsou_dist.engine.processes import Processes
@@ -24,8 +24,6 @@ class EngineConfig(BaseModel):
     name: Literal["deepspeed", "ddp"] = "deepspeed"
     zero_stage: Literal[0, 1, 2] = 0
     precision: Literal["float32", "bfloat16"] = "float32"
-    threads: int = Field(0, ge=0)
-    """CPU threads for the model, per process; 0 leaves torch's choice."""
 
     @model_validator(mode="after")
     def _check(self) -> EngineConfig:

@@ -33,15 +33,16 @@ def exam_predictions(clips: pd.DataFrame) -> pd.DataFrame:
                          "and a positive variance are needed")
     contradictory = clips.groupby(_EXAM)[["label", "patient"]].nunique().gt(1)
     for column in ("label", "patient"):
-        exams = contradictory.index[contradictory[column]]
-        if len(exams):
-            raise InputError(f"{len(exams)} exams have two values of {column}, first {exams[0][-1]!r} of task "
-                             f"{exams[0][0]!r}; an exam is one visit of one patient")
+        torn = contradictory.index[contradictory[column]]
+        if len(torn):
+            raise InputError(f"{len(torn)} exams have two values of {column}, first {torn[0][-1]!r} of task "
+                             f"{torn[0][0]!r}; an exam is one visit of one patient")
     weight = 1.0 / clips["variance"]
     groups = clips.assign(weight=weight, weighted=clips["prediction"] * weight).groupby(_EXAM, sort=True)
     sums = groups[["weight", "weighted"]].sum()
     values = {"prediction": sums["weighted"] / sums["weight"], "variance": 1.0 / sums["weight"]}
-    exams = groups[["label", *_SHARED]].first().assign(**values).reset_index()
+    shared = [name for name in _SHARED if name in clips.columns]
+    exams = groups[["label", *shared]].first().assign(**values).reset_index()
     return exams.assign(level="exam", key=exams["exam"]).reindex(columns=clips.columns)
 
 

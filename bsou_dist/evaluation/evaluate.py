@@ -54,8 +54,9 @@ def evaluate_predictions(predictions: pd.DataFrame, tasks: Mapping[str, Task], *
         raise InputError(f"predictions of unknown tasks {unknown}; known are {', '.join(tasks)}")
     repeated = predictions.duplicated(["task", "level", "set", "split", "key"])
     if repeated.any():
-        raise InputError(f"{int(repeated.sum())} predictions are there twice, first {predictions['key'][repeated].iloc[0]!r}"
-                         "; write each clip or exam once per task, set and split")
+        first = predictions.loc[repeated, "key"].iloc[0]
+        raise InputError(f"{int(repeated.sum())} predictions are there twice, first {first!r}; write a clip or exam "
+                         "once per task, set and split")
     rows: list[tuple[object, ...]] = []
     for task, set_name, level, units, train_labels in labelled_units(predictions, tasks, split):
         for name, value, low, high, n, n_patients, kind in _evaluate_units(task, units, train_labels, seed, resamples):

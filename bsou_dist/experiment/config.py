@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from bsou_dist.cohort.splits import SplitConfig
 from bsou_dist.engine.protocol import EngineConfig
-from bsou_dist.errors import InputError
 from bsou_dist.feed.augment import AugmentConfig
-from bsou_dist.feed.loader import FeedConfig
+from bsou_dist.feed.pixels import FeedConfig
 from bsou_dist.model.encoder import EncoderConfig
 from bsou_dist.objective.on_batches import Positives
 from bsou_dist.tasks import TASKS
@@ -42,8 +39,8 @@ class DataConfig(Part):
 class PlateauConfig(Part):
     """ReduceLROnPlateau on the validation loss ([P1] 4.2)."""
 
-    patience: int = Field(6, ge=0)
-    factor: float = Field(0.8, gt=0, lt=1)
+    patience: int = Field(default=6, ge=0)
+    factor: float = Field(default=0.8, gt=0, lt=1)
 
 
 class StageConfig(Part):
@@ -131,66 +128,9 @@ class RunConfig(Part):
 
     @property
     def tracking_uri(self) -> str:
-        return self.tracking.uri or f"sqlite:///{(self.output / 'mlflow.db').absolute()}"
+        return self.tracking.uri or default_tracking_uri(self.output)
 
 
-def read_config(path: Path, overrides: list[str]) -> RunConfig:
-    """Read a YAML file and apply `key.path=value` overrides (values are YAML too).
-
-    Raises:
-        InputError: no such file, not YAML, an unknown key (the nearest valid one is named) or a bad value; every fault
-            is listed with its path, the value and what is allowed.
-    """
-    if not path.is_file():
-        raise InputError(f"no config at {path}; ready ones are in the folder configs")
-    try:
-        content = yaml.safe_load(path.read_text())
-        values = [yaml.safe_load(text.partition("=")[2]) for text in overrides]
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} or an override is not YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(content, dict):
-        raise InputError(f"{path} must hold sections such as 'data:' and 'pretrain:', got {type(content).__name__}")
-    for text, value in zip(overrides, values, strict=True):
-        key, equals, _ = text.partition("=")
-        if not equals:
-            raise InputError(f"{text!r} is not an override; write it as key.path=value, such as pretrain.epochs=3")
-        _set(content, key.split("."), value, text)
-    try:
-        return RunConfig.model_validate(content)
-    except ValidationError as error:
-        faults = "\n".join(f"  {_fault(dict(one))}" for one in error.errors())
-        raise InputError(f"{path}: {error.error_count()} fault(s) in the config\n{faults}") from None
-
-
-def _set(content: dict[str, Any], keys: list[str], value: Any, text: str) -> None:
-    for key in keys[:-1]:
-        below = content.get(key)
-        if below is None:
-            below = content[key] = {}
-        if not isinstance(below, dict):
-            raise InputError(f"override {text!r}: {key} is {below!r}, not a section")
-        content = below
-    content[keys[-1]] = value
-
-
-def _fault(error: dict[str, Any]) -> str:
-    location = ".".join(map(str, error["loc"]))
-    if error["type"] == "extra_forbidden":
-        known = _fields(error["loc"][:-1])
-        near = difflib.get_close_matches(str(error["loc"][-1]), known, n=1)
-        hint = f"did you mean '{near[0]}'?" if near else f"known here: {', '.join(known)}"
-        return f"{location}: no such key; {hint}"
-    if error["type"] == "missing":
-        return f"{location}: this key is required"
-    message = error["msg"].removeprefix("Value error, ")
-    return f"{location}: {message}" if error["type"] == "value_error" else f"{location}: {message}, got {error['input']!r}"
-
-
-def _fields(location: tuple[str | int, ...]) -> list[str]:
-    """Keys that the section at `location` takes."""
-    model: type[BaseModel] = RunConfig
-    for key in location:
-        annotation = model.model_fields[str(key)].annotation
-        model = next(one for one in (annotation, *get_args(annotation))
-                     if isinstance(one, type) and issubclass(one, BaseModel))
-    return list(model.model_fields)
+def default_tracking_uri(output: Path) -> str:
+    """A SQLite file among the runs."""
+    return f"sqlite:///{(output / 'mlflow.db').absolute()}"

@@ -16,7 +16,8 @@ from bsou_dist.experiment.corpus import Corpus
 from bsou_dist.experiment.methods import FROM_SCRATCH, METHODS
 from bsou_dist.feed.augment import AugmentConfig
 from bsou_dist.feed.clips import ClipSet, ExamSet
-from bsou_dist.feed.loader import Loader
+from bsou_dist.feed.loader import Loader, Source
+from bsou_dist.feed.pixels import Pixels
 from bsou_dist.feed.quarantine import Quarantine, default_budget
 from bsou_dist.tracking.tracker import TAG_DATA, TAG_METHOD, TAG_PHANTOM, TAG_SEED, TAG_STAGE, TAG_TASK, Tracker
 
@@ -38,14 +39,17 @@ class Context:
         """Title of the method, as tables show it."""
         return METHODS[self.config.pretrain.method].title if self.config.pretrain else FROM_SCRATCH
 
-    def loader(self, dataset: ClipSet | ExamSet, *, global_batch: int, training: bool, views: int = 1,
-               augment: AugmentConfig | None = None) -> Loader:
-        """Feed of decoded clips for this process."""
-        rank = self.processes.rank
-        quarantine = Quarantine(self.config.folder / f"quarantine-{rank}.csv", default_budget(len(dataset.clips)))
-        return Loader(dataset, global_batch=global_batch, seed=self.config.seed, config=self.config.feed,
-                      augment=augment, training=training, quarantine=quarantine, views=views, rank=rank,
-                      world=self.processes.world, device=self.processes.device)
+    def pixels(self, clips: ClipSet, *, views: int = 1, augment: AugmentConfig | None = None) -> Pixels:
+        """Decoded clips for this process."""
+        path = self.config.folder / f"quarantine-{self.processes.rank}.csv"
+        quarantine = Quarantine(path, default_budget(len(clips)))
+        return Pixels(clips, self.config.feed, augment=augment, seed=self.config.seed, quarantine=quarantine,
+                      views=views, device=self.processes.device)
+
+    def loader(self, dataset: ClipSet | ExamSet, source: Source, *, global_batch: int, training: bool) -> Loader:
+        """This process's rows of every global batch."""
+        return Loader(dataset, source, global_batch=global_batch, seed=self.config.seed, training=training,
+                      prefetch=self.config.feed.prefetch, rank=self.processes.rank, world=self.processes.world)
 
     def report(self, values: dict[str, float], step: int) -> None:
         """Send what a training loop measured to the tracker: epochs whole, steps thinned out."""

@@ -23,6 +23,8 @@ from bsou_dist.tasks import TASKS
 SIZE_LABELS = ("ga_days", "dvp_cm")
 """Labels that the size of anatomy carries: missing for a clip without known pixel spacing."""
 
+STAGE2_COLUMNS = ("split_stage2", "split_obese", "split_handheld")
+
 PREDICTION_FACTS = ("ga_days",)
 """Cohort columns that predictions carry for subgroups, beside those of the manifest."""
 
@@ -41,6 +43,11 @@ class Corpus:
     def require(self, tasks: list[str], split_column: str, splits: tuple[str, ...]) -> None:
         """InputError unless each task has a label in each split."""
         require_labels(self.cohort, [TASKS[task] for task in tasks], split_column, splits)
+
+    def stage2_clips(self) -> ClipSet:
+        """Every clip that some set of stage 2 uses, without labels."""
+        mask = self.cohort[list(STAGE2_COLUMNS)].notna().any(axis=1).to_numpy()
+        return ClipSet(self.shards, self.manifest[mask], {})
 
     def clips(self, split_column: str, splits: tuple[str, ...], tasks: list[str]) -> ClipSet:
         """The clips of some splits with the labels of some tasks."""

@@ -10,10 +10,17 @@ from bsou_dist.engine.protocol import make_engine
 from bsou_dist.experiment.config import PlateauConfig, PretrainConfig
 from bsou_dist.experiment.context import Context, finish, finished, unfinished
 from bsou_dist.experiment.methods import METHODS, encoder_names
+from bsou_dist.feed.loader import Loader
 from bsou_dist.model.encoder import build_encoder
 from bsou_dist.model.network import PretrainNetwork
 
 SPLIT_COLUMN = "split_stage1"
+
+
+def check_pretrain(context: Context, stage: PretrainConfig) -> None:
+    """InputError where stage 1 cannot be done: a task without labels, too few clips, no weights."""
+    for tasks in encoder_names(stage).values():
+        _prepare(context, stage, tasks)
 
 
 def pretrain(context: Context, stage: PretrainConfig) -> None:
@@ -24,18 +31,10 @@ def pretrain(context: Context, stage: PretrainConfig) -> None:
 
 
 def _pretrain_one(context: Context, stage: PretrainConfig, name: str, tasks: list[str]) -> None:
-    config, method, processes = context.config, METHODS[stage.method], context.processes
+    config, processes = context.config, context.processes
     folder = config.folder / name
     folder.mkdir(parents=True, exist_ok=True)
-    context.corpus.require(tasks, SPLIT_COLUMN, ("train", "valid"))
-    train, valid = (context.corpus.clips(SPLIT_COLUMN, (split,), tasks) for split in ("train", "valid"))
-    train_feed = context.loader(train, global_batch=stage.global_batch, training=True, views=method.views,
-                                augment=config.augment)
-    valid_feed = context.loader(valid, global_batch=stage.global_batch, training=False, views=method.views,
-                                augment=config.augment if method.views > 1 else None)
-    torch.manual_seed(config.seed)
-    encoder = build_encoder(config.encoder, frames=config.feed.frames, size_px=config.feed.size_px)
-    network = PretrainNetwork(encoder, method.heads(tasks, encoder.dim))
+    network, train_feed, valid_feed = _prepare(context, stage, tasks)
     start = unfinished(folder)
     if start:
         network.load_state_dict(start.network)
@@ -44,14 +43,29 @@ def _pretrain_one(context: Context, stage: PretrainConfig, name: str, tasks: lis
         engine.load_moments(start.moments)
     with context.tracked(name, stage=1, task="+".join(tasks), parent=None) as run:
         fit = Fit(engine=engine, train_feed=train_feed, valid_feed=valid_feed,
-                  objective=method.objective(stage, tasks), schedule=plateau(engine.optimizer, stage.plateau),
-                  epochs=stage.epochs, seed=config.seed, precision=config.engine.precision, folder=folder,
+                  objective=METHODS[stage.method].objective(stage, tasks),
+                  schedule=plateau(engine.optimizer, stage.plateau), epochs=stage.epochs, seed=config.seed, precision=config.engine.precision, folder=folder,
                   facts={"stage": 1, "tasks": tasks, "encoder": config.encoder.model_dump(),
                          "frames": config.feed.frames, "size_px": config.feed.size_px}, name=name)
         best = fit.run(processes, context.report, start)
         context.tracker.metrics({"best/valid_loss": best})
     if processes.first:
         finish(folder, {"best_valid_loss": best, "tracking_run": run})
+
+
+def _prepare(context: Context, stage: PretrainConfig, tasks: list[str]) -> tuple[PretrainNetwork, Loader, Loader]:
+    """A fresh network, the training feed and the validation feed."""
+    config, method = context.config, METHODS[stage.method]
+    context.corpus.require(tasks, SPLIT_COLUMN, ("train", "valid"))
+    train, valid = (context.corpus.clips(SPLIT_COLUMN, (split,), tasks) for split in ("train", "valid"))
+    train_pixels = context.pixels(train, views=method.views, augment=config.augment)
+    train_feed = context.loader(train, train_pixels, global_batch=stage.global_batch, training=True)
+    # Without augmentation the two views of a clip would be one.
+    valid_pixels = context.pixels(valid, views=method.views, augment=config.augment if method.views > 1 else None)
+    valid_feed = context.loader(valid, valid_pixels, global_batch=stage.global_batch, training=False)
+    torch.manual_seed(config.seed)
+    encoder = build_encoder(config.encoder, frames=config.feed.frames, size_px=config.feed.size_px)
+    return PretrainNetwork(encoder, method.heads(tasks, encoder.dim)), train_feed, valid_feed
 
 
 def plateau(optimizer: torch.optim.Optimizer, config: PlateauConfig) -> ReduceLROnPlateau:

@@ -33,6 +33,7 @@ class ClipSet:
         codec, height, width: of all clips. frames: int64 (n,), frames of each clip at rest.
         key: list of n keys. study, exam, subject: int64 (n,) codes that mean something within this set only, -1 where
             unknown. sweep: int64 (n,) position in `SWEEPS`, -1 where the sweep is of no canonical type.
+        first_clip: int64 (n,), position in `clips` of the first clip of each item.
 
     Raises:
         InputError: no clips, a shard that is not there, several codecs, or pictures of several sizes.
@@ -65,6 +66,7 @@ class ClipSet:
         self.study, self.exam, self.subject = (
             pd.factorize(self.manifest[column])[0].astype(np.int64) for column in ("study", "exam", "patient"))
         self.sweep = pd.Categorical(self.manifest["sweep"], categories=list(SWEEPS)).codes.astype(np.int64)
+        self.first_clip = np.arange(len(self.manifest))
 
     @property
     def clips(self) -> ClipSet:
@@ -87,7 +89,7 @@ class ExamSet:
 
     Attributes:
         clips: the clips behind the exams. key: list of m exam pseudonyms. labels, study, exam, subject: as in
-            `ClipSet`, (m,). sweep: -1 everywhere.
+            `ClipSet`, (m,). sweep: -1 everywhere. first_clip: position in `clips` of each exam's first clip.
 
     Raises:
         InputError: clips of one exam with different labels, or no exam with a canonical sweep.
@@ -111,6 +113,7 @@ class ExamSet:
         self.candidates = [[rows[clips.sweep[rows] == slot] for slot in range(self.slots)] for rows in kept]
         self.study, self.exam, self.subject = clips.study[first], clips.exam[first], clips.subject[first]
         self.sweep = np.full(len(first), -1, dtype=np.int64)
+        self.first_clip = first
         self.labels = {task: np.array([self._label(task, values[rows], key)
                                        for key, rows in zip(self.key, kept, strict=True)], dtype=values.dtype)
                        for task, values in clips.labels.items()}

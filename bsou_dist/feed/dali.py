@@ -23,6 +23,9 @@ MAX_PICTURES = 1024
 MAX_VIDEOS = 64
 """Clips per run of the video pipeline."""
 
+_START_OF_SCAN = b"\xff\xda"
+"""What ends the header of a JPEG picture."""
+
 
 class DaliDecoder:
     """Decodes codec 'jpeg' on CPU (libjpeg-turbo) or GPU (nvJPEG), and 'h264' on GPU (NVDEC).
@@ -38,6 +41,7 @@ class DaliDecoder:
         self.codec = codec
         self.device = torch.device(device)
         self.threads = threads
+        self._known_headers: set[bytes] = set()
         self._pipeline = self._build()
 
     def decode(self, requests: Sequence[Request]) -> list[Tensor | Exception]:
@@ -73,28 +77,43 @@ class DaliDecoder:
         pictures: list[np.ndarray] = []
         for data, meta, indices in requests:
             member, offsets = np.frombuffer(data, dtype=np.uint8), meta["frame_offsets"]
-            pictures += [member[offsets[index] : offsets[index + 1]] for index in indices]
+            for index in indices:
+                picture = member[offsets[index] : offsets[index + 1]]
+                self._check_header(picture, data[offsets[index] : data.find(_START_OF_SCAN, offsets[index])])
+                pictures.append(picture)
         decoded: list[Tensor] = []
         for start in range(0, len(pictures), MAX_PICTURES):
-            self._pipeline.feed_input("encoded", pictures[start : start + MAX_PICTURES])
-            decoded += self._outputs()
+            decoded += self._run(encoded=pictures[start : start + MAX_PICTURES])
         clips, start = [], 0
         for _, _, indices in requests:
             clips.append(torch.stack(decoded[start : start + len(indices)]).squeeze(-1))
             start += len(indices)
         return clips
 
+    def _check_header(self, picture: np.ndarray, header: bytes) -> None:
+        """Let DALI see a header that it has not met yet in a run of its own.
+
+        From 32 pictures on, DALI 2.4 parses headers on several threads; one that it refuses in its main thread makes
+        it leave the function on whose stack the others are working, and the process dies (`setup_block` in
+        dali/operators/imgcodec/image_decoder.h). A run of one raises. Clips packed alike have one header between them.
+        """
+        if header not in self._known_headers:
+            self._run(encoded=[picture])
+            self._known_headers.add(header)
+
     def _video(self, requests: Sequence[Request]) -> list[Tensor]:
         clips: list[Tensor] = []
         for start in range(0, len(requests), MAX_VIDEOS):
             some = requests[start : start + MAX_VIDEOS]
-            self._pipeline.feed_input("encoded", [np.frombuffer(data, dtype=np.uint8) for data, _, _ in some])
-            self._pipeline.feed_input("frames", [indices.astype(np.int32) for _, _, indices in some])
-            clips += [frames[..., 0] for frames in self._outputs()]  # RGB of a grey picture: any channel
+            decoded = self._run(encoded=[np.frombuffer(data, dtype=np.uint8) for data, _, _ in some],
+                                frames=[indices.astype(np.int32) for _, _, indices in some])
+            clips += [frames[..., 0] for frames in decoded]  # RGB of a grey picture: any channel
         return clips
 
-    def _outputs(self) -> list[Tensor]:
+    def _run(self, **inputs: list[np.ndarray]) -> list[Tensor]:
         """Run the pipeline once; its samples as torch tensors."""
+        for name, arrays in inputs.items():
+            self._pipeline.feed_input(name, arrays)
         (samples,) = self._pipeline.run()
         if samples.is_dense_tensor():
             return list(torch.from_dlpack(samples.as_tensor()))

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 _DOPPLER_CHROMA = 40.0  # levels; compressed grey stays below, Doppler maps are far above
 _TINT_CHROMA = 0.05  # of the brightness; the median pixel of an untinted clip stays below, Doppler or not
 _DARK_LEVEL = 16  # below, a tint cannot be seen
-_PIXEL_STEP = 2  # every second pixel each way is enough for a share
+_SAMPLED_SIDE_PX = 128  # so many rows and columns are enough for a share
 
 
 def coloured_share(frames: NDArray[np.uint8], fan: NDArray[np.bool_]) -> float:
@@ -20,8 +20,9 @@ def coloured_share(frames: NDArray[np.uint8], fan: NDArray[np.bool_]) -> float:
         frames: RGB, (F, H, W, 3).
         fan: (H, W), not empty.
     """
-    inside = fan[::_PIXEL_STEP, ::_PIXEL_STEP]
-    pixels = frames[:, ::_PIXEL_STEP, ::_PIXEL_STEP][:, inside].astype(np.float32)  # (F, P, 3)
+    step = max(1, min(fan.shape) // _SAMPLED_SIDE_PX)
+    inside = fan[::step, ::step]
+    pixels = frames[:, ::step, ::step][:, inside].astype(np.float32)  # (F, P, 3)
     red, green, blue = pixels[..., 0], pixels[..., 1], pixels[..., 2]
     chroma = np.stack([red - green, (red + green) / 2 - blue], axis=-1)  # (F, P, 2)
     brightness = pixels.mean(axis=-1)

@@ -74,12 +74,12 @@ def contact_sheet(shards_dir: Path, picture: Path, *, clips: int = 12, frames: i
     chosen = _varied(read_manifest(shards_dir), clips)
     row_px = tile_px + _CAPTION_PX
     sheet = Image.new("L", (frames * tile_px, len(chosen) * row_px))
-    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=10)
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=11)
     for place, (_, row) in enumerate(chosen.iterrows()):
         record, data = read_member(shards_dir, row)
         described = [str(row[name]) for name in ("key", "sweep", "device", "operator") if pd.notna(row[name])]
         scale = "no spacing" if pd.isna(row["mm_per_px"]) else f"{row['mm_per_px']:.2f} mm/px"
-        draw.text((2, place * row_px + 1), "  ".join([*described, scale]), fill=255, font=font)
+        draw.text((2, place * row_px + 1), " | ".join([*described, scale]), fill=255, font=font)
         decoded = decode_frames(data, record, even_indices(record["frames"], frames))
         for column, frame in enumerate(decoded):
             tile = Image.fromarray(frame).resize((tile_px, tile_px), Image.Resampling.BILINEAR)

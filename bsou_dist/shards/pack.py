@@ -39,9 +39,9 @@ class PackConfig(BaseModel):
 
     prepare: PrepareConfig = PrepareConfig()
     codec: Codec = "jpeg"
-    jpeg_quality: int = Field(90, ge=1, le=95)
-    crf: int = Field(18, ge=1, le=51)
-    shard_clips: int = Field(256, ge=1)
+    jpeg_quality: int = Field(default=90, ge=1, le=95)
+    crf: int = Field(default=18, ge=1, le=51)
+    shard_clips: int = Field(default=256, ge=1)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from bsou_dist.shards.colour import coloured_share
 from bsou_dist.shards.fan import fan_mask
-from bsou_dist.shards.raw import RawClip, even_indices
+from bsou_dist.shards.raw import RawClip, checked_mm_per_px, even_indices
 
 _SEEN_LEVEL = 20  # grey levels; darker is no echo
 _MIN_FAN_SHARE = 0.02  # of the picture
@@ -92,7 +92,7 @@ def prepare(raw: RawClip, config: PrepareConfig, mm_per_px: float | None = None)
     if (grey.mean(axis=0)[fan] >= _SEEN_LEVEL).mean() < _MIN_ECHO_SHARE:
         raise RejectedClip("no tissue: the fan holds no lasting echo")
 
-    across_mm = raw.mm_per_px if raw.mm_per_px is not None else mm_per_px
+    across_mm = raw.mm_per_px if raw.mm_per_px is not None else checked_mm_per_px(mm_per_px)
     grey *= fan
     rows, columns = np.nonzero(fan.any(axis=1))[0], np.nonzero(fan.any(axis=0))[0]
     top, bottom, left, right = int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
@@ -124,13 +124,14 @@ def _to_grey(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
 def _resample(frames: NDArray[np.uint8], field: tuple[float, float, float, float], size_px: int) -> NDArray[np.uint8]:
     """The part of each frame inside `field` (left, top, right, bottom in pixels, maybe beyond the edge) as a square.
 
-    Averages over the area where it shrinks; bilinear where it enlarges.
+    Averages over the area where it shrinks, weighted towards its middle (an even weight, Pillow's BOX, takes or leaves
+    whole pixels, so that edges jump); bilinear where it enlarges.
     """
     left, top, right, bottom = field
     height, width = frames.shape[1:]
     pad = [(max(0, ceil(-top)), max(0, ceil(bottom - height))), (max(0, ceil(-left)), max(0, ceil(right - width)))]
     y0, x0 = pad[0][0], pad[1][0]
     box = (left + x0, top + y0, right + x0, bottom + y0)
-    way = Image.Resampling.BOX if right - left >= size_px else Image.Resampling.BILINEAR
+    way = Image.Resampling.HAMMING if right - left >= size_px else Image.Resampling.BILINEAR
     padded = (Image.fromarray(np.pad(frame, pad)) for frame in frames)
     return np.stack([np.asarray(frame.resize((size_px, size_px), way, box)) for frame in padded])

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import struct
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -46,8 +49,7 @@ def read_dicom(path: Path, max_frames: int | None = None) -> RawClip:
     Raises:
         UnreadableClip: no picture, no decoder, or fewer bytes than the header states.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # pydicom quotes header values in its warnings
+    with _nothing_quoted():
         header = pydicom.dcmread(path, stop_before_pixels=True, force=True)
         if "Rows" not in header or "Columns" not in header:
             raise UnreadableClip("a DICOM object without a picture")
@@ -56,6 +58,20 @@ def read_dicom(path: Path, max_frames: int | None = None) -> RawClip:
         frames = _to_screen(_pixels(path, header, indices), header)
     region, mm_per_px, pixel_aspect = _region(header, int(header.Columns), int(header.Rows))
     return RawClip(frames, "dicom", count, mm_per_px, pixel_aspect, region)
+
+
+@contextmanager
+def _nothing_quoted() -> Iterator[None]:
+    """Silence pydicom, which quotes header values (a malformed birth date, say) in warnings and in its log."""
+    logger = logging.getLogger("pydicom")
+    disabled = logger.disabled
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        logger.disabled = True
+        try:
+            yield
+        finally:
+            logger.disabled = disabled
 
 
 def _pixels(path: Path, header: Dataset, indices: list[int]) -> NDArray[np.generic]:

@@ -6,12 +6,12 @@ import pandas as pd
 
 from bsou_dist.errors import InputError
 from bsou_dist.tracking.mlflow_tracker import StoredRun, read_runs
-from bsou_dist.tracking.records import COLUMNS, metrics_to_records
+from bsou_dist.tracking.records import NAMES, metrics_to_records
 from bsou_dist.tracking.tracker import TAG_DATA, TAG_METHOD, TAG_PHANTOM
 
 
 def read_records(uri: str, experiment: str) -> pd.DataFrame:
-    """The results of an experiment: a row per method, task, set, level and metric, sorted.
+    """The results of an experiment: the columns of `records.COLUMNS` and `method`, sorted by method and names.
 
     Only finished runs count, and of several runs of one method on one task and set only the newest. What a reader of
     the table must know besides is in `frame.attrs`: 'notes', a list of sentences (runs left out, runs on different
@@ -22,12 +22,12 @@ def read_records(uri: str, experiment: str) -> pd.DataFrame:
             must never share a table.
     """
     runs = read_runs(uri, experiment)
-    finished = [run for run in runs if run.status == "FINISHED" and TAG_METHOD in run.tags]
-    tables = [(run, table) for run in finished if len(table := metrics_to_records(run.metrics, run.tags[TAG_METHOD]))]
+    finished = [run for run in runs if run.status == "FINISHED" and {TAG_METHOD, TAG_PHANTOM} <= run.tags.keys()]
+    tables = [(run, table) for run in finished if len(table := metrics_to_records(run.metrics))]
     if not tables:
         raise InputError(f"experiment {experiment!r} in {uri} holds no finished run with results yet ({len(runs)} runs "
                          "in all); results are written at the end of stage 2")
-    phantom = {run.tags.get(TAG_PHANTOM, "").lower() == "true" for run, _ in tables}
+    phantom = {run.tags[TAG_PHANTOM].lower() == "true" for run, _ in tables}
     if len(phantom) > 1:
         raise InputError(f"experiment {experiment!r} in {uri} holds results of phantom and of patient data, which must "
                          "never share a table; give each its own experiment, and delete the runs of one of them here")
@@ -36,14 +36,14 @@ def read_records(uri: str, experiment: str) -> pd.DataFrame:
     pieces: list[pd.DataFrame] = []
     taken: set[tuple[str, str, str]] = set()
     for run, table in tables:  # newest first
-        cells = pd.Series(list(zip(table["method"], table["task"], table["set"], strict=True)), index=table.index)
+        method = run.tags[TAG_METHOD]
+        cells = pd.Series([(method, *cell) for cell in zip(table["task"], table["set"], strict=True)])
         fresh = ~cells.isin(taken)
-        # Baselines come again with every method; a run counts if it adds a result of its own.
-        if (fresh & (table["method"] == run.tags[TAG_METHOD])).any():
+        if fresh.any():
             counted.append(run)
-            pieces.append(table[fresh])
+            pieces.append(table[fresh].assign(method=method))
             taken |= set(cells)
-    records = pd.concat(pieces).sort_values(COLUMNS[:5]).reset_index(drop=True)
+    records = pd.concat(pieces).sort_values(["method", *NAMES]).reset_index(drop=True)
     records.attrs = {"notes": _notes(runs, tables, counted), "phantom": phantom.pop()}
     return records
 

@@ -77,13 +77,12 @@ def flatten(params: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
     return flat
 
 
-def code_version() -> str:
-    """Package version and, where it runs from its own git checkout, the commit: '0.1.0+3f2c9a71d0e4-dirty'."""
-    package = Path(__file__).parent
+def code_version(source: Path = Path(__file__)) -> str:
+    """Package version and, where `source` lies in its own git checkout, the commit: '0.1.0+3f2c9a71d0e4-dirty'."""
     try:
         # A package installed inside somebody else's repository must not report that repository's commit.
-        _git(package, "ls-files", "--error-unmatch", Path(__file__).name)
-        commit = _git(package, "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*")
+        _git(source.parent, "ls-files", "--error-unmatch", source.name)
+        commit = _git(source.parent, "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*")
     except (OSError, subprocess.SubprocessError):
         return bsou_dist.__version__
     return f"{bsou_dist.__version__}+{commit}"

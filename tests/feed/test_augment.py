@@ -76,6 +76,8 @@ def test_identity_only_resizes() -> None:
     assert torch.allclose(pixels(augment(batch, [IDENTITY] * 2, 40)), batch / 255, atol=1e-5)
     quarter = batch.float().unflatten(-1, (20, 2)).unflatten(-3, (20, 2)).mean((-1, -3)) / 255
     assert torch.allclose(pixels(augment(batch, [IDENTITY] * 2, 20)), quarter, atol=1e-5)
+    tenth = batch.float().unflatten(-1, (4, 10)).unflatten(-3, (4, 10)).mean((-1, -3)) / 255
+    assert torch.allclose(pixels(augment(batch, [IDENTITY] * 2, 4)), tenth, atol=1e-5)  # every pixel counts
     assert torch.equal(augment(batch.float(), [IDENTITY] * 2, 20), augment(batch, [IDENTITY] * 2, 20))
     assert augment(batch[:0], [], 20).shape == (0, 1, 5, 20, 20)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ from bsou_dist.errors import InputError
 from bsou_dist.feed.augment import DEVIATION, MEAN, AugmentConfig, choose_frames
 from bsou_dist.feed.batch import Batch
 from bsou_dist.feed.clips import ClipSet, ExamSet
-from bsou_dist.feed.loader import FeedConfig, Loader
+from bsou_dist.feed.loader import Loader
+from bsou_dist.feed.pixels import FeedConfig, Pixels
 from bsou_dist.feed.quarantine import Quarantine, QuarantineExceeded, default_budget
 
 CONFIG = FeedConfig(frames=4, size_px=16, decoder="reference", threads=2)
@@ -41,9 +43,12 @@ def exam_set(shards: tuple[Path, pd.DataFrame]) -> ExamSet:
 
 
 def loader(dataset: ClipSet | ExamSet, tmp_path: Path, **changes: Any) -> Loader:
-    settings: dict[str, Any] = {"global_batch": 8, "seed": 5, "config": CONFIG, "augment": AugmentConfig(),
-                                "training": True, "quarantine": Quarantine(tmp_path / "quarantine.csv", 0)}
-    return Loader(dataset, **{**settings, **changes})
+    settings: dict[str, Any] = {"config": CONFIG, "augment": AugmentConfig(), "views": 1,
+                                "quarantine": Quarantine(tmp_path / "quarantine.csv", 0)}
+    of_source = {name: changes.pop(name, value) for name, value in settings.items()}
+    order: dict[str, Any] = {"global_batch": 8, "seed": 5, "training": True, **changes}
+    source = Pixels(dataset.clips, of_source.pop("config"), seed=order["seed"], **of_source)
+    return Loader(dataset, source, **order)
 
 
 def join(parts: list[Batch], name: str) -> torch.Tensor:
@@ -191,6 +196,26 @@ def test_a_manifest_of_other_shards_is_noticed(make_shards, tmp_path) -> None:
     wrong = manifest.assign(key=manifest["key"].tolist()[::-1])
     with pytest.raises(QuarantineExceeded, match="holds 10 frames of 'study"):
         list(loader(clip_set((folder, wrong)), tmp_path).epoch(0))
+
+
+def test_batches_are_made_ahead_but_not_without_bound(shards, tmp_path, monkeypatch) -> None:
+    ahead = loader(clip_set(shards), tmp_path, global_batch=2, prefetch=3)
+    make, made = ahead.batch, []
+
+    def record(epoch: int, step: int) -> Batch:
+        made.append(step)
+        return make(epoch, step)
+
+    monkeypatch.setattr(ahead, "batch", record)
+    batches = ahead.epoch(0)
+    assert made == []
+    assert next(batches).step == 0
+    deadline = time.monotonic() + 10
+    while len(made) < 4 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    time.sleep(0.1)  # room to go too far
+    assert made == [0, 1, 2, 3]
+    assert [batch.step for batch in batches] == list(range(1, 14))
 
 
 def test_stopping_early_leaves_no_thread(shards, tmp_path) -> None:

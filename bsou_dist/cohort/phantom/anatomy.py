@@ -21,11 +21,13 @@ Presentation = Literal["cephalic", "non_cephalic"]
 Placenta = Literal["anterior", "posterior"]
 
 SKIN_MM = 2.5
-ROUNDNESS = 0.42
-"""Least width of the uterine cavity relative to its length."""
+BARREL, BROAD = 1.5, 1.3
+"""Shape of the uterine cavity: how far its sides are stretched along it, and how broad the curve of its ends is."""
 PLACENTA_ROOM = 0.35
 """Half of the depth that the placenta adds to the cavity, relative to its thickness: the fetus dents it."""
-FREE_FLUID = 0.35
+SNUG = 0.93
+"""Size of the cavity around a fetus without fluid, relative to one that presses on no point of it."""
+FREE_FLUID = 0.6
 """Share of the amniotic fluid that widens the cavity beyond the smallest ellipsoid around the fetus."""
 
 
@@ -87,7 +89,7 @@ class Anatomy:
         return "anterior" if self.placenta.centre[1] < self.cavity.centre[1] else "posterior"
 
     def dvp_cm(self, *, step_mm: float = 5.0, width_mm: float = 10.0) -> float:
-        """Deepest vertical pocket (cm): longest front-to-back run of fluid, at least ``width_mm`` wide from side to side.
+        """Deepest vertical pocket (cm): longest front-to-back run of fluid, ``width_mm`` wide from side to side.
 
         Every ellipsoid cuts an interval out of a front-to-back line, in closed form; on a grid of lines ``step_mm``
         apart the longest gap between intervals is exact in depth. A pocket must be free on all lines of its width.
@@ -117,18 +119,22 @@ class Anatomy:
         half = self.cavity.extent
         x = np.arange(-half[0], half[0] + step_mm, step_mm) + self.cavity.centre[0]
         z = np.arange(-half[2], half[2] + step_mm, step_mm) + self.cavity.centre[2]
-        to_unit = part.axes.T / part.radii[:, None]
-        along = to_unit[:, 1]
-        offset = ((x - part.centre[0])[:, None, None] * to_unit[:, 0] + (z - part.centre[2])[:, None] * to_unit[:, 2])
+        along = part.to_unit[:, 1]
+        offset = ((x - part.centre[0])[:, None, None] * part.to_unit[:, 0]
+                  + (z - part.centre[2])[:, None] * part.to_unit[:, 2])
         a, b, c = along @ along, offset @ along, (offset**2).sum(-1) - 1.0
         hit = b * b - a * c
         root = np.sqrt(np.maximum(hit, 0.0))
-        return (np.where(hit > 0, part.centre[1] + (-b - root) / a, np.inf),
-                np.where(hit > 0, part.centre[1] + (-b + root) / a, -np.inf))
+        entry = np.where(hit > 0, part.centre[1] + (-b - root) / a, np.inf)
+        leave = np.where(hit > 0, part.centre[1] + (-b + root) / a, -np.inf)
+        if part.within is not None:
+            bound = self._lines(part.within, step_mm)
+            entry, leave = np.maximum(entry, bound[0]), np.minimum(leave, bound[1])
+        return entry, leave
 
 
 def build_anatomy(plan: AnatomyPlan) -> Anatomy:
-    """The anatomy of a plan: fetal size follows Hadlock (1984), and the uterus closes around the fetus and its fluid."""
+    """The anatomy of a plan: fetal size follows Hadlock (1984); the uterus closes around the fetus and its fluid."""
     age, number = plan.size_ga_days, len(plan.lies)
     size = biometry(age)
     if number > 1:  # twins share the room: smaller towards term
@@ -139,27 +145,28 @@ def build_anatomy(plan: AnatomyPlan) -> Anatomy:
     apart = 0.5 * sum(np.ptp(f.core_points()[:, 0]) for f in loose) / number
     loose = [f.moved(np.eye(3), np.array([apart * (2 * k - (number - 1)), 0.0, 0.0])) for k, f in enumerate(loose)]
 
-    middle, shape = _closed_around(np.concatenate([f.core_points() for f in loose]))
-    tight_ml = 4e-3 / 3.0 * math.pi * abs(np.linalg.det(shape))
-    shape = shape * (1.0 + FREE_FLUID * plan.fluid_factor * fluid_volume_ml(age) / tight_ml) ** (1 / 3)
-    half_depth = float(np.linalg.norm(shape[1]))
     room = PLACENTA_ROOM * thickness
-    shape = np.diag([1.0, 1.0 + room / half_depth, 1.0]) @ shape
-    away = np.array([0.0, towards_back * room, 0.0])
-    cavity = _of_shape(Tissue.FLUID, np.zeros(3), shape)
-    cavity = replace(cavity, radii=np.maximum(cavity.radii, ROUNDNESS * cavity.radii.max()))
+    middle, barrel, ends = _closed_around(np.concatenate([f.core_points() for f in loose]))
+    tight_ml = 4e-3 / 3.0 * math.pi * abs(np.linalg.det(barrel)) / BARREL
+    swell = SNUG * (1.0 + FREE_FLUID * plan.fluid_factor * fluid_volume_ml(age) / tight_ml) ** (1 / 3)
+    stretch = swell * np.diag([1.0, 1.0 + room / (swell * float(np.linalg.norm(barrel[1]))), 1.0])
+    ends_inside = _of_shape(Tissue.FLUID, stretch @ ends)
+    cavity = replace(_of_shape(Tissue.FLUID, stretch @ barrel), within=ends_inside)
 
     wall = float(np.interp(age, (98.0, 280.0), (11.0, 7.0)))
     front = SKIN_MM + plan.fat_mm + plan.muscle_mm
     gap = float(np.interp(age, (98.0, 200.0), (7.0, 2.0)))
     half = cavity.extent
     centre = np.array([plan.lean_mm, front + gap + wall + half[1], plan.pole_mm + half[2]])
-    cavity = replace(cavity, centre=centre)
-    fetuses = tuple(f.moved(np.eye(3), centre + away - middle) for f in loose)
+    ends_inside = replace(ends_inside, centre=centre)
+    cavity = replace(cavity, centre=centre, within=ends_inside)
+    uterus = Ellipsoid(Tissue.MYOMETRIUM, centre, cavity.axes, cavity.radii + wall,
+                       within=replace(ends_inside, radii=ends_inside.radii + wall))
+    shift = centre - middle + np.array([0.0, towards_back * room, 0.0])
+    fetuses = tuple(f.moved(np.eye(3), shift) for f in loose)
     placenta = _placenta(plan, cavity, thickness, age)
     body, mother = _mother(plan, cavity, wall, front)
-    uterus = [replace(cavity, tissue=Tissue.MYOMETRIUM, radii=cavity.radii + wall), cavity, placenta]
-    scene = Scene.of([[*mother, *uterus], *(f.parts for f in fetuses)])
+    scene = Scene.of([[*mother, uterus, cavity, placenta], *(f.parts for f in fetuses)])
     return Anatomy(scene, body, cavity, placenta, fetuses)
 
 
@@ -176,42 +183,63 @@ def _lay(fetus: Fetus, lie: Lie) -> Fetus:
     return turned.moved(np.eye(3), -(points.min(0) + points.max(0)) / 2.0)
 
 
-def _closed_around(points: Array) -> tuple[Array, Array]:
-    """Centre (3,) and shape (3, 3) of the smallest ellipsoid that holds ``points`` (P, 3): centre + shape @ unit ball.
+def _closed_around(points: Array) -> tuple[Array, Array, Array]:
+    """Centre (3,) and shapes (3, 3) of two ellipsoids, centre + shape @ unit ball, that both hold ``points`` (P, 3).
 
-    Multiplicative weights on the dual (Titterington 1978; Khachiyan 1996): a point gains weight as it sticks out.
+    The smallest ellipsoid (multiplicative weights on the dual: Titterington 1978; Khachiyan 1996) is too pointed for a
+    uterus: stretched along its length it becomes a barrel, and a broad second ellipsoid rounds off the ends.
     """
     weight = np.full(len(points), 1.0 / len(points))
     for _ in range(80):
         centre = weight @ points
         offset = points - centre
         square = 3.0 * (weight[:, None] * offset).T @ offset
-        reach = ((offset @ np.linalg.inv(square)) * offset).sum(1)
-        weight = weight * (1.0 + reach) / 4.0
+        weight = weight * (1.0 + ((offset @ np.linalg.inv(square)) * offset).sum(1)) / 4.0
         weight /= weight.sum()
-    return centre, np.linalg.cholesky(square) * math.sqrt(reach.max())
+    width2, axes = np.linalg.eigh(square)  # the longest comes last
+    along = offset @ axes
+    shift = np.array([0.0, 0.0, (along[:, 2].max() + along[:, 2].min()) / 2.0])
+    centre, along = centre + axes @ shift, along - shift
+    length = BARREL * math.sqrt(width2[2])
+    around = (along[:, :2] ** 2 / width2[:2]).sum(1)
+    girth = math.sqrt((around / (1.0 - along[:, 2] ** 2 / length**2)).max())
+    barrel = np.array([*girth * np.sqrt(width2[:2]), length])
+    broad = BROAD * barrel[:2]
+    tip = np.sqrt((along[:, 2] ** 2 / (1.0 - (along[:, :2] ** 2 / broad**2).sum(1))).max())
+    return centre, axes * barrel, axes * np.array([*broad, tip])
 
 
-def _of_shape(tissue: Tissue, centre: Array, shape: Array) -> Ellipsoid:
-    """The ellipsoid centre + shape @ unit ball."""
+def _of_shape(tissue: Tissue, shape: Array) -> Ellipsoid:
+    """The ellipsoid shape @ unit ball."""
     axes, radii, _ = np.linalg.svd(shape)
-    return Ellipsoid(tissue, centre, axes, radii)
+    return Ellipsoid(tissue, np.zeros(3), axes, radii)
 
 
 def _placenta(plan: AnatomyPlan, cavity: Ellipsoid, thickness_mm: float, age: float) -> Ellipsoid:
-    """A lens against the wall, where the wall faces the drawn direction: the part of this ellipsoid in the cavity."""
-    side, up = plan.placenta_offset
-    outward = np.array([side, -1.0 if plan.placenta_side == "anterior" else 1.0, up])
+    """A lens against the wall, over the drawn place: the part of this ellipsoid that lies in the cavity."""
+    half = cavity.extent
+    place = np.array([plan.placenta_offset[0] * half[0], 0.0, plan.placenta_offset[1] * half[2]])
+    assert cavity.within is not None
+    place *= min(1.0, 0.8 / max(_miss(bound, place) for bound in (cavity, cavity.within)))
+    start, along = cavity.to_unit @ place, cavity.to_unit[:, 1]
+    root = math.sqrt((start @ along) ** 2 - (along @ along) * (start @ start - 1.0))
+    sign = -1.0 if plan.placenta_side == "anterior" else 1.0
+    place[1] = (-(start @ along) + sign * root) / (along @ along)
+    outward = cavity.to_unit.T @ (cavity.to_unit @ place)
     outward /= np.linalg.norm(outward)
-    shape = cavity.axes * cavity.radii
-    reach = float(np.linalg.norm(shape.T @ outward))
-    along = np.cross(outward, np.array([1.0, 0.0, 0.0]))
-    along /= np.linalg.norm(along)
+    upwards = np.cross(outward, np.array([1.0, 0.0, 0.0]))
+    upwards /= np.linalg.norm(upwards)
     breadth = float(np.interp(age, (98.0, 140.0, 280.0), (34.0, 48.0, 80.0)))
-    sag = 0.5 * breadth**2 * reach / float((cavity.radii**2)[:2].mean())  # the wall bends away under the lens
-    axes = np.stack([np.cross(outward, along), outward, along], axis=1)
-    radii = np.array([breadth, thickness_mm + 0.25 * min(sag, thickness_mm), breadth])
-    return Ellipsoid(Tissue.PLACENTA, cavity.centre + shape @ (shape.T @ outward) / reach, axes, radii)
+    sag = 0.25 * breadth**2 / float(half[0])  # the wall bends away under the lens
+    radii = np.array([breadth, thickness_mm + 0.3 * min(sag, thickness_mm), breadth])
+    axes = np.stack([np.cross(outward, upwards), outward, upwards], axis=1)
+    return Ellipsoid(Tissue.PLACENTA, cavity.centre + place, axes, radii, within=cavity.within)
+
+
+def _miss(bound: Ellipsoid, place: Array) -> float:
+    """How near the front-to-back line through centre + ``place`` comes to the centre: 0 through it, 1 at the rim."""
+    start, along = bound.to_unit @ place, bound.to_unit[:, 1]
+    return float(np.linalg.norm(start - along * (start @ along) / (along @ along)))
 
 
 def _mother(plan: AnatomyPlan, cavity: Ellipsoid, wall: float, front: float) -> tuple[Ellipsoid, list[Ellipsoid]]:

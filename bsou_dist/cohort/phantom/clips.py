@@ -70,9 +70,13 @@ def render_sweep(exam: Exam, sweep: str, config: PhantomConfig, repeat: int = 0)
     usual, probe = HANDS[exam.operator], PROBES[exam.probe]
     j = config.hand_jitter
     hand = Hand(j * usual.drift_mm, j * usual.tilt_rad, j * usual.press_mm, min(j * usual.speed, 0.6))
-    flip, stop, lift = rng.uniform(size=3) < (config.reversed_fraction, config.aborted_fraction, config.lost_contact_fraction)
-    done, lifted_at, lifted_for = rng.uniform(0.4, 0.8), rng.uniform(0.05, 0.7), rng.uniform(0.08, 0.25)
-    course = Course(bool(flip), float(done) if stop else 1.0, (float(lifted_at), float(lifted_at + lifted_for)) if lift else (0.0, 0.0))
+    flip, stop, lift = rng.uniform(size=3)
+    done, lifted_at, lifted_for = (float(rng.uniform(*span)) for span in ((0.4, 0.8), (0.05, 0.7), (0.08, 0.25)))
+    course = Course(
+        reversed=flip < config.reversed_fraction,
+        done=done if stop < config.aborted_fraction else 1.0,
+        lifted=(lifted_at, lifted_at + lifted_for) if lift < config.lost_contact_fraction else (0.0, 0.0),
+    )
     poses = probe_poses(exam.anatomy, sweep, hand, probe.edge_gap_mm, course, rng, config.frames)
     motion = None
     if config.fetal_motion_mm > 0:

@@ -25,19 +25,19 @@ class PhantomConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    seed: int = Field(0, ge=0)
-    patients: int = Field(100, ge=1, le=99_999)
-    exams_per_patient: int = Field(1, ge=1, le=6)
+    seed: int = Field(default=0, ge=0)
+    patients: int = Field(default=100, ge=1, le=99_999)
+    exams_per_patient: int = Field(default=1, ge=1, le=6)
     """A mother comes for 1 to this many visits; later visits repeat her with an older fetus."""
     both_devices_fraction: Fraction = 0.0
     """Share of visits scanned twice: by the expert with the console and by the novice with the handheld probe."""
-    clips_per_sweep: int = Field(1, ge=1, le=8)
+    clips_per_sweep: int = Field(default=1, ge=1, le=8)
     """Each sweep is recorded 1 to this many times."""
     sweeps: tuple[str, ...] = SWEEPS
 
-    frames: int = Field(24, ge=2, le=2048)
-    size_px: int = Field(96, ge=16, le=1024)
-    field_mm: float = Field(192.0, ge=60.0, le=400.0)
+    frames: int = Field(default=24, ge=2, le=2048)
+    size_px: int = Field(default=96, ge=16, le=1024)
+    field_mm: float = Field(default=192.0, ge=60.0, le=400.0)
     """Side of the square picture (mm)."""
     duration_s: tuple[float, float] = (6.0, 12.0)
     """Shortest and longest sweep (s); with ``frames`` it gives the frame rate."""
@@ -51,9 +51,9 @@ class PhantomConfig(BaseModel):
     """Share of mothers with BMI above 30."""
     novice_fraction: Fraction = 0.0
     """Share of mothers scanned by a novice with the handheld probe; the others by an expert with the console."""
-    growth_sd: float = Field(0.02, ge=0.0, le=0.1)
+    growth_sd: float = Field(default=0.02, ge=0.0, le=0.1)
     """Standard deviation of a fetus's growth, as a share of its age: 0.02 is 2.8 days at 20 weeks."""
-    dating_sd_days: float = Field(0.0, ge=0.0, le=21.0)
+    dating_sd_days: float = Field(default=0.0, ge=0.0, le=21.0)
     """Standard deviation (days) of the error of the recorded age; 0 gives the exact age."""
 
     missing_sweep_fraction: Fraction = 0.0
@@ -65,9 +65,9 @@ class PhantomConfig(BaseModel):
     """Share of clips that end after 40 to 80 % of the path."""
     lost_contact_fraction: Fraction = 0.0
     """Share of clips in which the probe lifts off the skin for a while."""
-    hand_jitter: float = Field(1.0, ge=0.0, le=4.0)
+    hand_jitter: float = Field(default=1.0, ge=0.0, le=4.0)
     """Scale of the operator's unsteadiness: 0 is a robot, 1 as usual."""
-    fetal_motion_mm: float = Field(0.0, ge=0.0, le=30.0)
+    fetal_motion_mm: float = Field(default=0.0, ge=0.0, le=30.0)
     """Standard deviation (mm) of the fetus's drift during a sweep; labels hold for the pose at rest."""
 
     @field_validator("sweeps")
@@ -87,7 +87,7 @@ class PhantomConfig(BaseModel):
                 f"within {GA_LIMITS_DAYS[0]} to {GA_LIMITS_DAYS[1]} (the range of the growth charts)"
             )
         if not 0.5 <= self.duration_s[0] <= self.duration_s[1] <= 120.0:
-            raise ValueError(f"duration_s is {self.duration_s}; give shortest and longest sweep, rising, in 0.5 to 120 s")
+            raise ValueError(f"duration_s is {self.duration_s}; give shortest and longest, rising, within 0.5 to 120 s")
         if self.mm_per_px > 6.0:
             raise ValueError(
                 f"field_mm {self.field_mm:g} over size_px {self.size_px} is {self.mm_per_px:.1f} mm per pixel; "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,21 +18,29 @@ class Ellipsoid:
     """A solid ellipsoid of one tissue.
 
     ``centre`` (3,) mm; ``axes`` (3, 3), its columns the unit directions of the three half-axes; ``radii`` (3,) mm.
+    Of an ellipsoid with ``within`` only what lies inside that other one counts.
     """
 
     tissue: Tissue
     centre: Array
     axes: Array
     radii: Array
+    within: Ellipsoid | None = None
+
+    @property
+    def to_unit(self) -> Array:
+        """Matrix (3, 3) from an offset to the centre to the unit ball."""
+        return self.axes.T / self.radii[:, None]
 
     @property
     def extent(self) -> Array:
-        """Half of the size (3,) of the box around it, along the coordinate axes."""
-        return np.linalg.norm(self.axes * self.radii, axis=1)
+        """Half of the size (3,) of a box around it, along the coordinate axes."""
+        whole = np.linalg.norm(self.axes * self.radii, axis=1)
+        return whole if self.within is None else np.minimum(whole, self.within.extent)
 
     def moved(self, rotation: Array, shift: Array) -> Ellipsoid:
         """The same ellipsoid after p -> rotation p + shift."""
-        return Ellipsoid(self.tissue, rotation @ self.centre + shift, rotation @ self.axes, self.radii)
+        return replace(self, centre=rotation @ self.centre + shift, axes=rotation @ self.axes)
 
     def surface(self) -> Array:
         """Fourteen points (14, 3) of its surface: the tips of its axes and of its diagonals."""
@@ -47,33 +55,43 @@ _SURFACE = np.concatenate([np.eye(3), -np.eye(3), _CORNERS])
 class Scene:
     """Ellipsoids in painting order, as arrays.
 
-    ``to_unit`` (N, 3, 3) maps an offset from ``centre`` (N, 3) to the unit ball; ``tissue`` (N,) uint8;
+    ``to_unit`` (N, 3, 3) maps an offset from ``centre`` (N, 3) to the unit ball; ``tissue`` (N,) uint8, where ``AIR``
+    is not painted but only bounds others; ``within`` (N,) int64: index of the ellipsoid that bounds it, or its own;
     ``fetus`` (N,) int64: 0 for the mother and the placenta, k for the k-th fetus.
     """
 
     centre: Array
     to_unit: Array
     tissue: NDArray[np.uint8]
+    within: NDArray[np.int64]
     fetus: NDArray[np.int64]
 
     @classmethod
     def of(cls, groups: Iterable[Iterable[Ellipsoid]]) -> Scene:
         """Scene of the mother's ellipsoids (first group), then each fetus's."""
-        numbered = [(k, e) for k, group in enumerate(groups) for e in group]
+        groups = [list(group) for group in groups]
+        painted = [(k, e) for k, group in enumerate(groups) for e in group]
+        bounds = list({id(e.within): e.within for _, e in painted if e.within is not None}.values())
+        place = {id(e): n for n, e in enumerate(bounds)}
+        everything = [(0, replace(e, tissue=Tissue.AIR)) for e in bounds] + painted
         return cls(
-            centre=np.array([e.centre for _, e in numbered]),
-            to_unit=np.array([e.axes.T / e.radii[:, None] for _, e in numbered]),
-            tissue=np.array([e.tissue for _, e in numbered], np.uint8),
-            fetus=np.array([k for k, _ in numbered], np.int64),
+            centre=np.array([e.centre for _, e in everything]),
+            to_unit=np.array([e.to_unit for _, e in everything]),
+            tissue=np.array([e.tissue for _, e in everything], np.uint8),
+            within=np.array([n if e.within is None else place[id(e.within)] for n, (_, e) in enumerate(everything)]),
+            fetus=np.array([k for k, _ in everything], np.int64),
         )
 
     def tissue_at(self, points: Array) -> NDArray[np.uint8]:
         """Tissue (P,) at points (P, 3) in mm, by testing every ellipsoid in turn: the plain reference."""
         found = np.zeros(len(points), np.uint8)
-        for n in range(len(self.tissue)):
-            inside = (((points - self.centre[n]) @ self.to_unit[n].T) ** 2).sum(1) < 1.0
+        for n in np.flatnonzero(self.tissue != Tissue.AIR).tolist():
+            inside = self._holds(n, points) & self._holds(self.within[n], points)
             found[inside & (found >= self.paints_over(n))] = self.tissue[n]
         return found
+
+    def _holds(self, n: int, points: Array) -> NDArray[np.bool_]:
+        return (((points - self.centre[n]) @ self.to_unit[n].T) ** 2).sum(1) < 1.0
 
     def paints_over(self, n: int) -> int:
         """Lowest tissue that ellipsoid ``n`` may replace: what lies in the cavity never leaves it."""

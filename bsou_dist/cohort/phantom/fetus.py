@@ -30,7 +30,8 @@ class Posture:
         def two(low: float, high: float) -> tuple[float, float]:
             return float(rng.uniform(low, high)), float(rng.uniform(low, high))
 
-        return cls(float(rng.uniform(0.15, 0.5)), float(rng.uniform(0.1, 0.5)), two(1.7, 2.4), two(1.6, 2.6), two(-0.6, 0.9))
+        trunk, head = two(0.15, 0.5)[0], two(0.1, 0.5)[0]
+        return cls(trunk, head, hips=two(1.7, 2.4), knees=two(1.6, 2.6), arms=two(-0.6, 0.9))
 
 
 class _Trunk:
@@ -79,7 +80,6 @@ def build_fetus(size: Biometry, posture: Posture) -> Fetus:
     """
     width = size.ac_mm / math.pi  # abdominal diameter
     trunk = _Trunk(1.75 * width, posture.trunk)
-    length = trunk.length
 
     head_frame = trunk.frame(0.5, posture.head)
     head_radii = np.array([size.bpd_mm, size.ofd_mm, 0.88 * size.ofd_mm]) / 2.0
@@ -109,11 +109,9 @@ def _head(centre: Array, frame: Array, radii: Array) -> list[Ellipsoid]:
     def part(tissue: Tissue, at: tuple[float, float, float], size: tuple[float, float, float]) -> Ellipsoid:
         return Ellipsoid(tissue, centre + frame @ (inside * np.array(at)), frame, inside * np.array(size))
 
-    falx = part(Tissue.FALX, (0.0, 0.0, 0.12), (1.0, 0.93, 0.84))
-    falx.radii[0] = max(0.8, 0.03 * radii[0])
     return [
         part(Tissue.BRAIN, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
-        falx,
+        part(Tissue.FALX, (0.0, 0.0, 0.12), (max(0.8 / inside[0], 0.032), 0.93, 0.84)),
         part(Tissue.BRAIN, (0.0, 0.1, -0.05), (0.30, 0.24, 0.24)),  # thalami
         part(Tissue.VENTRICLE, (0.0, 0.46, 0.05), (0.10, 0.15, 0.16)),  # cavum septi pellucidi
         *(part(Tissue.VENTRICLE, (side * 0.36, -0.28, 0.18), (0.14, 0.40, 0.22)) for side in (-1, 1)),
@@ -145,7 +143,8 @@ def _chest(width: float, trunk: _Trunk) -> list[Ellipsoid]:
 
 def _abdomen(width: float, trunk: _Trunk) -> list[Ellipsoid]:
     def part(tissue: Tissue, along: float, left: float, front: float, radii: tuple[float, float, float]) -> Ellipsoid:
-        return Ellipsoid(tissue, trunk.point(along, left * width, front * width), trunk.frame(along), np.array(radii) * width)
+        centre = trunk.point(along, left * width, front * width)
+        return Ellipsoid(tissue, centre, trunk.frame(along), np.array(radii) * width)
 
     return [
         part(Tissue.LIVER, 0.0, -0.06, 0.08, (0.36, 0.34, 0.20)),
@@ -178,21 +177,22 @@ def _limbs(femur_mm: float, width: float, trunk: _Trunk, posture: Posture) -> tu
         hip = trunk.point(-0.36, side * 0.24 * width, 0.12 * width)
         thigh = trunk.frame(-0.36) @ np.array([side * 0.25, math.sin(hip_angle), -math.cos(hip_angle)])
         knee = hip + femur_mm * thigh / np.linalg.norm(thigh)
-        shin = trunk.frame(-0.36) @ np.array([-side * 0.45, math.sin(hip_angle - knee_angle), -math.cos(hip_angle - knee_angle)])
+        bent = hip_angle - knee_angle
+        shin = trunk.frame(-0.36) @ np.array([-side * 0.45, math.sin(bent), -math.cos(bent)])
         ankle = knee + 0.88 * femur_mm * shin / np.linalg.norm(shin)
-        limb(hip, knee, 0.15, 0.032)
-        limb(knee, ankle, 0.095, 0.028)
+        limb(hip, knee, 0.20, 0.034)
+        limb(knee, ankle, 0.14, 0.030)
         toes = ankle + trunk.frame(-0.36) @ np.array([0.0, 0.30, -0.12]) * width
-        soft.append(segment(Tissue.SOFT, ankle, toes, 0.06 * width, overshoot=1.2))
+        soft.append(segment(Tissue.SOFT, ankle, toes, 0.09 * width, overshoot=1.2))
 
         shoulder = trunk.point(0.38, side * 0.42 * width, 0.05 * width)
         upper = trunk.frame(0.38) @ np.array([side * 0.15, 0.75, -0.75])
         elbow = shoulder + 0.92 * femur_mm * upper / np.linalg.norm(upper)
         fore = trunk.frame(0.38) @ np.array([-side * 0.6, 0.35, math.sin(arm_angle)])
         wrist = elbow + 0.8 * femur_mm * fore / np.linalg.norm(fore)
-        limb(shoulder, elbow, 0.09, 0.026)
-        limb(elbow, wrist, 0.07, 0.022)
-        soft.append(ball(Tissue.SOFT, wrist, np.array([0.08, 0.08, 0.08]) * width))
+        limb(shoulder, elbow, 0.135, 0.028)
+        limb(elbow, wrist, 0.11, 0.024)
+        soft.append(ball(Tissue.SOFT, wrist, np.array([0.12, 0.12, 0.12]) * width))
     return soft, bones
 
 

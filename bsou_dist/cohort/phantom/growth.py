@@ -38,7 +38,7 @@ def biometry(ga_days: float) -> Biometry:
 
 
 def fetal_weight_g(ga_days: float) -> float:
-    """Mean weight (g): ln W = 0.578 + 0.332 w - 0.00354 w^2 (Hadlock, Harrist, Martinez-Poyer, Radiology 1991;181:129)."""
+    """Mean weight (g): ln W = 0.578 + 0.332 w - 0.00354 w^2 (Hadlock et al., Radiology 1991;181:129)."""
     w = ga_days / 7.0
     return math.exp(0.578 + 0.332 * w - 0.00354 * w**2)
 
@@ -54,5 +54,5 @@ def fluid_volume_ml(ga_days: float) -> float:
 
 
 def non_cephalic_share(ga_days: float) -> float:
-    """Share of fetuses not presenting by the head (Scheer & Nubar, AJOG 1976;125:269; before 20 weeks near one half)."""
+    """Share not presenting by the head (after Scheer & Nubar, AJOG 1976;125:269; before 20 weeks near one half)."""
     return float(np.interp(ga_days / 7.0, (16, 22.5, 26.5, 30.5, 34.5, 38.5), (0.48, 0.37, 0.30, 0.16, 0.10, 0.07)))

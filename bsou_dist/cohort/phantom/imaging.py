@@ -48,7 +48,7 @@ class Probe:
 
 PROBES = {
     "console": Probe(60.0, float(np.deg2rad(31.0)), (0.2, 0.6, 0.2), 3, 56.0, -72.0),
-    "handheld": Probe(45.0, float(np.deg2rad(27.0)), (0.12, 0.24, 0.28, 0.24, 0.12), 1, 50.0, -60.0),
+    "handheld": Probe(45.0, float(np.deg2rad(27.0)), (0.12, 0.24, 0.28, 0.24, 0.12), 1, 52.0, -64.0),
 }
 AXIAL_PSF = (0.25, 0.5, 0.25)
 
@@ -119,18 +119,19 @@ def tissue_along_beams(scene: Scene, poses: Poses, probe: Probe, grid: Grid, mot
     square = dot(a, a) * cos**2 + dot(a, s) * (2 * cos * sin) + dot(s, s) * sin**2
     middle = -(dot(u, a) * cos + dot(u, s) * sin) / square
     root = middle**2 - (dot(u, u) - 1.0) / square
-    hit = root > 0
-    root = np.sqrt(np.where(hit, root, 0.0))
-    step = grid.depth[1]
-    first = np.ceil((middle - root - probe.radius_mm) / step)
-    last = np.ceil((middle + root - probe.radius_mm) / step)
-    hit &= (last > first) & (last > 0) & (first < depths)
+    root = np.sqrt(np.maximum(root, 0.0))
+    first = np.ceil((middle - root - probe.radius_mm) / grid.depth[1])
+    last = np.ceil((middle + root - probe.radius_mm) / grid.depth[1])
+    bounded = np.flatnonzero(scene.within != np.arange(len(scene.within)))
+    first[bounded] = np.maximum(first[bounded], first[scene.within[bounded]])
+    last[bounded] = np.minimum(last[bounded], last[scene.within[bounded]])
+    hit = (last > first) & (last > 0) & (first < depths)
     first, last = np.clip(first, 0, depths).astype(np.int16), np.clip(last, 0, depths).astype(np.int16)
 
     tissue = np.zeros((frames * beams, depths), np.uint8)
     sample = np.arange(depths, dtype=np.int16)
     hit, first, last = (v.reshape(len(scene.tissue), -1) for v in (hit, first, last))
-    for n in range(len(scene.tissue)):
+    for n in np.flatnonzero(scene.tissue != Tissue.AIR).tolist():
         rays = np.flatnonzero(hit[n])
         if not len(rays):
             continue
@@ -200,7 +201,7 @@ def _body_coordinates(tissue: NDArray[np.uint8], poses: Poses, probe: Probe, gri
         place = along[:, :, None, axis].astype(np.float32) * (grid.depth + np.float32(probe.radius_mm))
         place += (apex[:, axis] + shift[axis])[:, None, None]
         if motion is not None:
-            inside = tissue > Tissue.PLACENTA
+            inside = tissue > Tissue.PLACENTA  # speckle goes with the first fetus; a twin's glides by the difference
             place -= np.where(inside, motion[0, :, axis].astype(np.float32)[:, None, None], np.float32(0.0))
         place *= np.float32(1.0 / CELL_MM)
         cell = place.astype(np.int32)
@@ -213,7 +214,7 @@ def _body_coordinates(tissue: NDArray[np.uint8], poses: Poses, probe: Probe, gri
 
 
 def _cell_tables(seed: int) -> tuple[NDArray[np.uint16], Float]:
-    """Three tables (3, 1024) whose XOR names the scatterer of a cell, and an offset (3,) mm that keeps cells positive."""
+    """Three tables (3, 1024) whose XOR names a cell's scatterer, and an offset (3,) mm that keeps cells positive."""
     rng = np.random.default_rng([seed, 0x5CA7])
     return rng.integers(0, 1 << 16, (3, 1024), dtype=np.uint16), rng.uniform(1000.0, 1400.0, 3).astype(np.float32)
 

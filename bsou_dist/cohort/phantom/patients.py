@@ -108,9 +108,9 @@ def phantom_patient(config: PhantomConfig, index: int) -> Patient:
             lean_mm=lean,
             placenta_side=placenta,
             placenta_offset=offset,
-            lies=tuple(_lie(draw, age, config.balanced) for _ in range(2 if twins else 1)),
+            lies=tuple(_lie(draw, age, config.balanced, twins) for _ in range(2 if twins else 1)),
         )
-        anatomy = build_anatomy(plan)
+        study_id, anatomy = f"{patient_id}-V{visit + 1}", build_anatomy(plan)
         labels = _labels(config, draw, age, anatomy)
         both = draw.uniform() < config.both_devices_fraction
         probes = ("console", "handheld") if both else ("handheld" if novice else "console",)
@@ -118,22 +118,24 @@ def phantom_patient(config: PhantomConfig, index: int) -> Patient:
             key = (index, visit, tuple(DEVICES).index(probe))
             settings, clips = _session(config, stream(config, _EXAM, *key))
             exams.append(Exam(
-                patient_id, f"{patient_id}-V{visit + 1}", f"{patient_id}-V{visit + 1}-{probe}", key, labels, anatomy, plan,
-                float(age), probe, OPERATORS[probe], bmi, age - ages[0], settings, clips,
+                patient_id, study_id, f"{study_id}-{probe}", key, labels, anatomy, plan, float(age),
+                probe, OPERATORS[probe], bmi, age - ages[0], settings, clips,
             ))
     return Patient(patient_id, bmi, tuple(exams))
 
 
-def _lie(rng: np.random.Generator, ga_days: float, balanced: bool) -> Lie:
+def _lie(rng: np.random.Generator, ga_days: float, balanced: bool, twins: bool) -> Lie:
+    """How a fetus lies; a fifth of the non-cephalic ones lie across, but twins side by side always lengthwise."""
     non_cephalic = rng.uniform() < (0.5 if balanced else non_cephalic_share(ga_days))
-    transverse = rng.uniform() < 0.2
-    if non_cephalic and transverse:  # across or oblique, head to either side
+    transverse = rng.uniform() < 0.2 and not twins
+    if non_cephalic and transverse:  # head to either side, up to 26 degrees off the level
         angle = rng.uniform(-0.45, 0.45)
         side = rng.choice((-1.0, 1.0))
         headwards = np.array([side * math.cos(angle), rng.normal(0.0, 0.08), math.sin(angle)])
     else:
         sway = np.clip(rng.normal(0.0, 0.14, 2), -0.35, 0.35)
-        headwards = np.array([math.sin(sway[0]), 0.6 * math.sin(sway[1]), math.cos(sway[0]) * (1.0 if non_cephalic else -1.0)])
+        upwards = math.cos(sway[0]) * (1.0 if non_cephalic else -1.0)
+        headwards = np.array([math.sin(sway[0]), 0.6 * math.sin(sway[1]), upwards])
     # The uterus is flatter from front to back than from side to side, so a fetus mostly looks to one side.
     roll = rng.choice((-0.5, 0.5)) * math.pi + np.clip(rng.normal(0.0, 0.45), -1.2, 1.2)
     return Lie(_unit(headwards), float(roll), Posture.draw(rng))

@@ -9,7 +9,7 @@ import numpy as np
 from bsou_dist.cohort.phantom.anatomy import Anatomy
 from bsou_dist.cohort.phantom.ellipsoids import Array
 
-LATERAL_SHARE = {"M": 0.0, "L": 0.55, "R": -0.55}
+LATERAL_SHARE = {"M": 0.0, "L": 0.65, "R": -0.65}
 """Sideways place of the vertical sweeps, in half-widths of the uterus (positive: the mother's left)."""
 HEIGHT_SHARE = {"C1": 0.16, "C2": 0.50, "C3": 0.84}
 """Height of the horizontal sweeps, from pubic bone to fundus."""
@@ -72,7 +72,7 @@ def probe_poses(
     start, end = rng.normal(0.0, 0.02 + 0.2 * hand.speed, 2)
     pace = np.linspace(0.0, 1.0, frames)
     pace = pace + hand.speed * wander(rng, frames) * np.sin(np.pi * pace) ** 2 * 0.5
-    pace = (0.0 + 0.5 * start) + (course.done * (1.0 + 0.5 * end) - 0.5 * start) * pace
+    pace = 0.5 * start + (course.done * (1.0 + 0.5 * end) - 0.5 * start) * pace
     if course.reversed:
         pace = 1.0 - pace
 
@@ -100,7 +100,7 @@ def probe_poses(
     inward, normal = _rotated(inward, normal, hand.tilt_rad * tilt_along)
     lateral, normal = _rotated(lateral, normal, hand.tilt_rad * twist)
 
-    depth = edge_gap_mm + 1.5 + hand.press_mm * press
+    depth = edge_gap_mm + 3.0 + hand.press_mm * press
     time = np.linspace(0.0, 1.0, frames)
     off = (time >= course.lifted[0]) & (time < course.lifted[1])
     face = skin - outward * np.where(off, -2.0, depth)[:, None]

@@ -1,0 +1,183 @@
+"""The `bsou` command. Exit codes: 0 done, 1 a run failed, 2 the user's input is at fault."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from bsou_dist.errors import InputError
+
+DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        code: int = options.run(options)
+    except InputError as error:
+        if os.environ.get("RANK", "0") == "0":  # every rank finds the same mistake
+            print(f"bsou: {error}", file=sys.stderr)
+        return BAD_INPUT
+    except KeyboardInterrupt:
+        print("bsou: interrupted; the same command goes on from here", file=sys.stderr)
+        return INTERRUPTED
+    return code
+
+
+# The rooms are imported by the command that needs them: torch alone takes seconds, and `bsou --help` should not.
+
+
+def _phantom(options: argparse.Namespace) -> int:
+    from bsou_dist.cohort.phantom import PhantomConfig
+    from bsou_dist.experiment.phantom_cohort import write_phantom_cohort
+    from bsou_dist.experiment.settings import read_settings
+
+    config = read_settings(PhantomConfig, options.config, options.overrides)
+    table = write_phantom_cohort(config, options.out, file_format=options.format, workers=options.workers)
+    print(f"cohort table: {table}")
+    return DONE
+
+
+def _pack(options: argparse.Namespace) -> int:
+    from bsou_dist.cohort.table import read_cohort
+    from bsou_dist.experiment.settings import read_settings
+    from bsou_dist.shards.pack import PackConfig, pack
+    from bsou_dist.shards.pseudonym import default_private_dir
+
+    config = read_settings(PackConfig, options.config, options.overrides)
+    cohort = read_cohort(options.cohort, column_map=options.column_map, root=options.root, check_files=True)
+    for note in cohort.notes:
+        print(f"note: {note}", file=sys.stderr)
+    private = options.private or default_private_dir(options.out)
+    print(pack(cohort.table, cohort.root, options.out, config=config, private=private, workers=options.workers))
+    return DONE
+
+
+def _inspect(options: argparse.Namespace) -> int:
+    from bsou_dist.cohort.table import read_cohort
+    from bsou_dist.shards.inspect import contact_sheet, describe
+    from bsou_dist.shards.pack import KEY_NAME
+    from bsou_dist.shards.pseudonym import Pseudonymizer, default_private_dir, load_key
+
+    table = pseudonymizer = None
+    if options.cohort:
+        table = read_cohort(options.cohort, column_map=options.column_map).table
+        pseudonymizer = Pseudonymizer(load_key(options.pseudonym_key or default_private_dir(options.shards) / KEY_NAME))
+    print(describe(options.shards, table, pseudonymizer))
+    sheet = options.sheet or Path(f"{options.shards.name or 'shards'}-contact-sheet.png")
+    contact_sheet(options.shards, sheet)
+    print(f"contact sheet: {sheet}")
+    return DONE
+
+
+def _verify(options: argparse.Namespace) -> int:
+    from bsou_dist.shards.verify import verify
+
+    summary = verify(options.shards)
+    print(summary)
+    return FAILED if summary.faults else DONE
+
+
+def _train(options: argparse.Namespace) -> int:
+    from bsou_dist.experiment.config import RunConfig
+    from bsou_dist.experiment.run import check, run
+    from bsou_dist.experiment.settings import read_settings
+
+    config = read_settings(RunConfig, options.config, options.overrides)
+    if options.check:
+        check(config, options.check)
+        return DONE
+    print(run(config), end="\n" if os.environ.get("RANK", "0") == "0" else "")
+    return DONE
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    from bsou_dist.experiment.run import evaluate
+
+    print(evaluate(options.folder))
+    return DONE
+
+
+def _embed(options: argparse.Namespace) -> int:
+    from bsou_dist.experiment.embed_shards import embed_shards
+
+    embed_shards(options.folder, options.shards, options.out)
+    print(f"embeddings: {options.out}")
+    return DONE
+
+
+def _compare(options: argparse.Namespace) -> int:
+    from bsou_dist.experiment.results import compare
+
+    print(compare(options.uri, options.output, options.experiment))
+    return DONE
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="bsou", description="Train on blind-sweep obstetric ultrasound clips.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    phantom = commands.add_parser("phantom", help="generate a cohort of phantom patients")
+    phantom.add_argument("out", type=Path, metavar="OUT", help="new folder for clips and cohort.csv")
+    phantom.add_argument("--format", choices=("dicom", "mp4", "npz"), default="dicom")
+    _settings(phantom, "patients=20 twin_fraction=0.1")
+    phantom.set_defaults(run=_phantom)
+
+    pack = commands.add_parser("pack", help="pack a cohort's clips into shards")
+    pack.add_argument("cohort", type=Path, metavar="COHORT", help="cohort table, CSV or Parquet")
+    pack.add_argument("out", type=Path, metavar="OUT", help="shard folder")
+    pack.add_argument("--root", type=Path, help="folder that the table's paths are relative to (default: the table's)")
+    pack.add_argument("--column-map", type=Path, help="YAML that maps a foreign table to ours")
+    pack.add_argument("--private", type=Path, help="folder for key and rejects.csv (default: OUT.private)")
+    _settings(pack, "codec=h264 prepare.size_px=128")
+    pack.set_defaults(run=_pack)
+
+    inspect = commands.add_parser("inspect", help="count what is in shards, and draw a contact sheet")
+    inspect.add_argument("shards", type=Path, metavar="SHARDS")
+    inspect.add_argument("--cohort", type=Path, help="cohort table: counts by label as well")
+    inspect.add_argument("--column-map", type=Path, help="of that table")
+    inspect.add_argument("--pseudonym-key", type=Path, help="default: in SHARDS.private")
+    inspect.add_argument("--sheet", type=Path, help="where the picture goes (default: here)")
+    inspect.set_defaults(run=_inspect)
+
+    verify = commands.add_parser("verify", help="read shards again and compare them with their checksums")
+    verify.add_argument("shards", type=Path, metavar="SHARDS")
+    verify.set_defaults(run=_verify)
+
+    train = commands.add_parser("train", help="run what a config says; run again to continue")
+    train.add_argument("config", type=Path, metavar="CONFIG")
+    train.add_argument("overrides", nargs="*", metavar="key.path=value")
+    train.add_argument("--check", type=int, nargs="?", const=1, metavar="N",
+                       help="only look for mistakes, as N processes would meet them")
+    train.set_defaults(run=_train)
+
+    evaluate = commands.add_parser("evaluate", help="tables and report of a run, anew from its predictions")
+    evaluate.add_argument("folder", type=Path, metavar="RUN")
+    evaluate.set_defaults(run=_evaluate)
+
+    embed = commands.add_parser("embed", help="embed the clips of shards with the encoder of a run")
+    embed.add_argument("folder", type=Path, metavar="RUN")
+    embed.add_argument("shards", type=Path, metavar="SHARDS")
+    embed.add_argument("out", type=Path, metavar="OUT.parquet")
+    embed.set_defaults(run=_embed)
+
+    compare = commands.add_parser("compare", help="the table of an experiment, from the tracker alone")
+    compare.add_argument("experiment", metavar="EXPERIMENT")
+    compare.add_argument("--uri", help="MLflow server or store (default: mlflow.db under --output)")
+    compare.add_argument("--output", type=Path, default=Path("runs"), help="folder of runs")
+    compare.set_defaults(run=_compare)
+    return parser
+
+
+def _settings(parser: argparse.ArgumentParser, example: str) -> None:
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help=f"settings, such as {example}")
+    parser.add_argument("--config", type=Path, help="YAML file of settings")
+    parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)), help="processes")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

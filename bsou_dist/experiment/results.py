@@ -1,0 +1,48 @@
+"""From the predictions of a run to its records, table and report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from bsou_dist.evaluation.evaluate import evaluate_predictions
+from bsou_dist.evaluation.report import write_report
+from bsou_dist.evaluation.table import method_table
+from bsou_dist.experiment.config import RunConfig, default_tracking_uri
+from bsou_dist.predictions import read_predictions, write_predictions
+from bsou_dist.tasks import TASKS
+from bsou_dist.tracking.tracker import code_version
+
+GROUPS = {"In-domain tasks": ("ga", "presentation", "placenta", "sweep"), "Out-of-domain tasks": ("dvp", "multiple")}
+"""Columns of [P1] Table 2."""
+
+
+def compare(uri: str | None, output: Path, experiment: str) -> str:
+    """The tables of an experiment from the tracker alone: methods by tasks, one for each set of patients."""
+    from bsou_dist.tracking.compare import read_records  # takes seconds to import MLflow
+
+    records = read_records(uri or default_tracking_uri(output), experiment)
+    tables = [method_table(records, TASKS, GROUPS, set_name=name, phantom=records.attrs["phantom"])
+              for name in records["set"].unique()]
+    return "\n\n".join([*tables, *(f"note: {note}" for note in records.attrs["notes"])])
+
+
+def write_results(config: RunConfig, files: list[Path], method: str, data_fingerprint: str) -> str:
+    """Gather predictions, evaluate them, and leave `predictions.parquet`, `records.csv`, `table.txt` and
+    `report.html` in the run's folder. Returns the table."""
+    predictions = pd.concat([read_predictions(path) for path in files], ignore_index=True)
+    write_predictions(predictions, config.folder / "predictions.parquet")
+    records = evaluate_predictions(predictions, TASKS, seed=config.seed).assign(method=method)
+    records.to_csv(config.folder / "records.csv", index=False)
+    phantom = config.data.phantom
+    tables = [method_table(records, TASKS, GROUPS, set_name=name, phantom=phantom)
+              for name in records["set"].unique()]
+    table = "\n\n".join(tables)
+    (config.folder / "table.txt").write_text(table + "\n")
+    facts = {"run": config.name, "seed": config.seed, "encoder": config.encoder.name, "norm": config.encoder.norm,
+             "method": method, "clips": f"{config.feed.frames} frames of {config.feed.size_px} px",
+             "data": data_fingerprint, "code": code_version()}
+    write_report(records, predictions.assign(method=method), config.folder / "report.html", tasks=TASKS, groups=GROUPS,
+                 title=f"{config.name}: {method}", phantom=phantom, facts=facts)
+    return table

@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bsou_dist.errors import InputError
+from bsou_dist.evaluation.aggregate import exam_predictions, recalibrate_variance
+from bsou_dist.predictions import SCHEMA
+
+
+def clips(*rows: tuple[str, float, float]) -> pd.DataFrame:
+    frame = pd.DataFrame(rows, columns=["exam", "prediction", "variance"])
+    frame = frame.assign(task="ga", set="main", split="test", level="clip", label=200.0, patient="P", study="S",
+                         key=[f"k{i}" for i in range(len(rows))])
+    return frame.reindex(columns=SCHEMA.names)
+
+
+def test_inverse_variance_mean_by_hand():
+    exams = exam_predictions(clips(("A", 190.0, 4.0), ("A", 200.0, 1.0), ("B", 150.0, 9.0)))
+    assert exams["exam"].tolist() == exams["key"].tolist() == ["A", "B"]
+    assert exams["level"].unique().tolist() == ["exam"]
+    np.testing.assert_allclose(exams["prediction"], [(190 / 4 + 200) / 1.25, 150.0])
+    np.testing.assert_allclose(exams["variance"], [0.8, 9.0])
+    assert exams["label"].tolist() == [200.0, 200.0]
+
+
+def test_two_exams_of_one_patient_stay_two():
+    assert len(exam_predictions(clips(("A", 190.0, 4.0), ("B", 200.0, 1.0)))) == 2
+
+
+def test_one_exam_in_two_sets_stays_two():
+    twice = pd.concat([clips(("A", 190.0, 4.0)), clips(("A", 200.0, 1.0)).assign(set="obese")])
+    assert len(exam_predictions(twice)) == 2
+
+
+@pytest.mark.parametrize("variance", [0.0, -1.0, np.nan])
+def test_variances_must_be_positive(variance):
+    with pytest.raises(InputError, match="first 'k1' of task 'ga'"):
+        exam_predictions(clips(("A", 190.0, 4.0), ("A", 200.0, variance)))
+
+
+@pytest.mark.parametrize("column", ["label", "patient"])
+def test_an_exam_has_one_label_and_one_patient(column):
+    rows = clips(("A", 190.0, 4.0), ("A", 200.0, 1.0))
+    rows[column] = [201.0, 202.0] if column == "label" else ["P", "Q"]
+    with pytest.raises(InputError, match=f"two values of {column}, first 'A'"):
+        exam_predictions(rows)
+
+
+def test_recalibration_makes_standardised_errors_one_on_validation():
+    rng = np.random.default_rng(0)
+    valid = pd.DataFrame({"label": 0.0, "prediction": 3 * rng.normal(size=500), "variance": 1.0})
+    test = pd.DataFrame({"label": 0.0, "prediction": 0.0, "variance": [1.0, 2.0]})
+    scaled = recalibrate_variance(valid, test)["variance"]
+    assert scaled[1] == pytest.approx(2 * scaled[0])
+    assert scaled[0] == pytest.approx((valid["prediction"] ** 2).mean())
+    assert recalibrate_variance(valid.iloc[:0], test)["variance"].tolist() == [1.0, 2.0]

@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from bsou_dist.shards.inspect import contact_sheet, describe
+from bsou_dist.shards.pack import KEY_NAME
+from bsou_dist.shards.pseudonym import Pseudonymizer, load_key
+
+Packed = tuple[Path, Path]
+
+
+def test_counts_of_the_folder(packed: Packed) -> None:
+    lines = describe(packed[0]).splitlines()
+    assert lines[0] == "10 clips of 2 patients, 4 studies, 4 exams, in 3 shards"
+    assert lines[1].startswith("60 frames of 48 px")
+    assert [line.split() for line in lines[lines.index("by sweep:") + 1 :][:3]] == [
+        ["M", "4"], ["L", "3"], ["missing", "3"]]
+    assert ["Acme", "One", "5"] in [line.split() for line in lines]
+    assert not any("label" in line for line in lines)
+
+
+def test_counts_by_label_need_the_cohort_and_the_key(cohort: tuple[pd.DataFrame, Path], packed: Packed) -> None:
+    pseudonymizer = Pseudonymizer(load_key(packed[1] / KEY_NAME))
+    table = cohort[0].drop(index=9)  # a clip that the table no longer has
+    lines = describe(packed[0], table, pseudonymizer).splitlines()
+    assert "labels of 9 clips found in the cohort table" in lines
+    start = lines.index("by label presentation:")
+    assert [line.split() for line in lines[start + 1 : start + 4]] == [
+        ["cephalic", "6"], ["non_cephalic", "3"], ["missing", "1"]]
+    assert "label ga: 9 known, mean 144.0, 140.0 to 148.0 days" in lines
+
+
+def test_contact_sheet_shows_frames_of_every_device_and_sweep(packed: Packed, tmp_path: Path) -> None:
+    contact_sheet(packed[0], tmp_path / "sheet.png", clips=6, frames=3, tile_px=64)
+    sheet = np.asarray(Image.open(tmp_path / "sheet.png"))
+    assert sheet.shape == (6 * (64 + 14), 3 * 64)
+    rows = sheet.reshape(6, 78, 3 * 64)
+    assert (rows[:, :14].max(axis=(1, 2)) > 200).all()  # captions
+    assert (rows[:, 14:].reshape(6, 64, 3, 64).max(axis=(1, 3)) > 40).all()  # a picture in every tile
+    contact_sheet(packed[0], tmp_path / "few.png", clips=100, frames=2, tile_px=32)
+    assert Image.open(tmp_path / "few.png").size == (64, 10 * 46)
