@@ -15,7 +15,13 @@ DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options, late = parser.parse_known_args(arguments)
+    # argparse takes no positional after an option once the first ones were seen, and overrides may stand anywhere.
+    if late and (not hasattr(options, "overrides") or any(text.startswith("-") for text in late)):
+        parser.error(f"unrecognized arguments: {' '.join(late)}")
+    if late:
+        options.overrides += late
     try:
         code: int = options.run(options)
     except InputError as error:

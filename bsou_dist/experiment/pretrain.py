@@ -20,7 +20,7 @@ SPLIT_COLUMN = "split_stage1"
 def check_pretrain(context: Context, stage: PretrainConfig) -> None:
     """InputError where stage 1 cannot be done: a task without labels, too few clips, no weights."""
     for tasks in encoder_names(stage).values():
-        _prepare(context, stage, tasks)
+        prepare(context, stage, tasks)
 
 
 def pretrain(context: Context, stage: PretrainConfig) -> None:
@@ -34,7 +34,7 @@ def _pretrain_one(context: Context, stage: PretrainConfig, name: str, tasks: lis
     config, processes = context.config, context.processes
     folder = config.folder / name
     folder.mkdir(parents=True, exist_ok=True)
-    network, train_feed, valid_feed = _prepare(context, stage, tasks)
+    network, train_feed, valid_feed = prepare(context, stage, tasks)
     start = unfinished(folder)
     if start:
         network.load_state_dict(start.network)
@@ -53,7 +53,7 @@ def _pretrain_one(context: Context, stage: PretrainConfig, name: str, tasks: lis
         finish(folder, {"best_valid_loss": best, "tracking_run": run})
 
 
-def _prepare(context: Context, stage: PretrainConfig, tasks: list[str]) -> tuple[PretrainNetwork, Loader, Loader]:
+def prepare(context: Context, stage: PretrainConfig, tasks: list[str]) -> tuple[PretrainNetwork, Loader, Loader]:
     """A fresh network, the training feed and the validation feed."""
     config, method = context.config, METHODS[stage.method]
     context.corpus.require(tasks, SPLIT_COLUMN, ("train", "valid"))

@@ -76,6 +76,16 @@ def test_one_bad_clip_does_not_harm_the_others(requests, make, damage: str) -> N
     assert_close(decoder.decode(requests), expected, atol=0)  # and the decoder goes on
 
 
+def test_a_refused_header_among_many_pictures_does_not_end_the_process(requests) -> None:
+    many = [(data, meta, np.arange(8)) for data, meta, _ in requests[:7]]
+    data, meta, indices = many[3]
+    many[3] = (b"\0" * (len(data) // 2) + data[len(data) // 2 :], meta, indices)
+    decoder = DaliDecoder("jpeg", "cpu", 2)
+    for _ in range(40):  # without `_check_header` the process dies somewhere here
+        results = decoder.decode(many)
+        assert [isinstance(result, Exception) for result in results] == [False] * 3 + [True] + [False] * 3
+
+
 def test_the_choice_of_a_decoder(monkeypatch) -> None:
     assert isinstance(make_decoder("auto", "jpeg", "cpu", 1), DaliDecoder)
     assert isinstance(make_decoder("auto", "h264", "cpu", 1), ReferenceDecoder)

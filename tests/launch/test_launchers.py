@@ -16,7 +16,7 @@ PROGRAM = '''
 import json, os, signal, sys
 if "--check" in sys.argv:
     if "bad" in sys.argv:
-        print("bad: no such config", file=sys.stderr)
+        print("bad config for", sys.argv[-1], "processes", file=sys.stderr)
         sys.exit(2)
     sys.exit(0)
 names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT", "OMP_NUM_THREADS")
@@ -63,8 +63,8 @@ def test_two_ranks_get_the_same_arguments_and_their_own_place(launcher: str, fol
 
 
 def test_a_users_mistake_is_told_once_before_any_rank_starts(launcher: str, folder: Path) -> None:
-    done = launch(launcher, folder, "bad")
-    assert (done.returncode, done.stderr) == (2, "bad: no such config\n")
+    done = launch(launcher, folder, "bad", NPROC="3")
+    assert (done.returncode, done.stderr) == (2, "bad config for 3 processes\n")
     assert not list(folder.glob("rank*.json"))
 
 

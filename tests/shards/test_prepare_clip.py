@@ -114,6 +114,8 @@ def test_depth_below_the_field_is_cut_and_told() -> None:
     depth_mm = (np.ptp(np.nonzero(FAN)[0]) + 1) * 2.4
     assert clip.depth_lost_mm == pytest.approx(depth_mm - 128.0, abs=2 * 2.4)
     assert prepare(raw(FRAMES), SMALL).depth_lost_mm == 0
+    tall = raw(FRAMES.repeat(2, axis=1), mm_per_px=2.4, pixel_aspect=0.5)
+    assert prepare(tall, SMALL).depth_lost_mm == pytest.approx(clip.depth_lost_mm, abs=2 * 2.4)
 
 
 def test_without_spacing_the_longer_side_fills_the_frame() -> None:
@@ -178,6 +180,12 @@ def test_tinted_grey_stays(rgb: tuple[float, float, float]) -> None:
     frames = coloured(FRAMES, rgb)
     frames[:, :3, :3] = (0, 255, 0)  # a coloured mark outside the fan
     np.testing.assert_allclose(prepare(raw(frames), SMALL).mm_per_px, 2.0)
+
+
+def test_orange_doppler_is_not_taken_for_the_cast_of_a_camera() -> None:
+    frames = coloured(FRAMES, (1.0, 0.99, 0.98))
+    frames[:, 50:60, 50:60] = coloured(FRAMES[:, 50:60, 50:60] // 2 + 127, (1.0, 0.6, 0.0))
+    assert rejection(raw(frames)) == "colour Doppler"
 
 
 def test_doppler_on_a_tinted_clip_is_rejected() -> None:

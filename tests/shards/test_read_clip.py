@@ -149,13 +149,14 @@ def test_dicom_without_preamble(dicom: Path) -> None:
     np.testing.assert_array_equal(read_clip(path).frames, FRAMES)
 
 
-def test_region_that_leaves_the_frame_is_ignored_with_its_spacing(dicom: Path) -> None:
+@pytest.mark.parametrize(("edge", "value"), [("MaxX1", 300), ("MaxY1", 300), ("MinX0", 110), ("MinY0", 90)])
+def test_region_that_leaves_the_frame_is_ignored_with_its_spacing(dicom: Path, edge: str, value: int) -> None:
     clip = of_pydicom("examples_ybr_color.dcm")
     assert clip.frames.shape == (30, 240, 320, 3)
     assert clip.region is None
     assert clip.mm_per_px is None
     dataset = pydicom.dcmread(dicom)
-    dataset.SequenceOfUltrasoundRegions[0].RegionLocationMaxX1 = 300
+    setattr(dataset.SequenceOfUltrasoundRegions[0], f"RegionLocation{edge}", value)
     dataset.save_as(dicom)
     assert read_clip(dicom).mm_per_px is None
 

@@ -256,6 +256,12 @@ def _mother(plan: AnatomyPlan, cavity: Ellipsoid, wall: float, front: float) -> 
     def inset(tissue: Tissue, depth_mm: float) -> Ellipsoid:
         return ball(tissue, middle, radii - depth_mm)
 
+    # Gas in the colon on both sides of the uterus, in pouches: what the outer beams of L and R meet.
+    flank = half[0] + 16.0
+    colon = [
+        ball(Tissue.GAS, (plan.lean_mm + side * flank, front + 24.0 + 0.16 * flank, z), (13.0, 9.0, 14.0))
+        for side in (-1, 1) for z in np.arange(18.0, cavity.centre[2] + half[2] + 20.0, 34.0)
+    ]
     bladder = (plan.bladder_ml * 1e3 * 0.75 / math.pi / 0.6) ** (1 / 3)
     parts = [
         body,
@@ -266,6 +272,7 @@ def _mother(plan: AnatomyPlan, cavity: Ellipsoid, wall: float, front: float) -> 
         segment(Tissue.VESSEL, np.array([-13.0, spine_y - 24.0, -20.0]), np.array([-13.0, spine_y - 24.0, 420.0]), 9.0),
         *(ball(Tissue.MATERNAL_BONE, (0.0, spine_y, z), (19.0, 16.0, 13.0)) for z in np.arange(-10.0, 400.0, 34.0)),
         *(ball(Tissue.MATERNAL_BONE, (side * 26.0, front + 14.0, -22.0), (24.0, 11.0, 15.0)) for side in (-1, 1)),
+        *colon,
         ball(Tissue.URINE, (0.0, front + 8.0 + 0.75 * bladder, 6.0 + 0.8 * bladder),
              np.array([1.0, 0.75, 0.8]) * bladder),
     ]

@@ -13,6 +13,10 @@ LATERAL_SHARE = {"M": 0.0, "L": 0.65, "R": -0.65}
 """Sideways place of the vertical sweeps, in half-widths of the uterus (positive: the mother's left)."""
 HEIGHT_SHARE = {"C1": 0.16, "C2": 0.50, "C3": 0.84}
 """Height of the horizontal sweeps, from pubic bone to fundus."""
+UPRIGHT = 0.5
+"""How the probe is held on sloping skin: 0 square to the skin, 1 square to the bed."""
+EDGE_MM = 26.0
+"""Distance from the middle of the probe's face to its edge."""
 
 
 @dataclass(frozen=True)
@@ -63,10 +67,10 @@ def probe_poses(
 ) -> Poses:
     """Poses along one sweep.
 
-    The probe stands upright on the skin and is pressed in until its whole face touches (``edge_gap_mm`` is how far the
-    curved face's edges stand back). M, L and R run from pubis to fundus with the picture plane across the body, its
-    right side the mother's left; C1 to C3 run from the mother's left to right with the plane along it, head to the
-    left.
+    The probe stands between square to the skin and square to the bed, and is pressed in until its whole face touches
+    (``edge_gap_mm`` is how far the curved face's edges stand back). M, L and R run from pubis to fundus with the
+    picture plane across the body, its right side the mother's left; C1 to C3 run from the mother's left to right with
+    the plane along the body, her head to the left.
     """
     a, b, tilt_in, tilt_along, twist, press = (wander(rng, frames) for _ in range(6))
     start, end = rng.normal(0.0, 0.02 + 0.2 * hand.speed, 2)
@@ -91,7 +95,7 @@ def probe_poses(
     on_ball = np.stack([side, -np.sqrt(np.maximum(1.0 - side**2 - up**2, 0.05)), up], axis=1)
     skin = body.centre + on_ball * body.radii
     outward = _unit(on_ball / body.radii)
-    inward = -outward
+    inward = _unit([0.0, UPRIGHT, 0.0] - (1.0 - UPRIGHT) * outward)
 
     along = np.broadcast_to([1.0, 0.0, 0.0] if sweep in LATERAL_SHARE else [0.0, 0.0, -1.0], inward.shape)
     lateral = _unit(along - (along * inward).sum(1, keepdims=True) * inward)
@@ -100,7 +104,8 @@ def probe_poses(
     inward, normal = _rotated(inward, normal, hand.tilt_rad * tilt_along)
     lateral, normal = _rotated(lateral, normal, hand.tilt_rad * twist)
 
-    depth = edge_gap_mm + 3.0 + hand.press_mm * press
+    lean = np.linalg.norm(np.cross(inward, outward), axis=1)  # sine of the angle between probe and skin
+    depth = edge_gap_mm + 3.0 + 0.6 * EDGE_MM * lean + hand.press_mm * press
     time = np.linspace(0.0, 1.0, frames)
     off = (time >= course.lifted[0]) & (time < course.lifted[1])
     face = skin - outward * np.where(off, -2.0, depth)[:, None]

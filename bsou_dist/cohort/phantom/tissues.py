@@ -18,24 +18,24 @@ class Tissue(IntEnum):
     MATERNAL_BONE = 5
     VESSEL = 6
     URINE = 7
-    MYOMETRIUM = 8
-    FLUID = 9
-    PLACENTA = 10
-    SOFT = 11
-    SKULL = 12
-    BRAIN = 13
-    FALX = 14
-    VENTRICLE = 15
-    CHOROID = 16
-    LUNG = 17
-    LIVER = 18
-    STOMACH = 19
-    HEART = 20
-    BLOOD = 21
-    KIDNEY = 22
-    BONE = 23
-    VERTEBRA = 24
-    CORD = 25
+    GAS = 8
+    MYOMETRIUM = 9
+    FLUID = 10
+    PLACENTA = 11
+    SOFT = 12
+    SKULL = 13
+    BRAIN = 14
+    FALX = 15
+    VENTRICLE = 16
+    CHOROID = 17
+    LUNG = 18
+    LIVER = 19
+    STOMACH = 20
+    HEART = 21
+    BLOOD = 22
+    KIDNEY = 23
+    BONE = 24
+    VERTEBRA = 25
 
 
 # tissue: scattering (dB, 0 is bone), loss there and back (dB/cm), impedance (arbitrary, its steps make interfaces),
@@ -49,6 +49,7 @@ _ACOUSTICS: dict[Tissue, tuple[float, float, float, float]] = {
     Tissue.MATERNAL_BONE: (-2.0, 45.0, 3.5, 0.0),
     Tissue.VESSEL: (-44.0, 0.6, 1.58, 0.0),
     Tissue.URINE: (-60.0, 0.1, 1.50, 0.0),
+    Tissue.GAS: (1.0, 30.0, 2.6, 6.0),
     Tissue.MYOMETRIUM: (-20.0, 2.4, 1.66, 2.0),
     Tissue.FLUID: (-52.0, 0.1, 1.48, 3.0),
     Tissue.PLACENTA: (-9.0, 2.0, 1.64, 1.5),
@@ -66,7 +67,6 @@ _ACOUSTICS: dict[Tissue, tuple[float, float, float, float]] = {
     Tissue.KIDNEY: (-24.0, 2.0, 1.60, 0.0),
     Tissue.BONE: (4.0, 26.0, 3.0, 0.0),
     Tissue.VERTEBRA: (4.0, 16.0, 3.0, 0.0),
-    Tissue.CORD: (-15.0, 1.5, 1.62, 0.0),
 }
 _TABLE = np.array([_ACOUSTICS[tissue] for tissue in Tissue], np.float32)
 

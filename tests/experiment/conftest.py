@@ -1,0 +1,48 @@
+"""A phantom cohort, packed: small enough for tests, with every set of patients in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from bsou_dist.cli import main
+
+PHANTOM = ["patients=44", "frames=8", "size_px=48", "balanced=true", "twin_fraction=0.2", "novice_fraction=0.15",
+           "obese_fraction=0.15"]
+
+
+@pytest.fixture(scope="session")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder with `cohort/cohort.csv`, `shards` and `shards.private`."""
+    folder = tmp_path_factory.mktemp("corpus")
+    assert main(["phantom", str(folder / "cohort"), "--format", "npz", *PHANTOM]) == 0
+    assert main(["pack", str(folder / "cohort/cohort.csv"), str(folder / "shards"), "prepare.size_px=48",
+                 "shard_clips=64"]) == 0
+    return folder
+
+
+@pytest.fixture
+def write_config(corpus: Path, tmp_path: Path) -> Callable[..., Path]:
+    """Writes a small run's config under `tmp_path` and returns its path; keywords replace sections."""
+
+    def write(**changes: Any) -> Path:
+        config = {
+            "name": "small", "output": str(tmp_path / "runs"),
+            "data": {"shards": str(corpus / "shards"), "cohort": str(corpus / "cohort/cohort.csv"), "phantom": True,
+                     "splits": {"stage1": {"train": 10, "valid": 4}, "stage2": {"train": 6, "valid": 4, "test": 4}}},
+            "feed": {"frames": 4, "size_px": 32, "decoder": "reference"},
+            "encoder": {"name": "r3d_small", "weights": "none", "norm": "group"},
+            "engine": {"name": "ddp"},
+            "pretrain": {"global_batch": 12, "epochs": 2, "learning_rate": 1e-3},
+            "finetune": {"tasks": ["ga", "placenta"], "encoder": "frozen", "epochs": 2, "global_batch": 8},
+            **changes,
+        }
+        path = tmp_path / "config.yaml"
+        path.write_text(yaml.safe_dump({key: value for key, value in config.items() if value is not None}))
+        return path
+
+    return write
