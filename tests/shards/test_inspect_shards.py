@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from bsou_dist.shards.inspect import contact_sheet, describe
+from bsou_dist.shards.inspect import _varied, contact_sheet, describe
 from bsou_dist.shards.pack import KEY_NAME
 from bsou_dist.shards.pseudonym import Pseudonymizer, load_key
 
@@ -43,3 +43,9 @@ def test_contact_sheet_shows_frames_of_every_device_and_sweep(packed: Packed, tm
     assert (rows[:, 14:].reshape(6, 64, 3, 64).max(axis=(1, 3)) > 40).all()  # a picture in every tile
     contact_sheet(packed[0], tmp_path / "few.png", clips=100, frames=2, tile_px=32)
     assert Image.open(tmp_path / "few.png").size == (64, 10 * 46)
+
+
+def test_a_sample_covers_devices_and_sweeps_before_it_repeats() -> None:
+    manifest = pd.DataFrame({"device": ["A"] * 5 + ["B", None], "sweep": ["M", "M", "M", "L", None, "M", None]})
+    assert _varied(manifest, 5).index.tolist() == [0, 3, 4, 5, 6]
+    assert _varied(manifest, 6).index.tolist() == [0, 1, 3, 4, 5, 6]

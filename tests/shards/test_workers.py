@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -33,3 +36,23 @@ def test_exceptions_of_the_function_are_raised() -> None:
     for workers in (0, 1):
         with pytest.raises(ValueError, match="nine"):
             list(ordered_map(_work, [1, 9], workers))
+
+
+INTERRUPTED = """
+import time
+from bsou_dist.shards.workers import ordered_map
+
+for result in ordered_map(time.sleep, [0] + [0.5] * 100, 2):
+    print("begun", flush=True)
+"""
+
+
+def test_an_interrupt_is_the_parents_alone() -> None:
+    process = subprocess.Popen([sys.executable, "-c", INTERRUPTED], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                               text=True, start_new_session=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "begun\n"
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to every process of the group
+    _, errors = process.communicate(timeout=60)
+    assert errors.count("Traceback") == 1
+    assert errors.rstrip().endswith("KeyboardInterrupt")
