@@ -47,7 +47,7 @@ def write_predictions(rows: pd.DataFrame, path: Path) -> None:
 def read_predictions(path: Path) -> pd.DataFrame:
     """Read a `predictions.parquet`; InputError if it is missing or has another schema."""
     if not path.is_file():
-        raise InputError(f"no predictions at {path}; make them with 'bsou evaluate RUN'")
+        raise InputError(f"no predictions at {path}; stage 2 writes them at its end: run 'bsou train' again to go on")
     table = pq.read_table(path)
     if table.schema.names != SCHEMA.names:
         raise InputError(f"{path} has columns {table.schema.names}; expected {SCHEMA.names}")

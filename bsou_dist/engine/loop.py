@@ -68,5 +68,5 @@ class Fit:
                 save_checkpoint(checkpoint, paths, processes)
                 report({"train/epoch_loss": losses / steps, "valid/loss": valid_loss, "epoch_s": trained_s,
                         "learning_rate": self.engine.optimizer.param_groups[0]["lr"]}, (epoch + 1) * steps)
-                bar.epoch(epoch + 1, losses / steps, valid_loss)
+                bar.epoch(epoch + 1, losses / steps, valid_loss, last=epoch + 1 == self.epochs)
         return best

@@ -7,6 +7,7 @@ from types import TracebackType
 
 from tqdm import tqdm
 
+QUIET_S = 5.0  # at least, between two lines
 SMOOTHING = 0.1  # weight of the newest step in the running means
 
 
@@ -18,7 +19,7 @@ class StepBar:
         self.shown = shown
         self._bar = tqdm(total=total, initial=done, desc=name, unit="step", disable=None if shown else True,
                          dynamic_ncols=True, smoothing=SMOOTHING)
-        self._began = time.perf_counter()
+        self._began = self._said = time.perf_counter()
         self._mean: dict[str, float] = {}
 
     def __enter__(self) -> StepBar:
@@ -39,10 +40,11 @@ class StepBar:
                                   f"data wait {100 * mean['wait'] / mean['s']:.0f} %", refresh=False)
         self._bar.update()
 
-    def epoch(self, number: int, train_loss: float, valid_loss: float) -> None:
-        """An epoch is done and validated."""
+    def epoch(self, number: int, train_loss: float, valid_loss: float, last: bool) -> None:
+        """An epoch is done and validated; said in a line, but of quick epochs not each."""
         self._began = time.perf_counter()  # validation is not part of the next step
-        if self.shown:
+        if self.shown and (last or self._began - self._said > QUIET_S):
+            self._said = self._began
             tqdm.write(f"{self.name}: epoch {number}, train loss {train_loss:.4f}, validation loss {valid_loss:.4f}, "
                        f"{self._mean.get('clips', 0) / self._mean.get('s', 1):.1f} clips/s, "
                        f"data wait {100 * self._mean.get('wait', 0) / self._mean.get('s', 1):.1f} %")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import pandas as pd
 
 from bsou_dist.evaluation.evaluate import evaluate_predictions
 from bsou_dist.evaluation.report import write_report
 from bsou_dist.evaluation.table import method_table
-from bsou_dist.experiment.config import RunConfig, default_tracking_uri
+from bsou_dist.experiment.config import PatientSet, RunConfig, default_tracking_uri
 from bsou_dist.predictions import read_predictions, write_predictions
 from bsou_dist.tasks import TASKS
 from bsou_dist.tracking.tracker import code_version
@@ -23,9 +24,14 @@ def compare(uri: str | None, output: Path, experiment: str) -> str:
     from bsou_dist.tracking.compare import read_records  # takes seconds to import MLflow
 
     records = read_records(uri or default_tracking_uri(output), experiment)
-    tables = [method_table(records, TASKS, GROUPS, set_name=name, phantom=records.attrs["phantom"])
-              for name in records["set"].unique()]
-    return "\n\n".join([*tables, *(f"note: {note}" for note in records.attrs["notes"])])
+    notes = [f"note: {note}" for note in records.attrs["notes"]]
+    return "\n".join([_tables(records, phantom=records.attrs["phantom"]), *notes])
+
+
+def _tables(records: pd.DataFrame, *, phantom: bool) -> str:
+    """A table for each set of patients, the main one first."""
+    return "\n\n".join(f"Patients: {name}\n{method_table(records, TASKS, GROUPS, set_name=name, phantom=phantom)}"
+                       for name in get_args(PatientSet) if records["set"].eq(name).any())
 
 
 def write_results(config: RunConfig, files: list[Path], method: str, data_fingerprint: str) -> str:
@@ -36,9 +42,7 @@ def write_results(config: RunConfig, files: list[Path], method: str, data_finger
     records = evaluate_predictions(predictions, TASKS, seed=config.seed).assign(method=method)
     records.to_csv(config.folder / "records.csv", index=False)
     phantom = config.data.phantom
-    tables = [method_table(records, TASKS, GROUPS, set_name=name, phantom=phantom)
-              for name in records["set"].unique()]
-    table = "\n\n".join(tables)
+    table = _tables(records, phantom=phantom)
     (config.folder / "table.txt").write_text(table + "\n")
     facts = {"run": config.name, "seed": config.seed, "encoder": config.encoder.name, "norm": config.encoder.norm,
              "method": method, "clips": f"{config.feed.frames} frames of {config.feed.size_px} px",

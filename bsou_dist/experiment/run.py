@@ -18,7 +18,7 @@ from bsou_dist.experiment.pretrain import check_pretrain, pretrain
 from bsou_dist.experiment.results import write_results
 from bsou_dist.tracking.tracker import NullTracker, Tracker
 
-CONFIG_NAME = "config.yaml"
+CONFIG_NAME = "run.yaml"
 MAY_CHANGE = ("output", "engine", "tracking", "feed.threads", "feed.prefetch", "feed.decoder")
 """Keys that do not enter what is learned (but for rounding), so that a run may go on with other values."""
 

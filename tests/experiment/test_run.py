@@ -1,0 +1,154 @@
+"""A run from config to table, on real clips too, and what it leaves behind."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pydicom
+import pytest
+from pydicom.data import get_testdata_file
+
+from bsou_dist.cli import main
+from bsou_dist.predictions import read_predictions
+
+
+@pytest.fixture(scope="module")
+def run(corpus, tmp_path_factory) -> Path:
+    """Folder of a finished run with all sets of patients."""
+    folder = tmp_path_factory.mktemp("run")
+    config = folder / "config.yaml"
+    config.write_text(f"""
+name: small
+output: {folder}/runs
+data: {{shards: {corpus}/shards, cohort: {corpus}/cohort/cohort.csv, phantom: true,
+       splits: {{stage1: {{train: 10, valid: 4}}, stage2: {{train: 6, valid: 4, test: 4}}}}}}
+feed: {{frames: 4, size_px: 32}}
+encoder: {{name: r3d_small, weights: none, norm: group}}
+engine: {{name: ddp}}
+tracking: {{experiment: small}}
+pretrain: {{global_batch: 12, epochs: 2, learning_rate: 1.0e-3}}
+finetune: {{tasks: [ga, placenta, multiple], sets: [main, handheld], encoder: frozen, epochs: 2, global_batch: 8}}
+""")
+    assert main(["train", str(config)]) == 0
+    return folder / "runs/small"
+
+
+def test_predictions_cover_every_test_unit_once(run, corpus):
+    predictions = read_predictions(run / "predictions.parquet")
+    assert set(predictions["task"]) == {"ga", "placenta", "multiple"}
+    assert set(predictions["set"]) == {"main", "handheld"}
+    assert not predictions.duplicated(["task", "set", "key"]).any()
+    test = predictions[(predictions["split"] == "test") & (predictions["set"] == "main")]
+    exams = {task: rows["exam"].nunique() for task, rows in test.groupby("task")}
+    assert exams["ga"] == exams["placenta"] == exams["multiple"]
+    clips = pd.read_parquet(corpus / "shards/manifest.parquet").set_index("key")
+    assert set(test.loc[test["task"] == "ga", "key"]) == set(clips.index[clips["exam"].isin(test["exam"])])
+    assert test["variance"].notna().equals(test["task"] == "ga")
+    patients = {split: set(rows["patient"]) for split, rows in predictions.groupby("split")}
+    assert not patients["test"] & (patients["train"] | patients["valid"])
+
+
+def test_evaluate_and_compare_print_the_table_of_the_run(run, capsys):
+    table = (run / "table.txt").read_text()
+    assert "MTSCon" in table
+    assert "majority / mean" in table
+    assert "support no clinical finding" in table
+    (run / "table.txt").unlink()
+    capsys.readouterr()
+    assert main(["evaluate", str(run)]) == 0
+    assert capsys.readouterr().out == (run / "table.txt").read_text() == table
+    assert main(["compare", "small", "--output", str(run.parent)]) == 0
+    assert capsys.readouterr().out.startswith(table.rstrip())  # from MLflow alone
+
+
+def test_stage_2_runs_are_children_of_stage_1(run):
+    with sqlite3.connect(run.parent / "mlflow.db") as database:
+        names = dict(database.execute("select run_uuid, name from runs"))
+        parents = dict(database.execute("select run_uuid, value from tags where key = 'mlflow.parentRunId'"))
+    assert sorted(names.values()) == sorted(f"small/{name}" for name in (
+        "pretrain", "main/ga", "main/placenta", "main/multiple", "handheld/ga", "handheld/placenta",
+        "handheld/multiple"))
+    assert {names[parent] for parent in parents.values()} == {"small/pretrain"}
+    assert len(parents) == 6
+
+
+def test_the_same_command_again_changes_nothing_and_another_config_is_refused(run, capsys):
+    config = run.parents[1] / "config.yaml"
+    before = {path: path.read_bytes() for path in run.rglob("*.pt")}
+    assert main(["train", str(config)]) == 0
+    assert {path: path.read_bytes() for path in run.rglob("*.pt")} == before
+    assert main(["train", str(config), "pretrain.temperature=0.5"]) == 2
+    assert "pretrain.temperature: 0.1 there, 0.5 now" in capsys.readouterr().err
+
+
+def test_a_run_stopped_between_epochs_ends_with_the_same_weights(run, tmp_path):
+    config = run.parents[1] / "config.yaml"
+    short = [f"output={tmp_path}", "finetune=null"]
+    assert main(["train", str(config), *short, "pretrain.epochs=1"]) == 0
+    folder = tmp_path / "small"
+    (folder / "run.yaml").unlink()  # as if it had been asked for two epochs
+    (folder / "pretrain/stage.json").unlink()
+    assert main(["train", str(config), *short]) == 0
+    assert (folder / "pretrain/last.pt").read_bytes() != b""
+    ours, theirs = (_weights(path / "pretrain/last.pt") for path in (folder, run))
+    assert all(np.array_equal(ours[name], theirs[name]) for name in theirs)
+
+
+def _weights(path: Path) -> dict[str, np.ndarray]:
+    from bsou_dist.engine.checkpoint import load_checkpoint
+
+    return {name: value.numpy() for name, value in load_checkpoint(path).network.items()}
+
+
+def test_a_clinical_clip_is_packed_and_embedded_by_a_trained_run(run, tmp_path):
+    """pydicom's own 30-frame ultrasound DICOM; its region leaves the frame, so that its spacing is unknown."""
+    shutil.copy(get_testdata_file("examples_ybr_color.dcm"), tmp_path / "clip.dcm")
+    (tmp_path / "cohort.csv").write_text("patient_id,study_id,path\np1,s1,clip.dcm\n")
+    shards = tmp_path / "shards"
+    assert main(["pack", str(tmp_path / "cohort.csv"), str(shards), "prepare.size_px=48"]) == 0
+    manifest = pd.read_parquet(shards / "manifest.parquet")
+    assert manifest["frames"].tolist() == [30]
+    assert manifest["mm_per_px"].isna().all()
+    assert main(["verify", str(shards)]) == 0
+    assert main(["embed", str(run), str(shards), str(tmp_path / "out.parquet")]) == 0
+    embeddings = pd.read_parquet(tmp_path / "out.parquet")
+    assert embeddings["key"].tolist() == manifest["key"].tolist()
+    embedding = np.stack(embeddings["embedding"])
+    assert embedding.shape == (1, 128)
+    assert np.isfinite(embedding).all()
+    assert embedding.std() > 0
+
+
+def test_no_planted_identity_reaches_shards_logs_or_mlflow(tmp_path, capfd, write_config):
+    """Names, numbers, birth dates of DICOM headers, and the table's own ids."""
+    cohort = tmp_path / "cohort"
+    assert main(["phantom", str(cohort), "patients=14", "frames=8", "size_px=48", "balanced=true"]) == 0
+    planted: set[str] = set()
+    for number, path in enumerate(sorted(cohort.glob("clips/*.dcm"))):
+        dataset = pydicom.dcmread(path)
+        dataset.PatientName, dataset.PatientBirthDate = f"Zwetschge^Kunigunde{number}", "19870203"
+        dataset.InstitutionName, dataset.AccessionNumber = "Spital Hinterdorf", f"ACC77{number:04d}"
+        planted |= {str(dataset.PatientName), dataset.InstitutionName, dataset.AccessionNumber,
+                    str(dataset.SOPInstanceUID), str(dataset.PatientID)}
+        dataset.save_as(path)
+    table = pd.read_csv(cohort / "cohort.csv")
+    planted |= {"Zwetschge", "19870203", *table["patient_id"], *table["study_id"], *table["exam_id"], *table["path"]}
+    shards = tmp_path / "shards"
+    assert main(["pack", str(cohort / "cohort.csv"), str(shards), "prepare.size_px=48"]) == 0
+    config = write_config(
+        output=str(tmp_path / "runs"), data={"shards": str(shards), "cohort": str(cohort / "cohort.csv"), "splits": {
+            "stage1": {"train": 4, "valid": 2}, "stage2": {"train": 4, "valid": 2, "test": 2}}},
+        pretrain={"global_batch": 6, "epochs": 1}, finetune={"tasks": ["placenta"], "epochs": 1, "encoder": "frozen"})
+    capfd.readouterr()
+    assert main(["train", str(config)]) == 0
+    assert main(["inspect", str(shards), "--sheet", str(tmp_path / "runs/sheet.png")]) == 0
+    printed = "".join(capfd.readouterr())
+    files = [path for folder in (shards, tmp_path / "runs") for path in folder.rglob("*") if path.is_file()]
+    assert any(path.name == "mlflow.db" for path in files)
+    content = b"".join(path.read_bytes() for path in files) + printed.encode()
+    found = sorted(value for value in planted if value.encode() in content)
+    assert found == []
