@@ -25,8 +25,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         code: int = options.run(options)
     except InputError as error:
-        if os.environ.get("RANK", "0") == "0":  # every rank finds the same mistake
-            print(f"bsou: {error}", file=sys.stderr)
+        # The launchers look for mistakes in one process beforehand; what is left to a rank may be its own.
+        rank = os.environ.get("RANK")
+        print(f"bsou{f' (rank {rank})' if rank else ''}: {error}", file=sys.stderr)
         return BAD_INPUT
     except KeyboardInterrupt:
         print("bsou: interrupted; the same command goes on from here", file=sys.stderr)

@@ -20,7 +20,8 @@ class DdpEngine:
         self.optimizer = optimizer
         device_ids = None if processes.device == "cpu" else [processes.device]
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "`broadcast_buffers`", FutureWarning)  # its successor is not in torch 2.11
+            # Torch 2.11, which the project supports, does not know the successor of this argument.
+            warnings.filterwarnings("ignore", "`broadcast_buffers`", FutureWarning)
             # Buffers are averaged over ranks before they are used (engine/buffers.py), not overwritten by rank 0's.
             self._wrapped = DistributedDataParallel(network, device_ids=device_ids, broadcast_buffers=False)
 

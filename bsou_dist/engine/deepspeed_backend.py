@@ -10,10 +10,11 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+# Read on import.
 os.environ.setdefault("DS_ACCELERATOR", "cuda" if torch.cuda.is_available() else "cpu")
 
-import deepspeed  # noqa: E402  (its accelerator is chosen on import)
-from deepspeed.utils import logger, safe_get_full_optimizer_state, safe_set_full_optimizer_state  # noqa: E402
+import deepspeed
+from deepspeed.utils import logger, safe_get_full_optimizer_state, safe_set_full_optimizer_state
 
 logger.setLevel(logging.WARNING)
 ADAM_MOMENTS = ("exp_avg", "exp_avg_sq")
@@ -26,6 +27,7 @@ class DeepSpeedEngine:
         # Its shared-memory op is compiled at first start, for as long as half a minute, and needs a C++ compiler;
         # gloo does the same without either.
         deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+        os.environ.setdefault("LOCAL_RANK", "0")  # it insists, also in a process that no launcher started
         self.network = network
         self.optimizer = optimizer
         self.zero_stage = zero_stage
@@ -57,7 +59,8 @@ class DeepSpeedEngine:
                 for name, parameter in self._parameters.items() if parameter.requires_grad}
 
     def _moment(self, parameter: nn.Parameter, key: str) -> Tensor:
-        value = safe_get_full_optimizer_state(parameter, key) if self.zero_stage else self.optimizer.state[parameter][key]
+        sharded = self.zero_stage > 0
+        value = safe_get_full_optimizer_state(parameter, key) if sharded else self.optimizer.state[parameter][key]
         return value.detach().cpu().clone()
 
     def load_moments(self, moments: dict[str, dict[str, Tensor]]) -> None:

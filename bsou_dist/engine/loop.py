@@ -47,14 +47,15 @@ class Fit:
         if start:
             self.schedule.load_state_dict(start.schedule)
         steps = self.train_feed.steps()
-        with StepBar(self.name, total=self.epochs * steps, done=first * steps, shown=processes.first) as bar:
+        unit = "clip" if self.train_feed.dataset.slots == 1 else "exam"
+        with StepBar(self.name, unit=unit, total=self.epochs * steps, done=first * steps, shown=processes.first) as bar:
             for epoch in range(first, self.epochs):
                 began, losses = time.perf_counter(), 0.0
                 for batch in self.train_feed.epoch(epoch):
                     loss = train_step(self.engine, batch, self.objective, seed=self.seed, rank=processes.rank,
                                       precision=self.precision)
                     losses += loss
-                    bar.step(loss, len(batch.key) // batch.views * processes.world, batch.data_wait_s)
+                    bar.step(loss, self.train_feed.global_batch, batch.data_wait_s)
                     report({"train/loss": loss, "train/data_wait_s": batch.data_wait_s}, epoch * steps + batch.step + 1)
                 trained_s = time.perf_counter() - began
                 checkpoint = take_checkpoint(self.engine, {}, epoch=epoch + 1, best_loss=best, facts=self.facts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from types import TracebackType
 
@@ -14,8 +15,9 @@ SMOOTHING = 0.1  # weight of the newest step in the running means
 class StepBar:
     """Counts optimizer steps of a stage; `shown` only on one process. Where output is no terminal, a line an epoch."""
 
-    def __init__(self, name: str, *, total: int, done: int, shown: bool) -> None:
+    def __init__(self, name: str, *, unit: str, total: int, done: int, shown: bool) -> None:
         self.name = name
+        self.unit = unit
         self.shown = shown
         self._bar = tqdm(total=total, initial=done, desc=name, unit="step", disable=None if shown else True,
                          dynamic_ncols=True, smoothing=SMOOTHING)
@@ -29,15 +31,13 @@ class StepBar:
                  trace: TracebackType | None) -> None:
         self._bar.close()
 
-    def step(self, loss: float, clips: int, data_wait_s: float) -> None:
-        """One optimizer step is done, on `clips` clips of all ranks, after waiting for them."""
+    def step(self, loss: float, items: int, data_wait_s: float) -> None:
+        """One optimizer step is done, on `items` clips or exams of all ranks, after waiting for them."""
         now = time.perf_counter()
         duration, self._began = now - self._began, now
-        for key, value in (("loss", loss), ("clips", clips), ("s", duration), ("wait", data_wait_s)):
+        for key, value in (("loss", loss), ("items", items), ("s", duration), ("wait", data_wait_s)):
             self._mean[key] = (1 - SMOOTHING) * self._mean.get(key, value) + SMOOTHING * value
-        mean = self._mean
-        self._bar.set_postfix_str(f"loss {mean['loss']:.4f}, {mean['clips'] / mean['s']:.1f} clips/s, "
-                                  f"data wait {100 * mean['wait'] / mean['s']:.0f} %", refresh=False)
+        self._bar.set_postfix_str(f"loss {self._mean['loss']:.4f}, {self._speed()}", refresh=False)
         self._bar.update()
 
     def epoch(self, number: int, train_loss: float, valid_loss: float, last: bool) -> None:
@@ -46,5 +46,8 @@ class StepBar:
         if self.shown and (last or self._began - self._said > QUIET_S):
             self._said = self._began
             tqdm.write(f"{self.name}: epoch {number}, train loss {train_loss:.4f}, validation loss {valid_loss:.4f}, "
-                       f"{self._mean.get('clips', 0) / self._mean.get('s', 1):.1f} clips/s, "
-                       f"data wait {100 * self._mean.get('wait', 0) / self._mean.get('s', 1):.1f} %")
+                       f"{self._speed()}", file=sys.stderr)
+
+    def _speed(self) -> str:
+        mean = self._mean
+        return f"{mean['items'] / mean['s']:.1f} {self.unit}s/s, data wait {100 * mean['wait'] / mean['s']:.1f} %"

@@ -44,13 +44,15 @@ def _pretrain_one(context: Context, stage: PretrainConfig, name: str, tasks: lis
     with context.tracked(name, stage=1, task="+".join(tasks), parent=None) as run:
         fit = Fit(engine=engine, train_feed=train_feed, valid_feed=valid_feed,
                   objective=METHODS[stage.method].objective(stage, tasks),
-                  schedule=plateau(engine.optimizer, stage.plateau), epochs=stage.epochs, seed=config.seed, precision=config.engine.precision, folder=folder,
+                  schedule=plateau(engine.optimizer, stage.plateau), epochs=stage.epochs, seed=config.seed,
+                  precision=config.engine.precision, folder=folder,
                   facts={"stage": 1, "tasks": tasks, "encoder": config.encoder.model_dump(),
                          "frames": config.feed.frames, "size_px": config.feed.size_px}, name=name)
         best = fit.run(processes, context.report, start)
         context.tracker.metrics({"best/valid_loss": best})
     if processes.first:
         finish(folder, {"best_valid_loss": best, "tracking_run": run})
+    processes.wait()  # for what the first one wrote
 
 
 def prepare(context: Context, stage: PretrainConfig, tasks: list[str]) -> tuple[PretrainNetwork, Loader, Loader]:

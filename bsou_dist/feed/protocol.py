@@ -13,6 +13,8 @@ class Feed(Protocol):
     """One rank's rows of every global batch of an epoch."""
 
     dataset: ClipSet | ExamSet
+    global_batch: int
+    """Items per step over all ranks."""
 
     def steps(self) -> int:
         """Global batches in an epoch."""

@@ -27,6 +27,14 @@ class PackSummary:
     clips_without_spacing: int
     clips_losing_depth: int
 
+    def __str__(self) -> str:
+        return "\n".join([
+            f"{self.clips} clips ({self.frames} frames, {self.bytes / 1e6:.1f} MB) in {self.shards} shards; "
+            f"{self.clips_without_spacing} without pixel spacing, {self.clips_losing_depth} that lose depth",
+            f"rejected: {sum(self.rejects.values())}",
+            *(f"  {count} {reason}" for reason, count in self.rejects.items()),
+        ])
+
 
 class ShardFolder:
     """A folder made from one recipe (configuration, cohort, pseudonym key), and from no other."""

@@ -12,7 +12,7 @@ from bsou_dist.shards.codec import decode_frames
 from bsou_dist.shards.manifest import read_manifest, read_member, read_summary
 from bsou_dist.shards.pseudonym import Pseudonymizer
 from bsou_dist.shards.raw import even_indices
-from bsou_dist.tasks import TASKS, Task
+from bsou_dist.tasks import MISSING_CLASS, TASKS, Task
 
 _COUNTED = ("sweep", "clip_class", "device", "operator", "site")
 _CAPTION_PX = 14
@@ -57,7 +57,10 @@ def _count_lines(name: str, values: pd.Series) -> list[str]:
 def _label_lines(task: Task, values: pd.Series) -> list[str]:
     encoded = pd.Series([task.encode(value) for value in values.astype(object).where(values.notna(), None)])
     if task.kind == "classification":
-        return _count_lines(f"label {task.name}", encoded.map(dict(enumerate(task.classes))))
+        counts = encoded.value_counts()
+        rows = [*((name, counts.get(index, 0)) for index, name in enumerate(task.classes)),
+                ("missing", counts.get(MISSING_CLASS, 0))]
+        return [f"by label {task.name}:", *(f"  {name:<24} {count:>8}" for name, count in rows)]
     known = encoded.dropna()
     if known.empty:
         return [f"label {task.name}: missing everywhere"]

@@ -38,6 +38,10 @@ class VerifyReport:
     bytes: int
     faults: tuple[Fault, ...]
 
+    def __str__(self) -> str:
+        verdict = f"{len(self.faults)} faults" if self.faults else "no fault"
+        return "\n".join([f"{self.clips} clips, {self.bytes / 1e6:.1f} MB: {verdict}", *map(str, self.faults)])
+
 
 def verify(shards_dir: Path, progress: bool = True) -> VerifyReport:
     """Re-read every clip: sha256, index, JSON record, first and last frame; report all faults in one go.

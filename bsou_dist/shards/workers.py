@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import signal
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from multiprocessing import get_context
 from typing import TypeVar
 
@@ -66,11 +67,23 @@ def _start(workers: int) -> ProcessPoolExecutor:
 
 def _leave_interrupts_to_the_parent() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+
+
+@contextmanager
+def _starting_processes() -> Iterator[None]:
+    """Submitting starts workers, which inherit this mask: an interrupt cannot reach one before it ignores them."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _submit(pool: ProcessPoolExecutor, function: Callable[[Item], Result], item: Item) -> Future[Result]:
     try:
-        return pool.submit(function, item)
+        with _starting_processes():
+            return pool.submit(function, item)
     except BrokenProcessPool as error:  # noticed before the result of the item that broke it was asked for
         failed: Future[Result] = Future()
         failed.set_exception(error)
@@ -80,6 +93,8 @@ def _submit(pool: ProcessPoolExecutor, function: Callable[[Item], Result], item:
 def _alone(function: Callable[[Item], Result], item: Item) -> Result | Crashed:
     with _start(1) as pool:
         try:
-            return pool.submit(function, item).result()
+            with _starting_processes():
+                future = pool.submit(function, item)
+            return future.result()
         except BrokenProcessPool:
             return Crashed()
