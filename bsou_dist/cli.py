@@ -52,7 +52,7 @@ def _phantom(options: argparse.Namespace) -> int:
 def _pack(options: argparse.Namespace) -> int:
     from bsou_dist.cohort.table import read_cohort
     from bsou_dist.experiment.settings import read_settings
-    from bsou_dist.shards.pack import PackConfig, pack
+    from bsou_dist.shards.pack import REJECTS_NAME, PackConfig, pack
     from bsou_dist.shards.pseudonym import default_private_dir
 
     config = read_settings(PackConfig, options.config, options.overrides)
@@ -60,7 +60,10 @@ def _pack(options: argparse.Namespace) -> int:
     for note in cohort.notes:
         print(f"note: {note}", file=sys.stderr)
     private = options.private or default_private_dir(options.out)
-    print(pack(cohort.table, cohort.root, options.out, config=config, private=private, workers=options.workers))
+    summary = pack(cohort.table, cohort.root, options.out, config=config, private=private, workers=options.workers)
+    print(summary)
+    if summary.rejects:
+        print(f"note: {private / REJECTS_NAME} tells which clips were rejected and why", file=sys.stderr)
     return DONE
 
 

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from bsou_dist.engine.buffers import average_buffers
 from bsou_dist.engine.processes import Processes
-from bsou_dist.engine.protocol import Engine
+from bsou_dist.engine.protocol import Engine, EngineConfig, make_engine
 from bsou_dist.errors import InputError
 
 FORMAT = 1
@@ -34,6 +34,22 @@ class Checkpoint:
     best_loss: float
     facts: dict[str, Any] = field(default_factory=dict)
     """Plain values that say what the run was: config, data fingerprint, tracking run."""
+
+
+def resume_engine(network: nn.Module, config: EngineConfig, *, learning_rate: float, folder: Path,
+                  processes: Processes) -> tuple[Engine, Checkpoint | None]:
+    """An engine that goes on from the last checkpoint in `folder`, and that checkpoint; a new one where there is none.
+
+    Raises:
+        InputError: as `load_checkpoint` and `make_engine`.
+    """
+    start = load_checkpoint(folder / LAST) if (folder / LAST).is_file() else None
+    if start:
+        network.load_state_dict(start.network)  # before the engine, which may keep a copy of its own
+    engine = make_engine(network, config, learning_rate=learning_rate, processes=processes)
+    if start:
+        engine.load_moments(start.moments)
+    return engine, start
 
 
 def take_checkpoint(engine: Engine, schedule: dict[str, Any], *, epoch: int, best_loss: float,

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bsou_dist.engine.checkpoint import LAST, Checkpoint, load_checkpoint
+import pandas as pd
+
 from bsou_dist.engine.processes import Processes
 from bsou_dist.experiment.config import RunConfig
 from bsou_dist.experiment.corpus import Corpus
@@ -22,6 +23,7 @@ from bsou_dist.feed.quarantine import Quarantine, default_budget
 from bsou_dist.tracking.tracker import TAG_DATA, TAG_METHOD, TAG_PHANTOM, TAG_SEED, TAG_STAGE, TAG_TASK, Tracker
 
 DONE = "stage.json"
+QUARANTINE = "quarantine-{}.csv"  # of each process
 LOG_EVERY = 10  # optimizer steps per tracked point; a store that gets every step of a small model slows it down
 
 
@@ -41,7 +43,7 @@ class Context:
 
     def pixels(self, clips: ClipSet, *, views: int = 1, augment: AugmentConfig | None = None) -> Pixels:
         """Decoded clips for this process."""
-        path = self.config.folder / f"quarantine-{self.processes.rank}.csv"
+        path = self.config.folder / QUARANTINE.format(self.processes.rank)
         quarantine = Quarantine(path, default_budget(len(clips)))
         return Pixels(clips, self.config.feed, augment=augment, seed=self.config.seed, quarantine=quarantine,
                       views=views, device=self.processes.device)
@@ -72,12 +74,13 @@ class Context:
         except BaseException:
             self.tracker.finish("FAILED")
             raise
+        self.tracker.metrics({"quarantined_clips": float(len(self.quarantined()))})
         self.tracker.finish("FINISHED")
 
-
-def unfinished(folder: Path) -> Checkpoint | None:
-    """The checkpoint that a stage in `folder` goes on from; None at its beginning."""
-    return load_checkpoint(folder / LAST) if (folder / LAST).is_file() else None
+    def quarantined(self) -> set[str]:
+        """Keys of the clips that any process has set aside so far."""
+        files = self.config.folder.glob(QUARANTINE.format("*"))
+        return {key for path in files for key in pd.read_csv(path)["key"]}
 
 
 def finished(folder: Path) -> dict[str, Any] | None:

@@ -8,13 +8,12 @@ from typing import Any
 import pandas as pd
 import torch
 
-from bsou_dist.engine.checkpoint import BEST, load_checkpoint
+from bsou_dist.engine.checkpoint import BEST, load_checkpoint, resume_engine
 from bsou_dist.engine.forward import labels_only, predict
 from bsou_dist.engine.loop import Fit
-from bsou_dist.engine.protocol import make_engine
 from bsou_dist.evaluation.evaluate import evaluate_predictions
 from bsou_dist.experiment.config import FinetuneConfig, PatientSet, RunConfig
-from bsou_dist.experiment.context import Context, finish, finished, unfinished
+from bsou_dist.experiment.context import Context, finish, finished
 from bsou_dist.experiment.embeddings import cached_embeddings, load_encoder
 from bsou_dist.experiment.methods import encoder_for
 from bsou_dist.experiment.pretrain import plateau
@@ -77,12 +76,8 @@ def _finetune_one(context: Context, stage: FinetuneConfig, set_name: PatientSet,
              for split, dataset in sets.items()}
     labels = torch.from_numpy(sets["train"].labels[task.name])
     network, objective = _network(task, labels, encoder, frozen)
-    start = unfinished(folder)
-    if start:
-        network.load_state_dict(start.network)
-    engine = make_engine(network, config.engine, learning_rate=stage.learning_rate, processes=processes)
-    if start:
-        engine.load_moments(start.moments)
+    engine, start = resume_engine(network, config.engine, learning_rate=stage.learning_rate, folder=folder,
+                                  processes=processes)
     name = f"{set_name}/{task.name}"
     with context.tracked(name, stage=2, task=task.name, parent=parent.get("tracking_run")) as run:
         facts: dict[str, Any] = {"stage": 2, "task": task.model_dump(), "set": set_name, "source": source,

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
+from bsou_dist.engine.checkpoint import resume_engine
 from bsou_dist.engine.loop import Fit
-from bsou_dist.engine.protocol import make_engine
 from bsou_dist.experiment.config import PlateauConfig, PretrainConfig
-from bsou_dist.experiment.context import Context, finish, finished, unfinished
+from bsou_dist.experiment.context import Context, finish, finished
 from bsou_dist.experiment.methods import METHODS, encoder_names
 from bsou_dist.feed.loader import Loader
 from bsou_dist.model.encoder import build_encoder
@@ -35,12 +35,8 @@ def _pretrain_one(context: Context, stage: PretrainConfig, name: str, tasks: lis
     folder = config.folder / name
     folder.mkdir(parents=True, exist_ok=True)
     network, train_feed, valid_feed = prepare(context, stage, tasks)
-    start = unfinished(folder)
-    if start:
-        network.load_state_dict(start.network)
-    engine = make_engine(network, config.engine, learning_rate=stage.learning_rate, processes=processes)
-    if start:
-        engine.load_moments(start.moments)
+    engine, start = resume_engine(network, config.engine, learning_rate=stage.learning_rate, folder=folder,
+                                  processes=processes)
     with context.tracked(name, stage=1, task="+".join(tasks), parent=None) as run:
         fit = Fit(engine=engine, train_feed=train_feed, valid_feed=valid_feed,
                   objective=METHODS[stage.method].objective(stage, tasks),

@@ -11,7 +11,7 @@ import yaml
 from bsou_dist.engine.processes import Processes, start_processes
 from bsou_dist.errors import InputError
 from bsou_dist.experiment.config import RunConfig
-from bsou_dist.experiment.context import Context
+from bsou_dist.experiment.context import QUARANTINE, Context
 from bsou_dist.experiment.corpus import load_corpus
 from bsou_dist.experiment.finetune import check_finetune, finetune, prediction_files
 from bsou_dist.experiment.pretrain import check_pretrain, pretrain
@@ -34,9 +34,10 @@ def check(config: RunConfig, processes: int) -> None:
 
 
 def run(config: RunConfig) -> str:
-    """Train and test as the config says, continuing what an earlier call left unfinished; the result table.
+    """Train and test as the config says, continuing what an earlier call left unfinished.
 
-    All processes of a launcher call it; the table is made by the first, the others return ''.
+    All processes of a launcher call it. The first returns the result table (without stage 2, where the encoder is) and
+    where to look, the others ''.
 
     Raises:
         InputError: as `check`.
@@ -54,11 +55,15 @@ def run(config: RunConfig) -> str:
         processes.wait()
         if config.pretrain:
             pretrain(context, config.pretrain)
-        if not config.finetune:
-            return ""
-        finetune(context, config.finetune)
+        if config.finetune:
+            finetune(context, config.finetune)
         if not processes.first:
             return ""
+        if quarantined := context.quarantined():
+            print(f"note: {len(quarantined)} clips could not be decoded and were left out; "
+                  f"{config.folder}/{QUARANTINE.format('*')} tells which and why", file=sys.stderr)
+        if not config.finetune:
+            return f"encoder: {config.folder}\ntracking: {context.tracker.address}"
         return (f"{write_results(config, prediction_files(config), context.method, corpus.fingerprint)}\n\n"
                 f"results: {config.folder}\ntracking: {context.tracker.address}")
 

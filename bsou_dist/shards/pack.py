@@ -98,7 +98,8 @@ def pack(cohort_table: pd.DataFrame, root: Path, out: Path, *, config: PackConfi
     done = len(clips) - sum(map(len, pending.values()))
     with (
         closing(ordered_map(partial(_encode_clip, config=config), jobs, workers)) as results,
-        tqdm(total=len(clips), initial=done, desc="pack", unit="clip", disable=not progress) as bar,
+        tqdm(total=len(clips), initial=done, desc="pack", unit="clip",
+             disable=None if progress else True) as bar,
     ):
         counted = _counted(results, bar)
         for number, members in pending.items():

@@ -57,7 +57,7 @@ def verify(shards_dir: Path, progress: bool = True) -> VerifyReport:
               if counts[name] != found]
     unknown = sorted({path.name for path in shards_dir.glob("*.tar")} - set(manifest["shard"]))
     faults += [Fault(name, None, "not in the manifest") for name in unknown]
-    with tqdm(total=len(manifest), desc="verify", unit="clip", disable=not progress) as bar:
+    with tqdm(total=len(manifest), desc="verify", unit="clip", disable=None if progress else True) as bar:
         for shard, rows in manifest.groupby("shard", sort=True):
             faults += _verify_shard(shards_dir, str(shard), rows, bar)
     return VerifyReport(len(manifest), int(manifest["size"].sum()), tuple(faults))

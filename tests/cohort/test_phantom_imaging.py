@@ -62,7 +62,7 @@ def test_beams_meet_the_tissue_that_lies_there(exams: list[Exam]) -> None:
     probe, rng = PROBES["console"], np.random.default_rng(0)
     poses = probe_poses(exam.anatomy, "M", HANDS["novice"], probe.edge_gap_mm, Course(), rng, 4)
     grid = image_grid(probe, 160.0, 48, 192.0)
-    tissue = tissue_along_beams(exam.anatomy.scene, poses, probe, grid, None)
+    tissue, _ = tissue_along_beams(exam.anatomy.scene, poses, probe, grid, None)
     apex = poses.face - probe.radius_mm * poses.inward
     along = np.cos(grid.angle)[:, None] * poses.inward[:, None] + np.sin(grid.angle)[:, None] * poses.lateral[:, None]
     points = apex[:, None, None] + along[:, :, None] * (probe.radius_mm + grid.depth.astype(float))[:, None]
@@ -92,7 +92,7 @@ def test_a_lifted_probe_sees_nothing(exams: list[Exam]) -> None:
     poses = probe_poses(exams[0].anatomy, "M", HANDS["expert"], probe.edge_gap_mm, Course(lifted=(0.4, 0.7)),
                         np.random.default_rng(1), 11)
     grid = image_grid(probe, 160.0, 48, 192.0)
-    first = tissue_along_beams(exams[0].anatomy.scene, poses, probe, grid, None)[:, :, 0]
+    first = tissue_along_beams(exams[0].anatomy.scene, poses, probe, grid, None)[0][:, :, 0]
     assert (first[4:7] == Tissue.AIR).all()
     assert (first[:4] != Tissue.AIR).mean() > 0.95
 
@@ -118,9 +118,9 @@ def test_fetal_motion_moves_the_fetus_and_not_the_mother(exams: list[Exam]) -> N
     exam, probe = exams[0], PROBES["console"]
     poses = probe_poses(exam.anatomy, "C2", HANDS["expert"], probe.edge_gap_mm, Course(), np.random.default_rng(1), 5)
     grid = image_grid(probe, 160.0, 48, 192.0)
-    rest = tissue_along_beams(exam.anatomy.scene, poses, probe, grid, None)
-    moved = tissue_along_beams(exam.anatomy.scene, poses, probe, grid, np.full((1, 5, 3), 6.0))
-    mother = (rest < Tissue.FLUID) | (moved < Tissue.FLUID)
+    rest, _ = tissue_along_beams(exam.anatomy.scene, poses, probe, grid, None)
+    moved, owner = tissue_along_beams(exam.anatomy.scene, poses, probe, grid, np.full((1, 5, 3), 6.0))
+    mother = (rest < Tissue.DECIDUA) | (moved < Tissue.DECIDUA)
     np.testing.assert_array_equal(rest[mother], moved[mother])
     assert (rest != moved).mean() > 0.01
 

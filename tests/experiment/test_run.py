@@ -98,6 +98,19 @@ def test_a_run_stopped_between_epochs_ends_with_the_same_weights(run, tmp_path):
     assert all(np.array_equal(ours[name], theirs[name]) for name in theirs)
 
 
+def test_a_damaged_clip_is_left_out_and_reported(corpus, tmp_path, write_config, capsys):
+    shards = Path(shutil.copytree(corpus / "shards", tmp_path / "shards"))
+    shutil.copytree(corpus / "shards.private", tmp_path / "shards.private")
+    row = pd.read_parquet(shards / "manifest.parquet").iloc[0]
+    with (shards / row["shard"]).open("r+b") as file:
+        file.seek(row["offset"])
+        file.write(b"\0" * row["size"])
+    config = write_config(finetune={"tasks": ["sweep"], "epochs": 1, "encoder": "frozen"})
+    assert main(["train", str(config), f"data.shards={shards}", "pretrain.epochs=1"]) == 0
+    assert pd.read_csv(tmp_path / "runs/small/quarantine-0.csv")["key"].tolist() == [row["key"]]
+    assert "note: 1 clips could not be decoded" in capsys.readouterr().err
+
+
 def _weights(path: Path) -> dict[str, np.ndarray]:
     from bsou_dist.engine.checkpoint import load_checkpoint
 

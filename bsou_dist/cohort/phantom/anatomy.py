@@ -14,7 +14,8 @@ import numpy as np
 
 from bsou_dist.cohort.phantom.ellipsoids import Array, Ellipsoid, Scene, ball, segment
 from bsou_dist.cohort.phantom.fetus import Fetus, Posture, build_fetus
-from bsou_dist.cohort.phantom.growth import biometry, fluid_volume_ml, placenta_thickness_mm
+from bsou_dist.cohort.phantom.growth import biometry, fluid_layer_mm, placenta_thickness_mm
+from bsou_dist.cohort.phantom.pocket import deepest_pocket_mm
 from bsou_dist.cohort.phantom.tissues import Tissue
 
 Presentation = Literal["cephalic", "non_cephalic"]
@@ -25,10 +26,8 @@ BARREL, BROAD = 1.5, 1.3
 """Shape of the uterine cavity: how far its sides are stretched along it, and how broad the curve of its ends is."""
 PLACENTA_ROOM = 0.35
 """Half of the depth that the placenta adds to the cavity, relative to its thickness: the fetus dents it."""
-SNUG = 0.93
-"""Size of the cavity around a fetus without fluid, relative to one that presses on no point of it."""
-FREE_FLUID = 0.6
-"""Share of the amniotic fluid that widens the cavity beyond the smallest ellipsoid around the fetus."""
+SNUG = 0.95
+"""Size of the cavity relative to one that presses on no point of the fetus and the fluid around its trunk and head."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +49,7 @@ class AnatomyPlan:
     fat_mm: float
     muscle_mm: float
     fluid_factor: float
-    """Amniotic fluid relative to the mean of its age."""
+    """Depth of the fluid around the fetus relative to the mean of its age."""
     bladder_ml: float
     pole_mm: float
     """Height of the lower end of the uterine cavity over the pubic bone (mm)."""
@@ -69,6 +68,7 @@ class Anatomy:
     scene: Scene
     body: Ellipsoid
     cavity: Ellipsoid
+    fluid: tuple[Ellipsoid, ...]
     placenta: Ellipsoid
     fetuses: tuple[Fetus, ...]
 
@@ -88,53 +88,18 @@ class Anatomy:
         """Wall of the uterus on which the placenta's centre lies."""
         return "anterior" if self.placenta.centre[1] < self.cavity.centre[1] else "posterior"
 
-    def dvp_cm(self, *, step_mm: float = 5.0, width_mm: float = 10.0) -> float:
-        """Deepest vertical pocket (cm): longest front-to-back run of fluid, ``width_mm`` wide from side to side.
-
-        Every ellipsoid cuts an interval out of a front-to-back line, in closed form; on a grid of lines ``step_mm``
-        apart the longest gap between intervals is exact in depth. A pocket must be free on all lines of its width.
-        """
-        reach = max(1, round(width_mm / step_mm))
-        first, last = self._lines(self.cavity, step_mm)
-        blocked = [self.placenta, *(p for f in self.fetuses for p in f.parts[: f.outline])]
-        intervals = [self._lines(part, step_mm) for part in blocked]
-        starts = np.stack([start for start, _ in intervals])
-        ends = np.stack([end for _, end in intervals])
-
-        def side_by_side(lines: Array) -> list[Array]:
-            return [lines[..., k : lines.shape[-2] - reach + k, :] for k in range(reach + 1)]
-
-        top, floor = np.max(side_by_side(first), axis=0), np.min(side_by_side(last), axis=0)
-        starts, ends = np.concatenate(side_by_side(starts)), np.concatenate(side_by_side(ends))
-        usable = floor > top
-        top, floor, starts, ends = top[usable], floor[usable], starts[:, usable], ends[:, usable]
-        order = np.argsort(starts, axis=0)
-        starts, ends = np.take_along_axis(starts, order, 0), np.take_along_axis(ends, order, 0)
-        reached = np.maximum(np.maximum.accumulate(ends, axis=0), top)
-        gaps = np.minimum(np.concatenate([starts, floor[None]]), floor) - np.concatenate([top[None], reached])
-        return max(0.0, float(gaps.max(initial=0.0))) / 10.0
-
-    def _lines(self, part: Ellipsoid, step_mm: float) -> tuple[Array, Array]:
-        """Entry and exit depth (X, Z) of the front-to-back lines over the cavity; an empty interval is (inf, -inf)."""
-        half = self.cavity.extent
-        x = np.arange(-half[0], half[0] + step_mm, step_mm) + self.cavity.centre[0]
-        z = np.arange(-half[2], half[2] + step_mm, step_mm) + self.cavity.centre[2]
-        along = part.to_unit[:, 1]
-        offset = ((x - part.centre[0])[:, None, None] * part.to_unit[:, 0]
-                  + (z - part.centre[2])[:, None] * part.to_unit[:, 2])
-        a, b, c = along @ along, offset @ along, (offset**2).sum(-1) - 1.0
-        hit = b * b - a * c
-        root = np.sqrt(np.maximum(hit, 0.0))
-        entry = np.where(hit > 0, part.centre[1] + (-b - root) / a, np.inf)
-        leave = np.where(hit > 0, part.centre[1] + (-b + root) / a, -np.inf)
-        if part.within is not None:
-            bound = self._lines(part.within, step_mm)
-            entry, leave = np.maximum(entry, bound[0]), np.minimum(leave, bound[1])
-        return entry, leave
+    def dvp_cm(self) -> float:
+        """Deepest vertical pocket (cm): longest front-to-back run of fluid, 10 mm wide from side to side."""
+        solid = [self.placenta, *(part for fetus in self.fetuses for part in fetus.parts[: fetus.outline])]
+        return deepest_pocket_mm(self.cavity, self.fluid, solid) / 10.0
 
 
 def build_anatomy(plan: AnatomyPlan) -> Anatomy:
-    """The anatomy of a plan: fetal size follows Hadlock (1984); the uterus closes around the fetus and its fluid."""
+    """The anatomy of a plan.
+
+    Fetal size follows Hadlock (1984). The cavity is a smooth hull around trunk and head in their fluid, which is
+    deepest in front of the fetus and between its limbs; the lining of the uterus takes up what is left of the cavity.
+    """
     age, number = plan.size_ga_days, len(plan.lies)
     size = biometry(age)
     if number > 1:  # twins share the room: smaller towards term
@@ -142,16 +107,14 @@ def build_anatomy(plan: AnatomyPlan) -> Anatomy:
     thickness = placenta_thickness_mm(age)
     towards_back = 1.0 if plan.placenta_side == "anterior" else -1.0
     loose = [_lay(build_fetus(size, lie.posture), lie) for lie in plan.lies]
-    apart = 0.5 * sum(np.ptp(f.core_points()[:, 0]) for f in loose) / number
-    loose = [f.moved(np.eye(3), np.array([apart * (2 * k - (number - 1)), 0.0, 0.0])) for k, f in enumerate(loose)]
+    loose = _beside_or_above(loose)
 
-    room = PLACENTA_ROOM * thickness
-    middle, barrel, ends = _closed_around(np.concatenate([f.core_points() for f in loose]))
-    tight_ml = 4e-3 / 3.0 * math.pi * abs(np.linalg.det(barrel)) / BARREL
-    swell = SNUG * (1.0 + FREE_FLUID * plan.fluid_factor * fluid_volume_ml(age) / tight_ml) ** (1 / 3)
-    stretch = swell * np.diag([1.0, 1.0 + room / (swell * float(np.linalg.norm(barrel[1]))), 1.0])
-    ends_inside = _of_shape(Tissue.FLUID, stretch @ ends)
-    cavity = replace(_of_shape(Tissue.FLUID, stretch @ barrel), within=ends_inside)
+    room, layer = PLACENTA_ROOM * thickness, plan.fluid_factor * fluid_layer_mm(age)
+    middle, barrel, ends = _closed_around(
+        np.concatenate([part.surface() for f in loose for part in f.bath(layer)[: f.core]]))
+    stretch = SNUG * np.diag([1.0, 1.0 + room / (SNUG * float(np.linalg.norm(barrel[1]))), 1.0])
+    ends_inside = _of_shape(Tissue.DECIDUA, stretch @ ends)
+    cavity = replace(_of_shape(Tissue.DECIDUA, stretch @ barrel), within=ends_inside)
 
     wall = float(np.interp(age, (98.0, 280.0), (11.0, 7.0)))
     front = SKIN_MM + plan.fat_mm + plan.muscle_mm
@@ -164,10 +127,12 @@ def build_anatomy(plan: AnatomyPlan) -> Anatomy:
                        within=replace(ends_inside, radii=ends_inside.radii + wall))
     shift = centre - middle + np.array([0.0, towards_back * room, 0.0])
     fetuses = tuple(f.moved(np.eye(3), shift) for f in loose)
+    fluid = [f.bath(layer) for f in fetuses]
     placenta = _placenta(plan, cavity, thickness, age)
     body, mother = _mother(plan, cavity, wall, front)
-    scene = Scene.of([[*mother, uterus, cavity, placenta], *(f.parts for f in fetuses)])
-    return Anatomy(scene, body, cavity, placenta, fetuses)
+    scene = Scene.of([(0, [*mother, uterus, cavity]), *enumerate(fluid, 1), (0, [placenta]),
+                      *((k, f.parts) for k, f in enumerate(fetuses, 1))])
+    return Anatomy(scene, body, cavity, tuple(part for layers in fluid for part in layers), placenta, fetuses)
 
 
 def _lay(fetus: Fetus, lie: Lie) -> Fetus:
@@ -181,6 +146,15 @@ def _lay(fetus: Fetus, lie: Lie) -> Fetus:
     turned = fetus.moved(np.stack([c * left + s * front, c * front - s * left, headwards], axis=1), np.zeros(3))
     points = turned.core_points()
     return turned.moved(np.eye(3), -(points.min(0) + points.max(0)) / 2.0)
+
+
+def _beside_or_above(fetuses: list[Fetus]) -> list[Fetus]:
+    """Fetuses that touch: side by side where all lie lengthwise, else the first below."""
+    size = np.array([np.ptp(fetus.core_points(), axis=0) for fetus in fetuses])
+    axis = 0 if (size[:, 2] > size[:, 0]).all() else 2
+    middle = np.cumsum(size[:, axis]) - size[:, axis] / 2.0
+    middle -= size[:, axis].sum() / 2.0
+    return [fetus.moved(np.eye(3), step * np.eye(3)[axis]) for fetus, step in zip(fetuses, middle, strict=True)]
 
 
 def _closed_around(points: Array) -> tuple[Array, Array, Array]:

@@ -45,7 +45,7 @@ class PhantomConfig(BaseModel):
     ga_days: tuple[int, int] = (98, 280)
     """Youngest and oldest gestational age (days), drawn evenly."""
     balanced: bool = False
-    """Draw presentation 50/50 at every age; otherwise its frequency falls with age as in Scheer & Nubar (1976)."""
+    """Draw presentation 50/50 at every age; otherwise the share of non-cephalic ones falls with age."""
     twin_fraction: Fraction = 0.0
     obese_fraction: Fraction = 0.0
     """Share of mothers with BMI above 30."""

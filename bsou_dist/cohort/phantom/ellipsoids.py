@@ -42,6 +42,10 @@ class Ellipsoid:
         """The same ellipsoid after p -> rotation p + shift."""
         return replace(self, centre=rotation @ self.centre + shift, axes=rotation @ self.axes)
 
+    def grown(self, margin_mm: float) -> Ellipsoid:
+        """The same ellipsoid with longer half-axes: about what lies within ``margin_mm`` of it."""
+        return replace(self, radii=self.radii + margin_mm)
+
     def surface(self) -> Array:
         """Fourteen points (14, 3) of its surface: the tips of its axes and of its diagonals."""
         return self.centre + _SURFACE @ (self.axes * self.radii).T
@@ -57,7 +61,7 @@ class Scene:
 
     ``to_unit`` (N, 3, 3) maps an offset from ``centre`` (N, 3) to the unit ball; ``tissue`` (N,) uint8, where ``AIR``
     is not painted but only bounds others; ``within`` (N,) int64: index of the ellipsoid that bounds it, or its own;
-    ``fetus`` (N,) int64: 0 for the mother and the placenta, k for the k-th fetus.
+    ``fetus`` (N,) int64: 0 for the mother and the placenta, k for the k-th fetus and the fluid around it.
     """
 
     centre: Array
@@ -67,10 +71,9 @@ class Scene:
     fetus: NDArray[np.int64]
 
     @classmethod
-    def of(cls, groups: Iterable[Iterable[Ellipsoid]]) -> Scene:
-        """Scene of the mother's ellipsoids (first group), then each fetus's."""
-        groups = [list(group) for group in groups]
-        painted = [(k, e) for k, group in enumerate(groups) for e in group]
+    def of(cls, groups: Iterable[tuple[int, Iterable[Ellipsoid]]]) -> Scene:
+        """Scene of groups in painting order, each with the number of the fetus that it moves with (0: none)."""
+        painted = [(k, e) for k, group in groups for e in group]
         bounds = list({id(e.within): e.within for _, e in painted if e.within is not None}.values())
         place = {id(e): n for n, e in enumerate(bounds)}
         everything = [(0, replace(e, tissue=Tissue.AIR)) for e in bounds] + painted
@@ -95,7 +98,7 @@ class Scene:
 
     def paints_over(self, n: int) -> int:
         """Lowest tissue that ellipsoid ``n`` may replace: what lies in the cavity never leaves it."""
-        return int(Tissue.FLUID) if self.tissue[n] > Tissue.FLUID else 0
+        return int(Tissue.DECIDUA) if self.tissue[n] > Tissue.DECIDUA else 0
 
 
 def ball(tissue: Tissue, centre: Iterable[float], radii: Iterable[float], axes: Array | None = None) -> Ellipsoid:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -13,6 +13,8 @@ from bsou_dist.cohort.phantom.tissues import Tissue
 
 VERTEBRAE = 17
 RIBS = 7
+BACK, LIMBS = 0.2, 1.2
+"""Depth of the fluid behind the fetus and around its limbs, relative to that in front of it."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,17 @@ class Fetus:
     def core_points(self) -> Array:
         """Points (P, 3) on trunk and head: the uterus closes around these and folds the limbs in."""
         return np.concatenate([part.surface() for part in self.parts[: self.core]])
+
+    def bath(self, layer_mm: float) -> list[Ellipsoid]:
+        """The fluid around it: a film over the back, ``layer_mm`` deep in front of trunk and face, more between limbs.
+
+        A fetus leans its back against the uterus; what fluid there is gathers where it is folded.
+        """
+        film, lean = BACK * layer_mm, 0.5 * (1.0 - BACK) * layer_mm
+        around = [replace(part.grown(film + lean), centre=part.centre + lean * part.axes[:, 1])
+                  for part in self.parts[: self.core]]
+        around += [part.grown(LIMBS * layer_mm) for part in self.parts[self.core : self.outline]]
+        return [replace(part, tissue=Tissue.FLUID) for part in around]
 
 
 def build_fetus(size: Biometry, posture: Posture) -> Fetus:

@@ -26,7 +26,8 @@ class Biometry:
 def biometry(ga_days: float) -> Biometry:
     """Mean size at an age.
 
-    Hadlock, Deter, Harrist, Park, Radiology 1984;152:497-501 (predicted measurements by menstrual week, cm).
+    Hadlock, Deter, Harrist, Park, Radiology 1984;152:497-501: growth equations by menstrual week (cm), with the
+    coefficients that calculators built on that paper use; the paper's own table was not at hand.
     """
     w = ga_days / 7.0
     return Biometry(
@@ -37,22 +38,30 @@ def biometry(ga_days: float) -> Biometry:
     )
 
 
-def fetal_weight_g(ga_days: float) -> float:
-    """Mean weight (g): ln W = 0.578 + 0.332 w - 0.00354 w^2 (Hadlock et al., Radiology 1991;181:129)."""
-    w = ga_days / 7.0
-    return math.exp(0.578 + 0.332 * w - 0.00354 * w**2)
-
-
 def placenta_thickness_mm(ga_days: float) -> float:
-    """Mean thickness (mm): about one millimetre per week (Hoddick et al., J Ultrasound Med 1985;4:479)."""
+    """Mean thickness (mm).
+
+    Shape after Int J Med Imaging 2015;3:143-147 (as many millimetres as weeks from 11 to 34 weeks, 1 to 2 mm less
+    thereafter, 38 mm at 40 weeks); the coefficient is ours.
+    """
     return 0.95 * ga_days / 7.0
 
 
-def fluid_volume_ml(ga_days: float) -> float:
-    """Mean amniotic fluid volume (ml): rises to about 780 at 33 weeks, then falls (Brace & Wolf, AJOG 1989;161:382)."""
-    return float(np.interp(ga_days / 7.0, (12, 16, 20, 24, 28, 33, 37, 41), (60, 190, 360, 520, 670, 780, 740, 560)))
+def fluid_layer_mm(ga_days: float) -> float:
+    """Mean depth (mm) of the fluid in front of the fetus.
+
+    Ours: chosen so that the deepest pockets left between fetus and uterus have about the published course. Their
+    median rises to 20 weeks, stays between 4 and 6 cm and falls a little at term; 1 % lie below 2 cm and 0.7 % above
+    8 cm (Magann et al., AJOG 2000;182:1581-8: the last three; the centimetres are ours). The phantom has more of both
+    extremes, so that a model has something to learn.
+    """
+    return float(np.interp(ga_days / 7.0, (14, 20, 28, 34, 40), (12.0, 11.5, 9.5, 9.5, 8.5)))
 
 
 def non_cephalic_share(ga_days: float) -> float:
-    """Share not presenting by the head (after Scheer & Nubar, AJOG 1976;125:269; before 20 weeks near one half)."""
+    """Share not presenting by the head.
+
+    Shape after Scheer & Nubar, AJOG 1976;125:269-70 (falls steadily with age); the values are ours, near one half
+    before 20 weeks and 7 % at term, where 3 to 4 % are breech and a few lie across.
+    """
     return float(np.interp(ga_days / 7.0, (16, 22.5, 26.5, 30.5, 34.5, 38.5), (0.48, 0.37, 0.30, 0.16, 0.10, 0.07)))

@@ -99,8 +99,11 @@ def image_grid(probe: Probe, depth_mm: float, size_px: int, field_mm: float) -> 
 
 
 def tissue_along_beams(scene: Scene, poses: Poses, probe: Probe, grid: Grid, motion: NDArray[np.float64] | None
-                       ) -> NDArray[np.uint8]:
-    """Tissue (F, B, R) at every sample; ``motion`` (K, F, 3) shifts the k-th fetus (mm)."""
+                       ) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
+    """Tissue (F, B, R) at every sample, and (F, B, R) the number of the fetus it belongs to (0: none).
+
+    ``motion`` (K, F, 3) shifts the k-th fetus (mm); without it nobody asks whose a sample is, and that is None.
+    """
     frames, beams, depths = len(poses.face), len(grid.angle), len(grid.depth)
     apex = poses.face - probe.radius_mm * poses.inward
     relative = apex - scene.centre[:, None]
@@ -129,6 +132,7 @@ def tissue_along_beams(scene: Scene, poses: Poses, probe: Probe, grid: Grid, mot
     first, last = np.clip(first, 0, depths).astype(np.int16), np.clip(last, 0, depths).astype(np.int16)
 
     tissue = np.zeros((frames * beams, depths), np.uint8)
+    owner = None if motion is None else np.zeros_like(tissue)
     sample = np.arange(depths, dtype=np.int16)
     hit, first, last = (v.reshape(len(scene.tissue), -1) for v in (hit, first, last))
     for n in np.flatnonzero(scene.tissue != Tissue.AIR).tolist():
@@ -144,20 +148,24 @@ def tissue_along_beams(scene: Scene, poses: Poses, probe: Probe, grid: Grid, mot
         if floor:
             inside &= before >= floor
         tissue[rays, low:high] = np.where(inside, scene.tissue[n], before)
-    return tissue.reshape(frames, beams, depths)
+        if owner is not None:
+            owner[rays, low:high] = np.where(inside, scene.fetus[n], owner[rays, low:high])
+    shape = (frames, beams, depths)
+    return tissue.reshape(shape), None if owner is None else owner.reshape(shape)
 
 
 def render(scene: Scene, poses: Poses, probe: Probe, settings: Settings, size_px: int, field_mm: float,
            rng: np.random.Generator, motion: NDArray[np.float64] | None = None) -> NDArray[np.uint8]:
     """Frames (F, size_px, size_px) uint8; exactly 0 outside the fan. ``rng`` makes the electronic noise only."""
     grid = image_grid(probe, settings.depth_mm, size_px, field_mm)
-    tissue = tissue_along_beams(scene, poses, probe, grid, motion)
+    tissue, owner = tissue_along_beams(scene, poses, probe, grid, motion)
     step = float(grid.depth[1])
 
     loss = LOSS_DB_PER_MM[tissue]
     passed = np.cumsum(loss, axis=2, dtype=np.float32)
     passed *= -step
-    cells, patch = _body_coordinates(tissue, poses, probe, grid, settings.scatter_seed, motion)
+    shift = None if motion is None or owner is None else _shift_of(owner, motion)
+    cells, patch = _body_coordinates(tissue.shape, poses, probe, grid, settings.scatter_seed, shift)
     level = SCATTER_DB[tissue]
     level += PATCHINESS_DB[tissue] * patch
     level += passed
@@ -188,21 +196,27 @@ def render(scene: Scene, poses: Poses, probe: Probe, settings: Settings, size_px
     return _scan_converted(level, grid, size_px)
 
 
-def _body_coordinates(tissue: NDArray[np.uint8], poses: Poses, probe: Probe, grid: Grid, seed: int,
-                      motion: NDArray[np.float64] | None) -> tuple[NDArray[np.uint16], Float]:
-    """Scatterer (F, B, R) uint16 and slow variation (F, B, R) at every sample, both fixed in the body."""
+def _shift_of(owner: NDArray[np.uint8], motion: NDArray[np.float64]) -> Float:
+    """How far (3, F, B, R) each sample's tissue has moved with its fetus (mm)."""
+    moved = np.concatenate([np.zeros((1, *motion.shape[1:])), motion]).astype(np.float32)
+    frame = np.arange(len(owner))[:, None, None]
+    return np.stack([moved[owner, frame, axis] for axis in range(3)])
+
+
+def _body_coordinates(shape: tuple[int, ...], poses: Poses, probe: Probe, grid: Grid, seed: int,
+                      moved: Float | None) -> tuple[NDArray[np.uint16], Float]:
+    """Scatterer (F, B, R) uint16 and slow variation (F, B, R) at every sample, both fixed in the mother or a fetus."""
     apex = (poses.face - probe.radius_mm * poses.inward).astype(np.float32)
     along = (np.cos(grid.angle)[:, None] * poses.inward[:, None] + np.sin(grid.angle)[:, None] * poses.lateral[:, None])
     tables, shift = _cell_tables(seed)
-    cells = np.zeros(tissue.shape, np.uint16)
-    flat = np.zeros(tissue.shape, np.int32)
+    cells = np.zeros(shape, np.uint16)
+    flat = np.zeros(shape, np.int32)
     side = len(_patches())
     for axis in range(3):
         place = along[:, :, None, axis].astype(np.float32) * (grid.depth + np.float32(probe.radius_mm))
         place += (apex[:, axis] + shift[axis])[:, None, None]
-        if motion is not None:
-            inside = tissue > Tissue.PLACENTA  # speckle goes with the first fetus; a twin's glides by the difference
-            place -= np.where(inside, motion[0, :, axis].astype(np.float32)[:, None, None], np.float32(0.0))
+        if moved is not None:
+            place -= moved[axis]
         place *= np.float32(1.0 / CELL_MM)
         cell = place.astype(np.int32)
         cells ^= tables[axis][cell & (len(tables[axis]) - 1)]
