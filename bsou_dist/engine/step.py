@@ -6,7 +6,6 @@ import hashlib
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
 
 from bsou_dist.engine.processes import Processes
 from bsou_dist.engine.protocol import Engine
@@ -60,10 +59,3 @@ def validate(engine: Engine, feed: Feed, objective: Objective, *, precision: str
 
 def _dropout_seed(*parts: int) -> int:
     return int.from_bytes(hashlib.blake2b(repr(parts).encode(), digest_size=7).digest(), "little")
-
-
-def mean_over_ranks(value: float) -> float:
-    """Mean of a plain number over ranks. Collective."""
-    total: Tensor = torch.tensor(value, dtype=torch.float64)
-    dist.all_reduce(total)
-    return total.item() / dist.get_world_size()

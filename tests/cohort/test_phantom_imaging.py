@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from bsou_dist.cohort.phantom import Exam, PhantomConfig, phantom_patient, phantom_patients, render_sweep
-from bsou_dist.cohort.phantom.imaging import PROBES, image_grid, tissue_along_beams
+from bsou_dist.cohort.phantom.imaging import PROBES, image_grid, shift_of, tissue_along_beams
 from bsou_dist.cohort.phantom.sweeps import HANDS, Course, probe_poses, wander
 from bsou_dist.cohort.phantom.tissues import Tissue
 
@@ -119,10 +119,27 @@ def test_fetal_motion_moves_the_fetus_and_not_the_mother(exams: list[Exam]) -> N
     poses = probe_poses(exam.anatomy, "C2", HANDS["expert"], probe.edge_gap_mm, Course(), np.random.default_rng(1), 5)
     grid = image_grid(probe, 160.0, 48, 192.0)
     rest, _ = tissue_along_beams(exam.anatomy.scene, poses, probe, grid, None)
-    moved, owner = tissue_along_beams(exam.anatomy.scene, poses, probe, grid, np.full((1, 5, 3), 6.0))
+    moved, _ = tissue_along_beams(exam.anatomy.scene, poses, probe, grid, np.full((1, 5, 3), 6.0))
     mother = (rest < Tissue.DECIDUA) | (moved < Tissue.DECIDUA)
     np.testing.assert_array_equal(rest[mother], moved[mother])
     assert (rest != moved).mean() > 0.01
+
+
+def test_speckle_goes_with_the_fetus_it_belongs_to() -> None:
+    exam, probe = phantom_patient(PhantomConfig(twin_fraction=1.0, patients=5), 4).exams[0], PROBES["console"]
+    poses = probe_poses(exam.anatomy, "C2", HANDS["expert"], probe.edge_gap_mm, Course(), np.random.default_rng(1), 5)
+    motion = np.zeros((2, 5, 3))
+    motion[1, 3] = (4.0, -2.0, 1.0)
+    tissue, owner = tissue_along_beams(exam.anatomy.scene, poses, probe, image_grid(probe, 160.0, 48, 192.0), motion)
+    assert owner is not None
+    assert set(np.unique(owner[tissue > Tissue.PLACENTA])) == {1, 2}
+    assert not owner[tissue < Tissue.FLUID].any()
+    moved = shift_of(owner, motion)
+    second = owner[3] == 2
+    assert second.any()
+    assert (moved[:, 3, second] == [[4.0], [-2.0], [1.0]]).all()
+    assert not moved[:, 3, ~second].any()
+    assert not moved[:, :3].any()
 
 
 def test_scanner_settings_carry_no_label() -> None:

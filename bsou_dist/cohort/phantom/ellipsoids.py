@@ -88,9 +88,11 @@ class Scene:
     def tissue_at(self, points: Array) -> NDArray[np.uint8]:
         """Tissue (P,) at points (P, 3) in mm, by testing every ellipsoid in turn: the plain reference."""
         found = np.zeros(len(points), np.uint8)
+        height, reach = points[:, 2].copy(), np.linalg.norm(np.linalg.inv(self.to_unit)[:, 2], axis=1)
         for n in np.flatnonzero(self.tissue != Tissue.AIR).tolist():
-            inside = self._holds(n, points) & self._holds(self.within[n], points)
-            found[inside & (found >= self.paints_over(n))] = self.tissue[n]
+            level = np.flatnonzero(np.abs(height - self.centre[n, 2]) < reach[n])  # no others can lie in it
+            inside = self._holds(n, points[level]) & self._holds(self.within[n], points[level])
+            found[level[inside & (found[level] >= self.paints_over(n))]] = self.tissue[n]
         return found
 
     def _holds(self, n: int, points: Array) -> NDArray[np.bool_]:

@@ -164,7 +164,7 @@ def render(scene: Scene, poses: Poses, probe: Probe, settings: Settings, size_px
     loss = LOSS_DB_PER_MM[tissue]
     passed = np.cumsum(loss, axis=2, dtype=np.float32)
     passed *= -step
-    shift = None if motion is None or owner is None else _shift_of(owner, motion)
+    shift = None if motion is None or owner is None else shift_of(owner, motion)
     cells, patch = _body_coordinates(tissue.shape, poses, probe, grid, settings.scatter_seed, shift)
     level = SCATTER_DB[tissue]
     level += PATCHINESS_DB[tissue] * patch
@@ -196,7 +196,7 @@ def render(scene: Scene, poses: Poses, probe: Probe, settings: Settings, size_px
     return _scan_converted(level, grid, size_px)
 
 
-def _shift_of(owner: NDArray[np.uint8], motion: NDArray[np.float64]) -> Float:
+def shift_of(owner: NDArray[np.uint8], motion: NDArray[np.float64]) -> Float:
     """How far (3, F, B, R) each sample's tissue has moved with its fetus (mm)."""
     moved = np.concatenate([np.zeros((1, *motion.shape[1:])), motion]).astype(np.float32)
     frame = np.arange(len(owner))[:, None, None]
