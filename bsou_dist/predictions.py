@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bsou_dist.errors import InputError
+from bsou_dist.files import whole_file
 
 SCHEMA = pa.schema([
     ("task", pa.string()),
@@ -36,12 +37,11 @@ SCHEMA = pa.schema([
 
 
 def write_predictions(rows: pd.DataFrame, path: Path) -> None:
-    """Write rows with the fixed schema, under a temporary name and renamed. Absent columns become null."""
+    """Write rows with the fixed schema, whole or not at all. Absent columns become null."""
     frame = rows.reindex(columns=SCHEMA.names)
     table = pa.Table.from_pandas(frame, schema=SCHEMA, preserve_index=False)
-    temporary = path.with_suffix(".tmp")
-    pq.write_table(table, temporary)
-    temporary.replace(path)
+    with whole_file(path) as temporary:
+        pq.write_table(table, temporary)
 
 
 def read_predictions(path: Path) -> pd.DataFrame:

@@ -18,8 +18,8 @@ PACKAGE = Path(bsou_dist.__file__).parent
 ROOT = PACKAGE.parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 
-ROOMS = ["errors", "tasks", "predictions", "cohort", "shards", "feed", "model", "objective", "engine", "evaluation",
-         "tracking", "experiment", "cluster", "cli"]
+ROOMS = ["errors", "files", "tasks", "predictions", "cohort", "shards", "feed", "model", "objective", "engine",
+         "evaluation", "tracking", "experiment", "cluster", "cli"]
 DOORS = {"nvidia.dali": "feed/dali.py", "deepspeed": "engine/deepspeed_backend.py",
          "mlflow": "tracking/mlflow_tracker.py", "submitit": "cluster/"}
 TORCHLESS = ("cohort/", "evaluation/")

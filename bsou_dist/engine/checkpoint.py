@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from bsou_dist.engine.buffers import average_buffers
 from bsou_dist.engine.processes import Processes
 from bsou_dist.engine.protocol import Engine, EngineConfig, make_engine
 from bsou_dist.errors import InputError
+from bsou_dist.files import whole_file
 
 FORMAT = 1
 LAST, BEST = "last.pt", "best.pt"
@@ -33,7 +33,7 @@ class Checkpoint:
     epoch: int
     best_loss: float
     facts: dict[str, Any] = field(default_factory=dict)
-    """Plain values that say what the run was: config, data fingerprint, tracking run."""
+    """Plain values that say what was trained: the stage, its tasks, the encoder."""
 
 
 def resume_engine(network: nn.Module, config: EngineConfig, *, learning_rate: float, folder: Path,
@@ -54,7 +54,10 @@ def resume_engine(network: nn.Module, config: EngineConfig, *, learning_rate: fl
 
 def take_checkpoint(engine: Engine, schedule: dict[str, Any], *, epoch: int, best_loss: float,
                     facts: dict[str, Any]) -> Checkpoint:
-    """Collect a checkpoint. Collective: all ranks call it."""
+    """Collect a checkpoint. Collective: all ranks call it.
+
+    On CPU its weights are the network's own memory: save it before the next step.
+    """
     average_buffers(engine.network)
     network = {name: value.detach().cpu() for name, value in engine.network.state_dict().items()}
     return Checkpoint(network, engine.moments(), schedule, epoch, best_loss, facts)
@@ -65,12 +68,8 @@ def save_checkpoint(checkpoint: Checkpoint, paths: list[Path], processes: Proces
     if not processes.first:
         return
     for path in paths:
-        temporary = path.with_suffix(".tmp")
-        with temporary.open("wb") as file:
-            torch.save({"format": FORMAT, **asdict(checkpoint)}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        with whole_file(path) as temporary:
+            torch.save({"format": FORMAT, **vars(checkpoint)}, temporary)
 
 
 def load_checkpoint(path: Path) -> Checkpoint:

@@ -10,13 +10,17 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from bsou_dist.engine.processes import Processes
+from bsou_dist.engine.protocol import Precision
 
 
 class DdpEngine:
     """See `Engine`."""
 
-    def __init__(self, network: nn.Module, optimizer: torch.optim.Optimizer, processes: Processes) -> None:
+    def __init__(self, network: nn.Module, optimizer: torch.optim.Optimizer, precision: Precision,
+                 processes: Processes) -> None:
         self.network = network
+        self._autocast = torch.autocast(torch.device(processes.device).type, torch.bfloat16,
+                                        enabled=precision == "bfloat16")
         self.optimizer = optimizer
         device_ids = None if processes.device == "cpu" else [processes.device]
         with warnings.catch_warnings():
@@ -26,7 +30,8 @@ class DdpEngine:
             self._wrapped = DistributedDataParallel(network, device_ids=device_ids, broadcast_buffers=False)
 
     def __call__(self, *inputs: Any) -> Any:
-        return self._wrapped(*inputs)
+        with self._autocast:
+            return self._wrapped(*inputs)
 
     def update(self, loss: Tensor) -> None:
         self.optimizer.zero_grad(set_to_none=True)
@@ -44,3 +49,6 @@ class DdpEngine:
                 self.optimizer.state[parameter] = {
                     key: value.clone() if key == "step" else value.to(parameter.device, copy=True)
                     for key, value in moments[name].items()}
+
+    def close(self) -> None:
+        del self._wrapped

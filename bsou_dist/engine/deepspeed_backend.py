@@ -16,6 +16,8 @@ os.environ.setdefault("DS_ACCELERATOR", "cuda" if torch.cuda.is_available() else
 import deepspeed
 from deepspeed.utils import logger, safe_get_full_optimizer_state, safe_set_full_optimizer_state
 
+from bsou_dist.engine.protocol import Precision
+
 logger.setLevel(logging.WARNING)
 ADAM_MOMENTS = ("exp_avg", "exp_avg_sq")
 
@@ -23,7 +25,8 @@ ADAM_MOMENTS = ("exp_avg", "exp_avg_sq")
 class DeepSpeedEngine:
     """See `Engine`."""
 
-    def __init__(self, network: nn.Module, optimizer: torch.optim.Optimizer, zero_stage: int) -> None:
+    def __init__(self, network: nn.Module, optimizer: torch.optim.Optimizer, precision: Precision,
+                 zero_stage: int) -> None:
         # Its shared-memory op is compiled at first start, for as long as half a minute, and needs a C++ compiler;
         # gloo does the same without either.
         deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
@@ -38,6 +41,8 @@ class DeepSpeedEngine:
                 # Only the ratio of these enters, as the number of accumulated batches: one.
                 "train_batch_size": dist.get_world_size(),
                 "train_micro_batch_size_per_gpu": 1,
+                # Its engine switches off any autocast around it.
+                "torch_autocast": {"enabled": precision == "bfloat16", "dtype": "bfloat16"},
                 "zero_optimization": {"stage": zero_stage},
                 "gradient_clipping": 0.0,  # its default clips at 1.0, which plain Adam does not
                 "steps_per_print": 2**31 - 1,
@@ -82,3 +87,6 @@ class DeepSpeedEngine:
         for name, state in moments.items():
             for key in ADAM_MOMENTS:
                 safe_set_full_optimizer_state(self._parameters[name], state[key], key)
+
+    def close(self) -> None:
+        self._engine.destroy()  # or its hooks keep the network, masters and moments alive

@@ -52,8 +52,7 @@ def predict(network: TaskNetwork, task: Task, feed: Feed, processes: Processes) 
     network.to(processes.device).eval()
     parts = []
     for batch in feed.epoch(0):
-        slots = (batch.slots,) if network.join is not None else ()
-        outputs = network(batch.clips, *slots)
+        outputs = network(batch.clips, batch.slots)
         columns = _columns(network, task, outputs, batch.labels[task.name])
         frame = pd.DataFrame({"index": batch.index.cpu().numpy(), **columns})
         parts.append(frame[batch.valid.cpu().numpy()])

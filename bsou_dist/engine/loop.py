@@ -33,7 +33,6 @@ class Fit:
     schedule: ReduceLROnPlateau
     epochs: int
     seed: int
-    precision: str
     folder: Path
     facts: dict[str, Any]
     name: str
@@ -46,21 +45,21 @@ class Fit:
         first, best = (start.epoch, start.best_loss) if start else (0, float("inf"))
         if start:
             self.schedule.load_state_dict(start.schedule)
+            for group, rate in zip(self.engine.optimizer.param_groups, self.schedule.get_last_lr(), strict=True):
+                group["lr"] = rate  # the schedule restores what it has seen, not what it has done
         steps = self.train_feed.steps()
         unit = "clip" if self.train_feed.dataset.slots == 1 else "exam"
         with StepBar(self.name, unit=unit, total=self.epochs * steps, done=first * steps, shown=processes.first) as bar:
             for epoch in range(first, self.epochs):
                 began, losses = time.perf_counter(), 0.0
                 for batch in self.train_feed.epoch(epoch):
-                    loss = train_step(self.engine, batch, self.objective, seed=self.seed, rank=processes.rank,
-                                      precision=self.precision)
+                    loss = train_step(self.engine, batch, self.objective, seed=self.seed, rank=processes.rank)
                     losses += loss
                     bar.step(loss, self.train_feed.global_batch, batch.data_wait_s)
                     report({"train/loss": loss, "train/data_wait_s": batch.data_wait_s}, epoch * steps + batch.step + 1)
                 trained_s = time.perf_counter() - began
                 checkpoint = take_checkpoint(self.engine, {}, epoch=epoch + 1, best_loss=best, facts=self.facts)
-                valid_loss = validate(self.engine, self.valid_feed, self.objective, precision=self.precision,
-                                      processes=processes)
+                valid_loss = validate(self.engine, self.valid_feed, self.objective)
                 self.schedule.step(valid_loss)
                 improved = valid_loss < best
                 best = min(best, valid_loss)

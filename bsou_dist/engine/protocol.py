@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from bsou_dist.engine.processes import Processes
 from bsou_dist.errors import InputError
 
+Precision = Literal["float32", "bfloat16"]
+
 
 class EngineConfig(BaseModel):
     """Which engine averages gradients and steps the optimizer.
@@ -23,7 +25,7 @@ class EngineConfig(BaseModel):
 
     name: Literal["deepspeed", "ddp"] = "deepspeed"
     zero_stage: Literal[0, 1, 2] = 0
-    precision: Literal["float32", "bfloat16"] = "float32"
+    precision: Precision = "float32"
 
     @model_validator(mode="after")
     def _check(self) -> EngineConfig:
@@ -42,7 +44,7 @@ class Engine(Protocol):
     """Where a schedule finds the learning rate."""
 
     def __call__(self, *inputs: Any) -> Any:
-        """Forward pass of this rank's rows."""
+        """Forward pass of this rank's rows, in the precision of the config."""
 
     def update(self, loss: Tensor) -> None:
         """Backward, average of gradients over ranks, one optimizer step."""
@@ -53,6 +55,16 @@ class Engine(Protocol):
     def load_moments(self, moments: dict[str, dict[str, Tensor]]) -> None:
         """Restore what `moments` gave, under any sharding."""
 
+    def close(self) -> None:
+        """Let go of everything but the network, which stays as trained."""
+
+
+def check_precision(config: EngineConfig, device: str) -> None:
+    """InputError for bfloat16 on CPU."""
+    if config.precision == "bfloat16" and device == "cpu":
+        raise InputError("engine.precision is 'bfloat16', but on CPU torch gives wrong weight gradients for it in the "
+                         "last convolutions (docs/decisions.md): use 'float32'")
+
 
 def make_engine(network: nn.Module, config: EngineConfig, *, learning_rate: float, processes: Processes) -> Engine:
     """The engine of `config` with Adam ([P1] 4.2) at `learning_rate`.
@@ -60,16 +72,14 @@ def make_engine(network: nn.Module, config: EngineConfig, *, learning_rate: floa
     Raises:
         InputError: bfloat16 on CPU.
     """
-    if config.precision == "bfloat16" and processes.device == "cpu":
-        raise InputError("engine.precision is 'bfloat16', but on CPU torch gives wrong weight gradients for it in the "
-                         "last convolutions (docs/decisions.md): use 'float32'")
+    check_precision(config, processes.device)
     network.to(processes.device)
     trainable = [parameter for parameter in network.parameters() if parameter.requires_grad]
     optimizer = torch.optim.Adam(trainable, lr=learning_rate)
     if config.name == "ddp":
         from bsou_dist.engine.ddp import DdpEngine
 
-        return DdpEngine(network, optimizer, processes)
+        return DdpEngine(network, optimizer, config.precision, processes)
     from bsou_dist.engine.deepspeed_backend import DeepSpeedEngine
 
-    return DeepSpeedEngine(network, optimizer, config.zero_stage)
+    return DeepSpeedEngine(network, optimizer, config.precision, config.zero_stage)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import math
+from typing import Any
 
 import torch
 import torch.distributed as dist
 
-from bsou_dist.engine.processes import Processes
 from bsou_dist.engine.protocol import Engine
 from bsou_dist.feed.batch import Batch
 from bsou_dist.feed.protocol import Feed
@@ -18,14 +19,7 @@ class NonFiniteLoss(RuntimeError):
     """The loss is NaN or infinite; raised on every rank, since all hold the same global loss."""
 
 
-def forward(engine: Engine, batch: Batch, precision: str) -> object:
-    """Outputs of the network for this rank's rows."""
-    inputs = (batch.clips,) if batch.slots.shape[1] == 1 else (batch.clips, batch.slots)
-    with torch.autocast(batch.clips.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
-        return engine(*inputs)
-
-
-def train_step(engine: Engine, batch: Batch, objective: Objective, *, seed: int, rank: int, precision: str) -> float:
+def train_step(engine: Engine, batch: Batch, objective: Objective, *, seed: int, rank: int) -> float:
     """Forward, global loss, backward, update. Dropout is a function of (seed, epoch, step, rank).
 
     Returns the global loss.
@@ -35,9 +29,9 @@ def train_step(engine: Engine, batch: Batch, objective: Objective, *, seed: int,
     """
     engine.network.train()
     torch.manual_seed(_dropout_seed(seed, batch.epoch, batch.step, rank))
-    loss = objective(forward(engine, batch, precision), batch)
+    loss = objective(_forward(engine, batch), batch)
     value = loss.item()
-    if not torch.isfinite(loss):
+    if not math.isfinite(value):
         raise NonFiniteLoss(f"the loss is {value} at epoch {batch.epoch}, step {batch.step}; the weights were not "
                             f"changed. Clips of rank {rank}: {', '.join(batch.key)}")
     engine.update(loss)
@@ -45,16 +39,32 @@ def train_step(engine: Engine, batch: Batch, objective: Objective, *, seed: int,
 
 
 @torch.no_grad()
-def validate(engine: Engine, feed: Feed, objective: Objective, *, precision: str, processes: Processes) -> float:
-    """Mean validation loss over the fixed batches of `feed`, each weighted by its valid rows. Collective."""
+def validate(engine: Engine, feed: Feed, objective: Objective) -> float:
+    """Mean validation loss over the fixed batches of `feed`, each by what it adds to the loss's denominator.
+
+    Collective; the same number on every rank to the last bit, since schedules are steered by it.
+
+    Raises:
+        NonFiniteLoss: on every rank.
+    """
     engine.network.eval()
     total, count = 0.0, 0.0
     for batch in feed.epoch(0):
-        rows = batch.valid.sum().to(torch.float64)
-        dist.all_reduce(rows)
-        total += objective(forward(engine, batch, precision), batch).item() * rows.item()
-        count += rows.item()
-    return total / max(count, 1.0)
+        weight = objective.weight(batch).to(torch.float32)
+        dist.all_reduce(weight)
+        loss = objective(_forward(engine, batch), batch)
+        dist.broadcast(loss, src=0)
+        total += loss.item() * weight.item()
+        count += weight.item()
+    mean = total / max(count, 1e-12)
+    if not math.isfinite(mean):
+        raise NonFiniteLoss(f"the validation loss is {mean}: training has diverged; lower the learning rate")
+    return mean
+
+
+def _forward(engine: Engine, batch: Batch) -> Any:
+    """Outputs of the network for this rank's rows."""
+    return engine(batch.clips, batch.slots)
 
 
 def _dropout_seed(*parts: int) -> int:

@@ -13,6 +13,7 @@ from bsou_dist.evaluation.evaluate import labelled_units, scored
 from bsou_dist.evaluation.metrics import confusion_matrix
 from bsou_dist.evaluation.plots import confusion_png, regression_png
 from bsou_dist.evaluation.table import PHANTOM_NOTICE, method_table
+from bsou_dist.files import write_text
 from bsou_dist.tasks import Task
 
 _CSS = """
@@ -50,7 +51,7 @@ dd { margin: 0; overflow-wrap: anywhere; font-family: ui-monospace, "Liberation 
 def write_report(records: pd.DataFrame, predictions: pd.DataFrame, path_html: Path, *, tasks: Mapping[str, Task],
                  groups: Mapping[str, Sequence[str]], title: str, phantom: bool, facts: Mapping[str, object],
                  split: str = "test") -> None:
-    """Write the report under a temporary name and rename it. It loads nothing from outside the file.
+    """Write the report, whole or not at all. It loads nothing from outside the file.
 
     Args:
         records: records of ``evaluate_predictions`` with a column ``method``.
@@ -77,9 +78,7 @@ def write_report(records: pd.DataFrame, predictions: pd.DataFrame, path_html: Pa
     page = (f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
             f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{_CSS}</style></head>'
             f"<body>{''.join(sections)}</body></html>\n")
-    temporary = path_html.with_name(path_html.name + ".tmp")
-    temporary.write_text(page, encoding="utf-8")
-    temporary.replace(path_html)
+    write_text(path_html, page)
 
 
 def _figures(predictions: pd.DataFrame, tasks: Mapping[str, Task], split: str) -> Iterator[str]:

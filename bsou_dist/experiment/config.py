@@ -14,8 +14,10 @@ from bsou_dist.feed.pixels import FeedConfig
 from bsou_dist.model.encoder import EncoderConfig
 from bsou_dist.objective.on_batches import Positives
 from bsou_dist.tasks import TASKS
+from bsou_dist.tracking.mlflow_tracker import STORES, local_uri
 
 Method = Literal["mtscon", "mtce", "ucon", "stsl"]
+ClipClass = Literal["blind", "biometric", "diagnostic"]
 PatientSet = Literal["main", "obese", "handheld"]
 
 
@@ -32,6 +34,10 @@ class DataConfig(Part):
     pseudonym_key: Path | None = None
     """Default: `pseudonym.key` in the folder `<shards>.private`, where `bsou pack` leaves it."""
     splits: SplitConfig = SplitConfig()
+    clip_classes: list[ClipClass] = ["blind"]
+    """Clips of other classes are not used; those of unknown class are."""
+    allow_circular_dating: bool = False
+    """Keep gestational ages that were read off the biometry of the same scan."""
     phantom: bool = False
     """Whether the patients are generated; every table then says so."""
 
@@ -98,6 +104,13 @@ class TrackingConfig(Part):
     uri: str | None = None
     experiment: str = "bsou"
 
+    @field_validator("uri")
+    @classmethod
+    def _known(cls, uri: str | None) -> str | None:
+        if uri is not None and not uri.startswith(STORES):
+            raise ValueError(f"{uri!r} is not a store; use {' or '.join(STORES)}...")
+        return uri
+
 
 class RunConfig(Part):
     """Everything a run is made of."""
@@ -119,6 +132,9 @@ class RunConfig(Part):
     def _something(self) -> RunConfig:
         if self.pretrain is None and self.finetune is None:
             raise ValueError("nothing to do: give a 'pretrain' section, a 'finetune' section or both")
+        if self.pretrain is None and self.finetune and self.finetune.encoder == "frozen":
+            raise ValueError("finetune.encoder is 'frozen', and without a 'pretrain' section there is no trained "
+                             "encoder to freeze: use 'tuned'")
         return self
 
     @property
@@ -128,9 +144,4 @@ class RunConfig(Part):
 
     @property
     def tracking_uri(self) -> str:
-        return self.tracking.uri or default_tracking_uri(self.output)
-
-
-def default_tracking_uri(output: Path) -> str:
-    """A SQLite file among the runs."""
-    return f"sqlite:///{(output / 'mlflow.db').absolute()}"
+        return self.tracking.uri or local_uri(self.output)

@@ -9,21 +9,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from bsou_dist.engine.processes import Processes
 from bsou_dist.experiment.config import RunConfig
 from bsou_dist.experiment.corpus import Corpus
-from bsou_dist.experiment.methods import FROM_SCRATCH, METHODS
+from bsou_dist.experiment.methods import method_title
 from bsou_dist.feed.augment import AugmentConfig
 from bsou_dist.feed.clips import ClipSet, ExamSet
 from bsou_dist.feed.loader import Loader, Source
 from bsou_dist.feed.pixels import Pixels
-from bsou_dist.feed.quarantine import Quarantine, default_budget
+from bsou_dist.feed.quarantine import Quarantine, default_budget, quarantined
+from bsou_dist.files import write_text
 from bsou_dist.tracking.tracker import TAG_DATA, TAG_METHOD, TAG_PHANTOM, TAG_SEED, TAG_STAGE, TAG_TASK, Tracker
 
 DONE = "stage.json"
-QUARANTINE = "quarantine-{}.csv"  # of each process
+TRACKING_RUN = "tracking_run.txt"
 LOG_EVERY = 10  # optimizer steps per tracked point; a store that gets every step of a small model slows it down
 
 
@@ -39,14 +38,20 @@ class Context:
     @property
     def method(self) -> str:
         """Title of the method, as tables show it."""
-        return METHODS[self.config.pretrain.method].title if self.config.pretrain else FROM_SCRATCH
+        return method_title(self.config)
+
+    @property
+    def encoder_facts(self) -> dict[str, Any]:
+        """What a checkpoint must say for its encoder to be built again."""
+        config = self.config
+        return {"encoder": config.encoder.model_dump(), "frames": config.feed.frames, "size_px": config.feed.size_px}
 
     def pixels(self, clips: ClipSet, *, views: int = 1, augment: AugmentConfig | None = None) -> Pixels:
         """Decoded clips for this process."""
-        path = self.config.folder / QUARANTINE.format(self.processes.rank)
-        quarantine = Quarantine(path, default_budget(len(clips)))
-        return Pixels(clips, self.config.feed, augment=augment, seed=self.config.seed, quarantine=quarantine,
-                      views=views, device=self.processes.device)
+        budget = default_budget(len(self.corpus.manifest))
+        return Pixels(clips, self.config.feed, augment=augment, seed=self.config.seed, views=views,
+                      quarantine=Quarantine(self.config.folder, budget, self.processes.rank),
+                      device=self.processes.device)
 
     def loader(self, dataset: ClipSet | ExamSet, source: Source, *, global_batch: int, training: bool) -> Loader:
         """This process's rows of every global batch."""
@@ -59,13 +64,19 @@ class Context:
             self.tracker.metrics(values, step)
 
     @contextmanager
-    def tracked(self, name: str, *, stage: int, task: str, parent: str | None) -> Iterator[str]:
-        """A tracked run around a stage; its id. It ends as finished, failed, or (interrupted) killed."""
-        config = self.config
+    def tracked(self, name: str, folder: Path, *, stage: int, task: str, parent: str | None) -> Iterator[str]:
+        """A tracked run around a stage in `folder`; its id, the same one after an interruption.
+
+        It ends as finished, failed, or (interrupted) killed.
+        """
+        config, known = self.config, folder / TRACKING_RUN
         run = self.tracker.start(
             f"{config.name}/{name}", parent=parent, params=config.model_dump(mode="json"),
             tags={TAG_METHOD: self.method, TAG_STAGE: str(stage), TAG_TASK: task, TAG_SEED: str(config.seed),
-                  TAG_PHANTOM: str(config.data.phantom), TAG_DATA: self.corpus.fingerprint})
+                  TAG_PHANTOM: str(config.data.phantom), TAG_DATA: self.corpus.fingerprint},
+            run=known.read_text() if known.is_file() else None)
+        if self.processes.first:
+            write_text(known, run)
         try:
             yield run
         except KeyboardInterrupt:
@@ -74,13 +85,9 @@ class Context:
         except BaseException:
             self.tracker.finish("FAILED")
             raise
-        self.tracker.metrics({"quarantined_clips": float(len(self.quarantined()))})
+        if self.processes.first:
+            self.tracker.metrics({"quarantined_clips": float(len(quarantined(config.folder)))})
         self.tracker.finish("FINISHED")
-
-    def quarantined(self) -> set[str]:
-        """Keys of the clips that any process has set aside so far."""
-        files = self.config.folder.glob(QUARANTINE.format("*"))
-        return {key for path in files for key in pd.read_csv(path)["key"]}
 
 
 def finished(folder: Path) -> dict[str, Any] | None:
@@ -92,6 +99,4 @@ def finished(folder: Path) -> dict[str, Any] | None:
 
 def finish(folder: Path, record: dict[str, Any]) -> None:
     """Put on record that the stage in `folder` is done."""
-    temporary = folder / f"{DONE}.tmp"
-    temporary.write_text(json.dumps(record, indent=2))
-    temporary.replace(folder / DONE)
+    write_text(folder / DONE, json.dumps(record, indent=2))

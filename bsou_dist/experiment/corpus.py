@@ -15,6 +15,7 @@ from bsou_dist.cohort.table import cohort_fingerprint, read_cohort
 from bsou_dist.errors import InputError
 from bsou_dist.experiment.config import DataConfig
 from bsou_dist.feed.clips import ClipSet
+from bsou_dist.feed.randomness import keyed_permutation
 from bsou_dist.shards.manifest import read_manifest
 from bsou_dist.shards.pack import KEY_NAME
 from bsou_dist.shards.pseudonym import Pseudonymizer, default_private_dir, load_key
@@ -22,8 +23,6 @@ from bsou_dist.tasks import TASKS
 
 SIZE_LABELS = ("ga_days", "dvp_cm")
 """Labels that the size of anatomy carries: missing for a clip without known pixel spacing."""
-
-STAGE2_COLUMNS = ("split_stage2", "split_obese", "split_handheld")
 
 PREDICTION_FACTS = ("ga_days",)
 """Cohort columns that predictions carry for subgroups, beside those of the manifest."""
@@ -44,19 +43,21 @@ class Corpus:
         """InputError unless each task has a label in each split."""
         require_labels(self.cohort, [TASKS[task] for task in tasks], split_column, splits)
 
-    def stage2_clips(self) -> ClipSet:
-        """Every clip that some set of stage 2 uses, without labels."""
-        mask = self.cohort[list(STAGE2_COLUMNS)].notna().any(axis=1).to_numpy()
+    def used(self, split_columns: list[str]) -> ClipSet:
+        """Every clip of any split of some columns, without labels."""
+        mask = self.cohort[split_columns].notna().any(axis=1).to_numpy()
         return ClipSet(self.shards, self.manifest[mask], {})
 
-    def clips(self, split_column: str, splits: tuple[str, ...], tasks: list[str]) -> ClipSet:
-        """The clips of some splits with the labels of some tasks."""
-        mask = self.cohort[split_column].isin(splits).to_numpy()
+    def clips(self, split_column: str, split: str, tasks: list[str], *, shuffled: bool = False) -> ClipSet:
+        """The clips of a split with the labels of some tasks, in manifest order or in one fixed random order."""
+        rows = np.flatnonzero(self.cohort[split_column].eq(split).to_numpy())
+        if shuffled:
+            rows = rows[keyed_permutation(len(rows), "fixed order")]
         labels = {}
         for task in tasks:
-            encoded = encode_labels(self.cohort, TASKS[task])[mask]
+            encoded = encode_labels(self.cohort, TASKS[task])[rows]
             labels[task] = encoded if encoded.dtype == np.int64 else encoded.astype(np.float32)
-        return ClipSet(self.shards, self.manifest[mask], labels)
+        return ClipSet(self.shards, self.manifest.iloc[rows], labels)
 
 
 def load_corpus(data: DataConfig) -> Corpus:
@@ -66,7 +67,7 @@ def load_corpus(data: DataConfig) -> Corpus:
         InputError: either is bad, or they have no clip in common.
     """
     manifest = read_manifest(data.shards)
-    cohort = read_cohort(data.cohort, column_map=data.column_map)
+    cohort = read_cohort(data.cohort, column_map=data.column_map, allow_circular_dating=data.allow_circular_dating)
     table = apply_splits(cohort.table, data.splits)
     key = data.pseudonym_key or default_private_dir(data.shards) / KEY_NAME
     pseudonymizer = Pseudonymizer(load_key(key))
@@ -78,6 +79,11 @@ def load_corpus(data: DataConfig) -> Corpus:
                          "not the key that these shards were packed with")
     manifest = manifest[known].reset_index(drop=True)
     rows = table.iloc[found[known].astype(int)].reset_index(drop=True)
+    wanted = (rows["clip_class"].isin(data.clip_classes) | rows["clip_class"].isna()).to_numpy()
+    if not wanted.any():
+        raise InputError(f"no clip of {data.cohort} is of class {' or '.join(data.clip_classes)}; set "
+                         f"data.clip_classes to some of {', '.join(map(str, rows['clip_class'].unique()))}")
+    manifest, rows = (frame[wanted].reset_index(drop=True) for frame in (manifest, rows))
     rows.loc[manifest["mm_per_px"].isna(), list(SIZE_LABELS)] = np.nan
     manifest = manifest.assign(**{column: rows[column] for column in PREDICTION_FACTS})
     digest = hashlib.sha256(cohort_fingerprint(table).encode())
@@ -86,8 +92,10 @@ def load_corpus(data: DataConfig) -> Corpus:
     notes = [*cohort.notes]
     if not known.all():
         notes.append(f"{int((~known).sum())} clips of the shards are not in the cohort table and are not used")
-    if len(table) > len(rows):
-        notes.append(f"{len(table) - len(rows)} clips of the cohort table are not in the shards (rejected when packed)")
+    if rejected := len(table) - int(known.sum()):
+        notes.append(f"{rejected} clips of the cohort table are not in the shards (rejected when packed)")
+    if not wanted.all():
+        notes.append(f"{int((~wanted).sum())} clips of another class than {', '.join(data.clip_classes)} are not used")
     unscaled = int(manifest["mm_per_px"].isna().sum())
     if unscaled:
         notes.append(f"{unscaled} clips have no known pixel spacing; {' and '.join(SIZE_LABELS)} are missing for them")

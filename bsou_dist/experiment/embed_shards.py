@@ -11,7 +11,7 @@ from bsou_dist.engine.forward import embed
 from bsou_dist.engine.processes import start_processes
 from bsou_dist.errors import InputError
 from bsou_dist.experiment.embeddings import EMBED_BATCH, encoder_of, write_embeddings
-from bsou_dist.experiment.methods import encoder_names
+from bsou_dist.experiment.methods import stage1_encoders
 from bsou_dist.experiment.run import read_run
 from bsou_dist.feed.clips import ClipSet
 from bsou_dist.feed.loader import Loader
@@ -27,17 +27,19 @@ def embed_shards(run: Path, shards: Path, out: Path) -> None:
         InputError: `run` has no finished stage 1 of one encoder, or `shards` is no shard folder.
     """
     config = read_run(run)
-    names = list(encoder_names(config.pretrain)) if config.pretrain else []
+    names = list(stage1_encoders(config.pretrain)) if config.pretrain else []
     if len(names) != 1:
         raise InputError(f"{run} has {len(names)} encoders of stage 1; embedding wants a run with one "
                          "(methods mtscon, mtce, ucon)")
     encoder = encoder_of(run / names[0] / BEST)
     clips = ClipSet(shards, read_manifest(shards), {})
     with start_processes() as processes:
-        quarantine = Quarantine(out.with_suffix(".quarantine.csv"), default_budget(len(clips)))
+        quarantine = Quarantine(out.parent / f"{out.stem}.rejects", default_budget(len(clips)), processes.rank)
         pixels = Pixels(clips, config.feed, augment=None, seed=config.seed, quarantine=quarantine,
                         device=processes.device)
-        loader = Loader(clips, pixels, global_batch=EMBED_BATCH, seed=config.seed, training=False)
+        loader = Loader(clips, pixels, global_batch=EMBED_BATCH * processes.world, seed=config.seed, training=False,
+                        rank=processes.rank, world=processes.world)
         rows, there = embed(encoder, loader, processes, "embed")
     rows[~there] = np.nan
-    write_embeddings(out, clips.manifest, rows, identity=str(run))
+    if processes.first:
+        write_embeddings(out, clips.manifest, rows)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,7 @@ from bsou_dist.engine.checkpoint import BEST, load_checkpoint
 from bsou_dist.engine.forward import embed
 from bsou_dist.errors import InputError
 from bsou_dist.experiment.context import Context
-from bsou_dist.feed.clips import ClipSet
+from bsou_dist.files import whole_file
 from bsou_dist.model.encoder import Encoder, EncoderConfig, build_encoder
 
 ENCODER_PREFIX = "encoder."
@@ -43,41 +42,31 @@ def encoder_of(path: Path) -> Encoder:
     return encoder
 
 
-def cached_embeddings(context: Context, encoder: Encoder, source: str, clips: ClipSet) -> np.ndarray:
-    """Embeddings of clips by the frozen encoder of `source`, float32 (n, C); NaN where a clip could not be decoded.
+def stage1_embeddings(context: Context, source: str, split_columns: list[str]) -> pd.Series:
+    """Embeddings, by key, of all clips that stage 2 uses, by the frozen encoder of `source`. Collective.
 
-    Kept beside the encoder's checkpoint, for all clips that stage 2 may ask for, until the checkpoint or the data
-    change. Collective.
+    Made once and kept beside the encoder; NaN for a clip that could not be decoded.
     """
-    folder = context.config.folder / source
-    identity = _sha256(folder / BEST) + context.corpus.fingerprint
-    path = folder / "embeddings.parquet"
-    fresh = not path.is_file() or (pq.read_schema(path).metadata or {}).get(b"identity", b"").decode() != identity
+    path = context.config.folder / source / "embeddings.parquet"
+    made = path.is_file()
     context.processes.wait()  # all have looked before the first one writes
-    if fresh:
-        used = context.corpus.stage2_clips()
+    if not made:
+        used = context.corpus.used(split_columns)
         loader = context.loader(used, context.pixels(used), global_batch=EMBED_BATCH * context.processes.world,
                                 training=False)
-        rows, there = embed(encoder, loader, context.processes, "embed")
+        rows, there = embed(load_encoder(context, source), loader, context.processes, "embed")
         rows[~there] = np.nan
         if context.processes.first:
-            write_embeddings(path, used.manifest, rows, identity)
+            write_embeddings(path, used.manifest, rows)
         context.processes.wait()
-    table = pd.read_parquet(path).set_index("key")["embedding"]
-    return np.stack(table.loc[clips.key].to_list()).astype(np.float32)
+    return pd.read_parquet(path).set_index("key")["embedding"]
 
 
-def write_embeddings(path: Path, manifest: pd.DataFrame, rows: np.ndarray, identity: str) -> None:
+def write_embeddings(path: Path, manifest: pd.DataFrame, rows: np.ndarray) -> None:
     """Write key, pseudonyms and embedding (C floats) of every clip, whole or not at all."""
     table = pa.table({
         **{column: pa.array(manifest[column]) for column in ("key", "exam", "study", "patient", "sweep")},
         "embedding": pa.FixedSizeListArray.from_arrays(pa.array(rows.ravel()), rows.shape[1]),
-    }, metadata={"identity": identity})
-    temporary = path.with_suffix(".tmp")
-    pq.write_table(table, temporary)
-    temporary.replace(path)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    })
+    with whole_file(path) as temporary:
+        pq.write_table(table, temporary)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import pandas as pd
 import torch
@@ -11,10 +11,11 @@ import torch
 from bsou_dist.engine.checkpoint import BEST, load_checkpoint, resume_engine
 from bsou_dist.engine.forward import labels_only, predict
 from bsou_dist.engine.loop import Fit
+from bsou_dist.errors import InputError
 from bsou_dist.evaluation.evaluate import evaluate_predictions
 from bsou_dist.experiment.config import FinetuneConfig, PatientSet, RunConfig
 from bsou_dist.experiment.context import Context, finish, finished
-from bsou_dist.experiment.embeddings import cached_embeddings, load_encoder
+from bsou_dist.experiment.embeddings import load_encoder, stage1_embeddings
 from bsou_dist.experiment.methods import encoder_for
 from bsou_dist.experiment.pretrain import plateau
 from bsou_dist.feed.clips import ClipSet, ExamSet
@@ -33,93 +34,121 @@ SPLITS = ("train", "valid", "test")
 PREDICTIONS = "predictions.parquet"
 
 
-def check_finetune(context: Context, stage: FinetuneConfig) -> None:
-    """InputError where stage 2 cannot be done, before hours are spent: a task without labels, too few clips."""
-    for set_name in stage.sets:
-        context.corpus.require(stage.tasks, SPLIT_COLUMNS[set_name], SPLITS)
-        for task in stage.tasks:
-            for split in SPLITS:
-                dataset = _dataset(context, SPLIT_COLUMNS[set_name], split, TASKS[task])
-                _feed(context, stage, dataset, None, None, training=split == "train")
+class Job(NamedTuple):
+    """One task tuned and tested on one set of patients."""
+
+    patients: PatientSet
+    task: Task
+    source: str | None
+    """The stage 1 that the encoder comes from; None for the initial weights."""
+
+    @property
+    def name(self) -> str:
+        return f"{self.patients}/{self.task.name}"
+
+    def folder(self, config: RunConfig) -> Path:
+        return config.folder / "finetune" / f"{self.patients}-{self.task.name}"
+
+
+def finetune_jobs(config: RunConfig) -> list[Job]:
+    """What stage 2 of a run does, in order."""
+    assert config.finetune
+    return [Job(patients, TASKS[task], encoder_for(config.pretrain, task) if config.pretrain else None)
+            for patients in config.finetune.sets for task in config.finetune.tasks]
+
+
+def check_finetune(context: Context, stage: FinetuneConfig) -> list[str]:
+    """Sentences about what stage 2 leaves out.
+
+    Raises:
+        InputError: stage 2 cannot be done, found before hours are spent: a task without labels, too few clips, no
+            weights.
+    """
+    notes = []
+    for patients in stage.sets:
+        context.corpus.require(stage.tasks, SPLIT_COLUMNS[patients], SPLITS)
+    for job in finetune_jobs(context.config):
+        if job.source is None:
+            load_encoder(context, None)
+        for split in SPLITS:
+            dataset = _dataset(context, job, split)
+            _loader(context, stage, job, dataset, context.pixels(dataset.clips), training=split == "train")
+            if isinstance(dataset, ExamSet) and dataset.skipped:
+                notes.append(f"{len(dataset.skipped)} exams of {job.name}, {split}, have no canonical sweep and are "
+                             "left out")
+    return notes
 
 
 def finetune(context: Context, stage: FinetuneConfig) -> None:
     """Tune and test every task on every set of patients, each in a folder of its own."""
-    for set_name in stage.sets:
-        for task in stage.tasks:
-            folder = _folder(context.config, set_name, task)
-            if finished(folder) is None:
-                _finetune_one(context, stage, set_name, TASKS[task], folder)
+    jobs = [job for job in finetune_jobs(context.config) if finished(job.folder(context.config)) is None]
+    columns = [SPLIT_COLUMNS[patients] for patients in stage.sets]
+    sources = dict.fromkeys(job.source for job in jobs if job.source) if stage.encoder == "frozen" else {}
+    frozen = {source: stage1_embeddings(context, source, columns) for source in sources}
+    for job in jobs:
+        _finetune_one(context, stage, job, frozen.get(job.source or ""))
 
 
-def prediction_files(config: RunConfig) -> list[Path]:
-    """Where stage 2 leaves its predictions, in the order of the config."""
-    assert config.finetune
-    return [_folder(config, set_name, task) / PREDICTIONS
-            for set_name in config.finetune.sets for task in config.finetune.tasks]
-
-
-def _folder(config: RunConfig, set_name: PatientSet, task: str) -> Path:
-    return config.folder / "finetune" / f"{set_name}-{task}"
-
-
-def _finetune_one(context: Context, stage: FinetuneConfig, set_name: PatientSet, task: Task, folder: Path) -> None:
-    config, processes = context.config, context.processes
+def _finetune_one(context: Context, stage: FinetuneConfig, job: Job, embeddings: pd.Series | None) -> None:
+    config, processes, task, folder = context.config, context.processes, job.task, job.folder(context.config)
     folder.mkdir(parents=True, exist_ok=True)
-    source = encoder_for(config.pretrain, task.name) if config.pretrain else None
-    parent = (finished(config.folder / source) or {}) if source else {}
-    sets = {split: _dataset(context, SPLIT_COLUMNS[set_name], split, task) for split in SPLITS}
-    frozen = stage.encoder == "frozen" and source is not None
+    sets = {split: _dataset(context, job, split) for split in SPLITS}
+    feeds = {split: _loader(context, stage, job, dataset, _source(context, dataset.clips, embeddings, split),
+                            training=split == "train") for split, dataset in sets.items()}
     torch.manual_seed(config.seed)
-    encoder = load_encoder(context, source)
-    feeds = {split: _feed(context, stage, dataset, encoder if frozen else None, source, training=split == "train")
-             for split, dataset in sets.items()}
+    encoder = load_encoder(context, job.source)
     labels = torch.from_numpy(sets["train"].labels[task.name])
-    network, objective = _network(task, labels, encoder, frozen)
+    network, objective = _network(task, labels, encoder, frozen=embeddings is not None)
     engine, start = resume_engine(network, config.engine, learning_rate=stage.learning_rate, folder=folder,
                                   processes=processes)
-    name = f"{set_name}/{task.name}"
-    with context.tracked(name, stage=2, task=task.name, parent=parent.get("tracking_run")) as run:
-        facts: dict[str, Any] = {"stage": 2, "task": task.model_dump(), "set": set_name, "source": source,
-                                 "encoder": config.encoder.model_dump(), "frozen": frozen}
+    parent = (finished(config.folder / job.source) or {}) if job.source else {}
+    with context.tracked(job.name, folder, stage=2, task=task.name, parent=parent.get("tracking_run")) as run:
         fit = Fit(engine=engine, train_feed=feeds["train"], valid_feed=feeds["valid"], objective=objective,
                   schedule=plateau(engine.optimizer, stage.plateau), epochs=stage.epochs, seed=config.seed,
-                  precision=config.engine.precision, folder=folder, facts=facts, name=name)
+                  folder=folder, name=job.name, facts={
+                      "stage": 2, "task": task.model_dump(), "set": job.patients, "source": job.source,
+                      "frozen": embeddings is not None, **context.encoder_facts})
         best = fit.run(processes, context.report, start)
         processes.wait()  # for the first process to have written the best checkpoint
         network.load_state_dict(load_checkpoint(folder / BEST).network)
         parts = [predict(network, task, feeds[split], processes).assign(split=split) for split in ("valid", "test")]
         parts.append(labels_only(task, sets["train"]).assign(split="train"))
         if processes.first:
-            write_predictions(pd.concat(parts).assign(set=set_name), folder / PREDICTIONS)
+            write_predictions(pd.concat(parts).assign(set=job.patients), folder / PREDICTIONS)
             records = evaluate_predictions(read_predictions(folder / PREDICTIONS), TASKS, seed=config.seed)
             context.tracker.metrics({"best/valid_loss": best})
             context.tracker.metrics(records_to_metrics(records))
             context.tracker.artifact(folder / PREDICTIONS)
+    engine.close()
     if processes.first:
         finish(folder, {"best_valid_loss": best, "tracking_run": run})
     processes.wait()
 
 
-def _dataset(context: Context, split_column: str, split: str, task: Task) -> ClipSet | ExamSet:
-    clips = context.corpus.clips(split_column, (split,), [task.name])
-    return ExamSet(clips) if task.level == "exam" else clips
+def _dataset(context: Context, job: Job, split: str) -> ClipSet | ExamSet:
+    clips = context.corpus.clips(SPLIT_COLUMNS[job.patients], split, [job.task.name])
+    return ExamSet(clips) if job.task.level == "exam" else clips
 
 
-def _feed(context: Context, stage: FinetuneConfig, dataset: ClipSet | ExamSet, frozen: Encoder | None,
-          source: str | None, *, training: bool) -> Loader:
-    """Pixels, augmented in training; or embeddings by the frozen encoder of stage 1."""
-    # A small set of patients is one batch.
-    batch = min(stage.global_batch, len(dataset)) if training else stage.global_batch
-    if frozen is None:
-        pixels: Source = context.pixels(dataset.clips, augment=context.config.augment if training else None)
-    else:
-        assert source is not None
-        pixels = Embedded(cached_embeddings(context, frozen, source, dataset.clips), context.processes.device)
-    return context.loader(dataset, pixels, global_batch=batch, training=training)
+def _source(context: Context, clips: ClipSet, embeddings: pd.Series | None, split: str) -> Source:
+    """Pixels, augmented in training; or embeddings by a frozen encoder."""
+    if embeddings is not None:
+        return Embedded.of(clips, embeddings, context.processes.device)
+    return context.pixels(clips, augment=context.config.augment if split == "train" else None)
 
 
-def _network(task: Task, labels: torch.Tensor, encoder: Encoder, frozen: bool) -> tuple[TaskNetwork, OneTask]:
+def _loader(context: Context, stage: FinetuneConfig, job: Job, dataset: ClipSet | ExamSet, source: Source, *,
+            training: bool) -> Loader:
+    batch = stage.global_batch
+    if training:
+        batch = min(batch, len(dataset))  # a small set of patients is one batch
+        if batch < context.processes.world <= stage.global_batch:
+            raise InputError(f"{job.name} has {len(dataset)} {job.task.level}s to train on, fewer than the "
+                             f"{context.processes.world} processes; start fewer processes, or leave it out")
+    return context.loader(dataset, source, global_batch=batch, training=training)
+
+
+def _network(task: Task, labels: torch.Tensor, encoder: Encoder, *, frozen: bool) -> tuple[TaskNetwork, OneTask]:
     """A fresh head, standardised or weighted by the labels of the training split."""
     scale, weights = {}, None
     if task.kind == "regression":

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from bsou_dist.experiment.config import Method, PretrainConfig
+from bsou_dist.experiment.config import Method, PretrainConfig, RunConfig
 from bsou_dist.model.network import VIEW_HEAD, linear_heads, projection_heads
 from bsou_dist.objective.on_batches import MultitaskContrastive, MultitaskCrossEntropy, Objective, TwoViews
 from bsou_dist.tasks import TASKS
@@ -23,6 +23,7 @@ class Stage1:
     heads: Callable[[list[str], int], dict[str, nn.Module]]
     objective: Callable[[PretrainConfig, list[str]], Objective]
     one_encoder_per_task: bool = False
+    uses_labels: bool = True
 
 
 def _classifiers(tasks: list[str], dim: int) -> dict[str, nn.Module]:
@@ -36,17 +37,20 @@ def _cross_entropy(config: PretrainConfig, tasks: list[str]) -> Objective:
 METHODS: dict[Method, Stage1] = {
     "stsl": Stage1("STSL", 1, _classifiers, _cross_entropy, one_encoder_per_task=True),
     "ucon": Stage1("UCon", 2, lambda tasks, dim: projection_heads([VIEW_HEAD], dim),
-                   lambda config, tasks: TwoViews(config.temperature)),
+                   lambda config, tasks: TwoViews(config.temperature), uses_labels=False),
     "mtce": Stage1("MTCE", 1, _classifiers, _cross_entropy),
     "mtscon": Stage1("MTSCon", 1, projection_heads,
                      lambda config, tasks: MultitaskContrastive(tasks, config.temperature, config.positives)),
 }
 
-FROM_SCRATCH = "Supervised"
-"""Title of a run without stage 1."""
 
 
-def encoder_names(config: PretrainConfig) -> dict[str, list[str]]:
+def method_title(config: RunConfig) -> str:
+    """The method of a run as tables show it; without stage 1 it is plain supervised training."""
+    return METHODS[config.pretrain.method].title if config.pretrain else "Supervised"
+
+
+def stage1_encoders(config: PretrainConfig) -> dict[str, list[str]]:
     """Name of each encoder that stage 1 makes, with the tasks it learns from."""
     if METHODS[config.method].one_encoder_per_task:
         return {f"pretrain-{task}": [task] for task in config.tasks}
@@ -58,7 +62,7 @@ def encoder_for(config: PretrainConfig, task: str) -> str | None:
 
     [P1] 5: STSL takes the same two stages for in-domain tasks, those whose label stage 1 saw, and one stage for others.
     """
-    for name, tasks in encoder_names(config).items():
+    for name, tasks in stage1_encoders(config).items():
         if not METHODS[config.method].one_encoder_per_task or TASKS[tasks[0]].label == TASKS[task].label:
             return name
     return None

@@ -9,7 +9,7 @@ from bsou_dist.engine.checkpoint import resume_engine
 from bsou_dist.engine.loop import Fit
 from bsou_dist.experiment.config import PlateauConfig, PretrainConfig
 from bsou_dist.experiment.context import Context, finish, finished
-from bsou_dist.experiment.methods import METHODS, encoder_names
+from bsou_dist.experiment.methods import METHODS, stage1_encoders
 from bsou_dist.feed.loader import Loader
 from bsou_dist.model.encoder import build_encoder
 from bsou_dist.model.network import PretrainNetwork
@@ -19,13 +19,13 @@ SPLIT_COLUMN = "split_stage1"
 
 def check_pretrain(context: Context, stage: PretrainConfig) -> None:
     """InputError where stage 1 cannot be done: a task without labels, too few clips, no weights."""
-    for tasks in encoder_names(stage).values():
+    for tasks in stage1_encoders(stage).values():
         prepare(context, stage, tasks)
 
 
 def pretrain(context: Context, stage: PretrainConfig) -> None:
     """Make every encoder of the method that is not there yet, each in a folder of its own name."""
-    for name, tasks in encoder_names(stage).items():
+    for name, tasks in stage1_encoders(stage).items():
         if finished(context.config.folder / name) is None:
             _pretrain_one(context, stage, name, tasks)
 
@@ -37,15 +37,14 @@ def _pretrain_one(context: Context, stage: PretrainConfig, name: str, tasks: lis
     network, train_feed, valid_feed = prepare(context, stage, tasks)
     engine, start = resume_engine(network, config.engine, learning_rate=stage.learning_rate, folder=folder,
                                   processes=processes)
-    with context.tracked(name, stage=1, task="+".join(tasks), parent=None) as run:
+    with context.tracked(name, folder, stage=1, task="+".join(tasks), parent=None) as run:
         fit = Fit(engine=engine, train_feed=train_feed, valid_feed=valid_feed,
                   objective=METHODS[stage.method].objective(stage, tasks),
                   schedule=plateau(engine.optimizer, stage.plateau), epochs=stage.epochs, seed=config.seed,
-                  precision=config.engine.precision, folder=folder,
-                  facts={"stage": 1, "tasks": tasks, "encoder": config.encoder.model_dump(),
-                         "frames": config.feed.frames, "size_px": config.feed.size_px}, name=name)
+                  folder=folder, facts={"stage": 1, "tasks": tasks, **context.encoder_facts}, name=name)
         best = fit.run(processes, context.report, start)
         context.tracker.metrics({"best/valid_loss": best})
+    engine.close()
     if processes.first:
         finish(folder, {"best_valid_loss": best, "tracking_run": run})
     processes.wait()  # for what the first one wrote
@@ -54,8 +53,11 @@ def _pretrain_one(context: Context, stage: PretrainConfig, name: str, tasks: lis
 def prepare(context: Context, stage: PretrainConfig, tasks: list[str]) -> tuple[PretrainNetwork, Loader, Loader]:
     """A fresh network, the training feed and the validation feed."""
     config, method = context.config, METHODS[stage.method]
-    context.corpus.require(tasks, SPLIT_COLUMN, ("train", "valid"))
-    train, valid = (context.corpus.clips(SPLIT_COLUMN, (split,), tasks) for split in ("train", "valid"))
+    labels = tasks if method.uses_labels else []
+    context.corpus.require(labels, SPLIT_COLUMN, ("train", "valid"))
+    train = context.corpus.clips(SPLIT_COLUMN, "train", labels)
+    # Shuffled, or the positives in a batch would mostly be other clips of the same exam.
+    valid = context.corpus.clips(SPLIT_COLUMN, "valid", labels, shuffled=True)
     train_pixels = context.pixels(train, views=method.views, augment=config.augment)
     train_feed = context.loader(train, train_pixels, global_batch=stage.global_batch, training=True)
     # Without augmentation the two views of a clip would be one.

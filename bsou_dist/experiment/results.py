@@ -10,9 +10,13 @@ import pandas as pd
 from bsou_dist.evaluation.evaluate import evaluate_predictions
 from bsou_dist.evaluation.report import write_report
 from bsou_dist.evaluation.table import method_table
-from bsou_dist.experiment.config import PatientSet, RunConfig, default_tracking_uri
+from bsou_dist.experiment.config import PatientSet, RunConfig
+from bsou_dist.experiment.finetune import PREDICTIONS, finetune_jobs
+from bsou_dist.experiment.methods import method_title
+from bsou_dist.files import write_text
 from bsou_dist.predictions import read_predictions, write_predictions
 from bsou_dist.tasks import TASKS
+from bsou_dist.tracking.mlflow_tracker import local_uri
 from bsou_dist.tracking.tracker import code_version
 
 GROUPS = {"In-domain tasks": ("ga", "presentation", "placenta", "sweep"), "Out-of-domain tasks": ("dvp", "multiple")}
@@ -23,7 +27,7 @@ def compare(uri: str | None, output: Path, experiment: str) -> str:
     """The tables of an experiment from the tracker alone: methods by tasks, one for each set of patients."""
     from bsou_dist.tracking.compare import read_records  # takes seconds to import MLflow
 
-    records = read_records(uri or default_tracking_uri(output), experiment)
+    records = read_records(uri or local_uri(output), experiment)
     notes = [f"note: {note}" for note in records.attrs["notes"]]
     return "\n".join([_tables(records, phantom=records.attrs["phantom"]), *notes])
 
@@ -34,16 +38,20 @@ def _tables(records: pd.DataFrame, *, phantom: bool) -> str:
                        for name in get_args(PatientSet) if records["set"].eq(name).any())
 
 
-def write_results(config: RunConfig, files: list[Path], method: str, data_fingerprint: str) -> str:
-    """Gather predictions, evaluate them, and leave `predictions.parquet`, `records.csv`, `table.txt` and
-    `report.html` in the run's folder. Returns the table."""
-    predictions = pd.concat([read_predictions(path) for path in files], ignore_index=True)
+def write_results(config: RunConfig, data_fingerprint: str) -> str:
+    """Gather the predictions of a run and evaluate them; the table.
+
+    Leaves `predictions.parquet`, `records.csv`, `table.txt` and `report.html` in the run's folder.
+    """
+    method = method_title(config)
+    predictions = pd.concat([read_predictions(job.folder(config) / PREDICTIONS) for job in finetune_jobs(config)],
+                            ignore_index=True)
     write_predictions(predictions, config.folder / "predictions.parquet")
     records = evaluate_predictions(predictions, TASKS, seed=config.seed).assign(method=method)
-    records.to_csv(config.folder / "records.csv", index=False)
+    write_text(config.folder / "records.csv", records.to_csv(index=False))
     phantom = config.data.phantom
     table = _tables(records, phantom=phantom)
-    (config.folder / "table.txt").write_text(table + "\n")
+    write_text(config.folder / "table.txt", table + "\n")
     facts = {"run": config.name, "seed": config.seed, "encoder": config.encoder.name, "norm": config.encoder.norm,
              "method": method, "clips": f"{config.feed.frames} frames of {config.feed.size_px} px",
              "data": data_fingerprint, "code": code_version()}

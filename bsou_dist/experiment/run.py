@@ -2,35 +2,44 @@
 
 from __future__ import annotations
 
+import json
 import sys
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
+import torch
 import yaml
+from pydantic import ValidationError
 
 from bsou_dist.engine.processes import Processes, start_processes
+from bsou_dist.engine.protocol import check_precision
 from bsou_dist.errors import InputError
 from bsou_dist.experiment.config import RunConfig
-from bsou_dist.experiment.context import QUARANTINE, Context
+from bsou_dist.experiment.context import Context
 from bsou_dist.experiment.corpus import load_corpus
-from bsou_dist.experiment.finetune import check_finetune, finetune, prediction_files
+from bsou_dist.experiment.finetune import check_finetune, finetune
 from bsou_dist.experiment.pretrain import check_pretrain, pretrain
 from bsou_dist.experiment.results import write_results
-from bsou_dist.tracking.tracker import NullTracker, Tracker
+from bsou_dist.feed.quarantine import FILES, quarantined
+from bsou_dist.files import write_text
+from bsou_dist.tracking.mlflow_tracker import MlflowTracker
+from bsou_dist.tracking.tracker import NullTracker, flatten
 
-CONFIG_NAME = "run.yaml"
-MAY_CHANGE = ("output", "engine", "tracking", "feed.threads", "feed.prefetch", "feed.decoder")
-"""Keys that do not enter what is learned (but for rounding), so that a run may go on with other values."""
+CONFIG_NAME, DATA_NAME = "run.yaml", "data.json"
+MAY_CHANGE = ("output", "engine.name", "engine.zero_stage", "tracking.uri", "tracking.experiment", "feed.threads",
+              "feed.prefetch", "feed.decoder", "data.shards", "data.cohort", "data.column_map", "data.pseudonym_key")
+"""Keys that do not enter what is learned (but for rounding), so that a run may go on with other values. Where the data
+lie may change; what they are is compared by their fingerprint."""
 
 
 def check(config: RunConfig, processes: int) -> None:
-    """Find every mistake that can be found before training: config, tables, shards, labels, sizes.
+    """Find every mistake that can be found before training: config, tables, shards, labels, sizes, weights.
 
     Raises:
         InputError: one message.
     """
-    _check_folder(config)
-    _check(Context(config, load_corpus(config.data), Processes(0, processes, "cpu"), NullTracker()))
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    _check(config, Processes(0, processes, device))
 
 
 def run(config: RunConfig) -> str:
@@ -43,15 +52,16 @@ def run(config: RunConfig) -> str:
         InputError: as `check`.
     """
     with start_processes() as processes:
-        _check_folder(config)
-        corpus = load_corpus(config.data)
-        context = Context(config, corpus, processes, _tracker(config, processes))
-        _check(context)
+        context, notes = _check(config, processes)
+        processes.wait()  # all have compared the folder with the config before the first one writes
         if processes.first:
-            for note in corpus.notes:
+            tracker = MlflowTracker(config.tracking_uri, config.tracking.experiment, config.folder / "tracking.jsonl")
+            context = replace(context, tracker=tracker)
+            for note in notes:
                 print(f"note: {note}", file=sys.stderr)
             config.folder.mkdir(parents=True, exist_ok=True)
-            (config.folder / CONFIG_NAME).write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
+            write_text(config.folder / CONFIG_NAME, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
+            write_text(config.folder / DATA_NAME, json.dumps({"fingerprint": context.corpus.fingerprint}))
         processes.wait()
         if config.pretrain:
             pretrain(context, config.pretrain)
@@ -59,13 +69,11 @@ def run(config: RunConfig) -> str:
             finetune(context, config.finetune)
         if not processes.first:
             return ""
-        if quarantined := context.quarantined():
-            print(f"note: {len(quarantined)} clips could not be decoded and were left out; "
-                  f"{config.folder}/{QUARANTINE.format('*')} tells which and why", file=sys.stderr)
-        if not config.finetune:
-            return f"encoder: {config.folder}\ntracking: {context.tracker.address}"
-        return (f"{write_results(config, prediction_files(config), context.method, corpus.fingerprint)}\n\n"
-                f"results: {config.folder}\ntracking: {context.tracker.address}")
+        if aside := quarantined(config.folder):
+            print(f"note: {len(aside)} clips could not be decoded and were left out; {config.folder}/{FILES} tells "
+                  "which and why", file=sys.stderr)
+        result = write_results(config, context.corpus.fingerprint) if config.finetune else "stage 1 is done"
+        return f"{result}\n\nresults: {config.folder}\ntracking: {context.tracker.address}"
 
 
 def evaluate(folder: Path) -> str:
@@ -77,24 +85,7 @@ def evaluate(folder: Path) -> str:
     config = read_run(folder)
     if not config.finetune:
         raise InputError(f"{folder} has no stage 2, and so no predictions; add a 'finetune' section to its config")
-    corpus = load_corpus(config.data)
-    context = Context(config, corpus, Processes(0, 1, "cpu"), NullTracker())
-    return write_results(config, prediction_files(config), context.method, corpus.fingerprint)
-
-
-def _check(context: Context) -> None:
-    if context.config.pretrain:
-        check_pretrain(context, context.config.pretrain)
-    if context.config.finetune:
-        check_finetune(context, context.config.finetune)
-
-
-def _tracker(config: RunConfig, processes: Processes) -> Tracker:
-    if not processes.first:
-        return NullTracker()
-    from bsou_dist.tracking.mlflow_tracker import MlflowTracker  # takes seconds to import, on this process only
-
-    return MlflowTracker(config.tracking_uri, config.tracking.experiment, config.folder / "tracking.jsonl")
+    return write_results(config, _fingerprint(folder))
 
 
 def read_run(folder: Path) -> RunConfig:
@@ -106,25 +97,46 @@ def read_run(folder: Path) -> RunConfig:
     path = folder / CONFIG_NAME
     if not path.is_file():
         raise InputError(f"{folder} is not the folder of a run (no {CONFIG_NAME}); 'bsou train CONFIG' makes one")
-    return RunConfig.model_validate(yaml.safe_load(path.read_text())).model_copy(update={"output": folder.parent})
+    try:
+        config = RunConfig.model_validate(yaml.safe_load(path.read_text()))
+    except (ValidationError, yaml.YAMLError) as error:
+        raise InputError(f"{path} is not the config of a run of this version: {' '.join(str(error).split())}") from None
+    return config.model_copy(update={"output": folder.parent, "name": folder.name})
 
 
-def _check_folder(config: RunConfig) -> None:
-    """InputError if the run's folder holds a run of another config."""
-    path = config.folder / CONFIG_NAME
-    if not path.is_file():
+def _check(config: RunConfig, processes: Processes) -> tuple[Context, list[str]]:
+    """The context of a run that can be done, and sentences about what it leaves out."""
+    check_precision(config.engine, processes.device)
+    corpus = load_corpus(config.data)
+    _check_folder(config, corpus.fingerprint)
+    context = Context(config, corpus, processes, NullTracker())
+    notes = list(corpus.notes)
+    if config.pretrain:
+        check_pretrain(context, config.pretrain)
+    if config.finetune:
+        notes += check_finetune(context, config.finetune)
+    return context, notes
+
+
+def _check_folder(config: RunConfig, fingerprint: str) -> None:
+    """InputError if the run's folder holds a run of another config or on other data."""
+    if not (config.folder / CONFIG_NAME).is_file():
         return
-    before = _flat(yaml.safe_load(path.read_text()))
-    now = _flat(config.model_dump(mode="json"))
-    differing = [f"  {key}: {before.get(key)!r} there, {now.get(key)!r} now" for key in sorted({*before, *now})
-                 if before.get(key) != now.get(key) and not key.startswith(MAY_CHANGE)]
+    before, now = (flatten(one.model_dump(mode="json")) for one in (read_run(config.folder), config))
+    differing = [f"  {key}: {before.get(key)} there, {now.get(key)} now" for key in sorted({*before, *now})
+                 if before.get(key) != now.get(key) and key not in MAY_CHANGE]
     if differing:
         raise InputError(f"{config.folder} holds a run of another config; give this one another name, or go on with "
                          "the old values:\n" + "\n".join(differing))
+    if _fingerprint(config.folder) != fingerprint:
+        raise InputError(f"{config.folder} holds a run on other data: clips, labels or splits have changed since it "
+                         "was begun, and patients may have changed sides. Give this run another name, or restore the "
+                         "data")
 
 
-def _flat(nested: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in nested.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return flat
+def _fingerprint(folder: Path) -> str:
+    path = folder / DATA_NAME
+    if not path.is_file():
+        raise InputError(f"{folder} has no {DATA_NAME}, which tells what data the run was begun on; start a new run")
+    fingerprint: str = json.loads(path.read_text())["fingerprint"]
+    return fingerprint

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
-from typing import Any
+from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 
@@ -40,9 +38,3 @@ class Batch:
     step: int
     data_wait_s: float = 0.0
     """Seconds that the consumer waited for this batch."""
-
-    def to(self, device: torch.device | str) -> Batch:
-        """The same batch on another device."""
-        moved: dict[str, Any] = {field.name: value.to(device) for field in fields(self)
-                                 if isinstance(value := getattr(self, field.name), Tensor)}
-        return replace(self, **moved, labels={task: values.to(device) for task, values in self.labels.items()})

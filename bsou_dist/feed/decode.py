@@ -55,7 +55,7 @@ def make_decoder(name: DecoderName, codec: str, device: str, threads: int) -> De
                              "pip install nvidia-dali-cuda130, or set decoder to 'reference'")
         if codec == "h264" and not cuda:
             raise InputError("decoder is 'dali', and DALI decodes h264 on a GPU only; set decoder to 'reference' or "
-                             "pack again with 'bsou pack COHORT OUT --codec jpeg'")
+                             "pack again with 'bsou pack COHORT OUT codec=jpeg'")
     if name == "reference" or not installed or (name == "auto" and codec != "jpeg"):
         return ReferenceDecoder(threads)
     from bsou_dist.feed.dali import DaliDecoder  # an optional dependency that is slow to load

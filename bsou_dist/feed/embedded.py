@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
+
+from bsou_dist.feed.clips import ClipSet
 
 
 class Embedded:
@@ -21,6 +24,11 @@ class Embedded:
         self.device = device
         self._there = ~np.isnan(embeddings).any(axis=1)
         self._rows = torch.from_numpy(np.nan_to_num(embeddings)).to(device)
+
+    @classmethod
+    def of(cls, clips: ClipSet, embeddings: pd.Series, device: str = "cpu") -> Embedded:
+        """Those of `clips` among `embeddings`, which are arrays (C,) by clip key."""
+        return cls(np.stack(embeddings.loc[clips.key].to_list()).astype(np.float32), device)
 
     def fetch(self, picked: np.ndarray, epoch: int) -> tuple[Tensor, np.ndarray]:
         """float32 (n, C), zero where there is none; and bool (n,), which there are."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
+FILES = "quarantine-*.csv"
 COLUMNS = ("shard", "offset", "key", "reason")
 
 
@@ -17,24 +18,31 @@ def default_budget(clips: int) -> int:
     return max(10, clips // 1000)
 
 
-class Quarantine:
-    """CSV file of undecodable clips (shard, byte offset, key, reason), a line per clip.
+def quarantined(folder: Path) -> set[str]:
+    """Keys of the clips that the processes of a run have set aside, from all quarantine files in its folder."""
+    keys = set()
+    for path in folder.glob(FILES):
+        with path.open(newline="") as lines:
+            keys |= {row["key"] for row in csv.DictReader(lines)}
+    return keys
 
-    A file that is already there is continued, and a clip counts once however many epochs or restarts meet it.
-    Give each process a file of its own; the budget then holds for each.
+
+class Quarantine:
+    """CSV file of undecodable clips (shard, byte offset, key, reason), a line per clip, `quarantine-RANK.csv`.
+
+    Files that are already there are continued, and a clip counts once however many epochs, processes or restarts meet
+    it. Each process of a run writes a file of its own into one folder; the budget is that of all of them.
     """
 
-    def __init__(self, path: Path, budget: int) -> None:
-        self.path = path
+    def __init__(self, folder: Path, budget: int, rank: int = 0) -> None:
+        self.folder = folder
+        self.path = folder / FILES.replace("*", str(rank))
         self.budget = budget
-        self._keys: set[str] = set()
-        if path.is_file():
-            with path.open(newline="") as lines:
-                self._keys = {row["key"] for row in csv.DictReader(lines)}
+        self._keys = quarantined(folder)
 
     @property
     def count(self) -> int:
-        """Clips written down so far."""
+        """Clips known to be set aside: all of this process's, and others' as of its last addition."""
         return len(self._keys)
 
     def add(self, shard: str, offset: int, key: str, reason: str) -> None:
@@ -43,15 +51,16 @@ class Quarantine:
         Raises:
             QuarantineExceeded: the budget is passed; the message names this file and the clip.
         """
-        if key not in self._keys:
-            self._keys.add(key)
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self.path.open("a", newline="") as lines:
-                writer = csv.writer(lines)
-                if lines.tell() == 0:
-                    writer.writerow(COLUMNS)
-                writer.writerow((shard, offset, key, " ".join(reason.split())))
+        if key in self._keys:
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with self.path.open("a", newline="") as lines:
+            writer = csv.writer(lines)
+            if lines.tell() == 0:
+                writer.writerow(COLUMNS)
+            writer.writerow((shard, offset, key, " ".join(reason.split())))
+        self._keys = quarantined(self.folder)
         if self.count > self.budget:
             raise QuarantineExceeded(
                 f"{self.count} clips could not be decoded, and {self.budget} are allowed; they are listed in "
-                f"{self.path}. The last: {key} in {shard} at byte {offset}: {reason}")
+                f"{self.folder / FILES}. The last: {key} in {shard} at byte {offset}: {reason}")

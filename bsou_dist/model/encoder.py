@@ -129,6 +129,8 @@ class _MViTFeatures(nn.Module):
         self.blocks, self.norm = network.blocks, network.norm
 
     def forward(self, clips: Tensor) -> Tensor:
+        if len(clips) == 0:  # its reshapes do not take it; one blank clip does, and leaves no trace
+            return self(clips.new_zeros(1, *clips.shape[1:]))[:0]
         tokens = self.pos_encoding(self.conv_proj(clips).flatten(2).transpose(1, 2))
         shape = (self.pos_encoding.temporal_size, *self.pos_encoding.spatial_size)
         for block in self.blocks:

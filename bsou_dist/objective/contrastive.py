@@ -54,6 +54,7 @@ def multitask_supcon(
     rows = gather_rows(embeddings.to(wide).transpose(0, 1).contiguous(), counts, group)  # (N, T, D), all ranks'
     all_labels = gather_rows(labels.T.contiguous(), counts, group)  # (N, T)
     all_valid = gather_rows(valid, counts, group)
+    rows = torch.where(all_valid[:, None, None], rows, 0.0)  # whatever padding holds
     allowed = torch.ones(len(rows), len(rows), dtype=torch.bool, device=rows.device)
     if sweep is not None:
         all_sweeps = gather_rows(sweep, counts, group)
@@ -61,7 +62,7 @@ def multitask_supcon(
     if subject is not None:
         all_subjects = gather_rows(subject, counts, group)
         allowed &= all_subjects[:, None] != all_subjects
-    total = rows.sum() * 0.0  # keeps the graph, and any NaN, where no anchor has a positive
+    total = rows.sum() * 0.0  # keeps the graph, and any NaN of a valid row, where no anchor has a positive
     for task in range(rows.shape[1]):
         label = torch.where(all_valid, all_labels[:, task], MISSING_CLASS)
         total = total + _supcon_sum(rows[:, task], label, allowed, temperature)

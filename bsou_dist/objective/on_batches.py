@@ -12,6 +12,7 @@ from bsou_dist.feed.batch import Batch
 from bsou_dist.model.heads import Gaussian, TaskHead
 from bsou_dist.objective.contrastive import multitask_supcon, ucon
 from bsou_dist.objective.supervised import heteroscedastic_gaussian, multitask_cross_entropy, weighted_cross_entropy
+from bsou_dist.tasks import MISSING_CLASS
 
 Positives = Literal["label", "label_and_sweep", "other_patients"]
 
@@ -20,6 +21,9 @@ class Objective(Protocol):
     """The global loss of a batch, equal on every rank."""
 
     def __call__(self, outputs: Any, batch: Batch) -> Tensor: ...
+
+    def weight(self, batch: Batch) -> Tensor:
+        """What this rank's rows add to the denominator of the loss, by which losses of batches are averaged."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,9 @@ class MultitaskContrastive:
             sweep=batch.sweep if self.positives == "label_and_sweep" else None,
             subject=batch.subject if self.positives == "other_patients" else None)
 
+    def weight(self, batch: Batch) -> Tensor:
+        return batch.valid.sum()
+
 
 @dataclass(frozen=True)
 class TwoViews:
@@ -47,6 +54,9 @@ class TwoViews:
         assert batch.views == 2, batch.views
         return ucon(outputs[0], batch.index, temperature=self.temperature, valid=batch.valid)
 
+    def weight(self, batch: Batch) -> Tensor:
+        return batch.valid.sum()
+
 
 @dataclass(frozen=True)
 class MultitaskCrossEntropy:
@@ -56,6 +66,9 @@ class MultitaskCrossEntropy:
 
     def __call__(self, outputs: list[Tensor], batch: Batch) -> Tensor:
         return multitask_cross_entropy(outputs, _labels(self.tasks, batch), valid=batch.valid)
+
+    def weight(self, batch: Batch) -> Tensor:
+        return ((_labels(self.tasks, batch) != MISSING_CLASS) & batch.valid).sum()
 
 
 @dataclass(frozen=True)
@@ -73,6 +86,12 @@ class OneTask:
         assert self.class_weights is not None, self.task
         return weighted_cross_entropy(outputs, label, class_weights=self.class_weights.to(label.device),
                                       valid=batch.valid)
+
+    def weight(self, batch: Batch) -> Tensor:
+        label = batch.labels[self.task][batch.valid]
+        if self.class_weights is None:
+            return (~label.isnan()).sum()
+        return self.class_weights.to(label.device)[label[label != MISSING_CLASS]].sum()
 
 
 def _labels(tasks: list[str], batch: Batch) -> Tensor:

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from bsou_dist.errors import InputError
+from bsou_dist.files import write_text
 from bsou_dist.shards.manifest import FORMAT_VERSION, PARTS_NAME, SUMMARY_NAME, read_summary, write_manifest
-from bsou_dist.shards.shard_file import write_text_whole
 
 _BEGUN_NAME = "begun.json"
 
@@ -70,7 +70,7 @@ class ShardFolder:
         if self._out.is_dir() and any(path.name != PARTS_NAME for path in self._out.iterdir()):
             raise InputError(f"{self._out} is not empty and holds no shards of this program; name a new folder")
         self._parts.mkdir(parents=True, exist_ok=True)
-        write_text_whole(begun, json.dumps(self._recipe))
+        write_text(begun, json.dumps(self._recipe))
 
     def has_part(self, number: int) -> bool:
         """Whether shard `number` is finished."""
@@ -78,7 +78,7 @@ class ShardFolder:
 
     def write_part(self, number: int, part: dict[str, Any]) -> None:
         """Record shard `number` as finished; its files must have their names by now."""
-        write_text_whole(self._part(number), json.dumps(part))
+        write_text(self._part(number), json.dumps(part))
 
     def read_part(self, number: int) -> dict[str, Any]:
         """What `write_part` recorded."""
@@ -98,7 +98,7 @@ class ShardFolder:
         )
         write_manifest(rows, self._out)
         record = {"format_version": FORMAT_VERSION, "recipe": self._recipe, "counts": asdict(summary)}
-        write_text_whole(self._out / SUMMARY_NAME, json.dumps(record, indent=2) + "\n")
+        write_text(self._out / SUMMARY_NAME, json.dumps(record, indent=2) + "\n")
         shutil.rmtree(self._parts)
         return summary
 

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bsou_dist.errors import InputError
+from bsou_dist.files import whole_file
 from bsou_dist.shards.codec import CorruptClip
 
 FORMAT_VERSION = 1
@@ -48,10 +49,9 @@ SCHEMA = pa.schema([
 
 
 def write_manifest(rows: list[dict[str, Any]], shards_dir: Path) -> None:
-    """Write `manifest.parquet` under a temporary name and rename it."""
-    temporary = shards_dir / f"{MANIFEST_NAME}.tmp"
-    pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), temporary)
-    temporary.replace(shards_dir / MANIFEST_NAME)
+    """Write `manifest.parquet`, whole or not at all."""
+    with whole_file(shards_dir / MANIFEST_NAME) as temporary:
+        pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), temporary)
 
 
 def read_summary(shards_dir: Path) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from bsou_dist.files import write_text
 from bsou_dist.shards.codec import EXTENSIONS
 
 _HEADER_BYTES = tarfile.BLOCKSIZE  # USTAR needs no more for names under 100 characters
@@ -61,7 +62,7 @@ class ShardWriter:
         self._file.flush()
         os.fsync(self._file.fileno())
         index = self._tar_path.with_suffix(".idx")
-        write_text_whole(index, index_text(self._rows))
+        write_text(index, index_text(self._rows))
         self._temporary.replace(self._tar_path)
 
 
@@ -73,10 +74,3 @@ def index_text(rows: Iterable[Mapping[str, Any]]) -> str:
         lines.append(f"json {row['json_offset']} {row['json_size']} {key}.json "
                      f"{extension} {row['offset']} {row['size']} {key}.{extension}")
     return "\n".join([f"{_INDEX_VERSION} {len(lines)}", *lines]) + "\n"
-
-
-def write_text_whole(path: Path, text: str) -> None:
-    """Write a file under a temporary name and rename it."""
-    temporary = path.with_name(f"{path.name}.tmp")
-    temporary.write_text(text)
-    temporary.replace(path)

@@ -27,6 +27,9 @@ logger = logging.getLogger(__name__)
 TAG_RUN = "bsou.run"
 TAG_PARENT = "bsou.parent"
 MAX_PARAM_CHARS = 6000
+STORES = ("sqlite:///", "http://", "https://")
+"""How the address of a store begins."""
+
 MAX_PARAMS_PER_CALL = 100
 MAX_METRICS_PER_CALL = 1000
 
@@ -68,9 +71,10 @@ class MlflowTracker:
             return self._store.uri
         return f"MLFLOW_DISABLE_TELEMETRY=true mlflow ui --backend-store-uri {self._store.uri}"
 
-    def start(self, name: str, *, parent: str | None, params: Mapping[str, Any], tags: Mapping[str, str]) -> str:
+    def start(self, name: str, *, parent: str | None, params: Mapping[str, Any], tags: Mapping[str, str],
+              run: str | None = None) -> str:
         assert self._run is None, "finish the open run before starting another"
-        self._run = uuid.uuid4().hex
+        self._run = run or uuid.uuid4().hex
         self._put("start", name=name, experiment=self._experiment, parent=parent, params=flatten(params),
                   tags={TAG_CODE: code_version()} | {key: str(value) for key, value in tags.items()})
         return self._run
@@ -154,7 +158,7 @@ class _Store:
     """One MLflow store and what we have learnt about it: the ids of its experiments and runs."""
 
     def __init__(self, uri: str) -> None:
-        if not uri.startswith(("sqlite:///", "http://", "https://")):
+        if not uri.startswith(STORES):
             raise InputError(f"tracking address is {uri!r}; allowed are 'sqlite:///PATH/mlflow.db' and the "
                              "'http://' or 'https://' address of an MLflow server")
         self.uri = uri.rstrip("/")
@@ -194,7 +198,9 @@ class _Store:
         from mlflow.entities import Param
 
         run_id = self._run_id(event["run"])
-        if run_id is None:
+        if run_id is not None:
+            client.update_run(run_id, status="RUNNING")
+        else:
             tags = event["tags"] | {TAG_RUN: event["run"]}
             if event["parent"] is not None:
                 tags[TAG_PARENT] = event["parent"]

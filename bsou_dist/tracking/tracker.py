@@ -31,8 +31,11 @@ class Tracker(Protocol):
     def address(self) -> str:
         """Where a person looks: a URL, or the command that serves one."""
 
-    def start(self, name: str, *, parent: str | None, params: Mapping[str, Any], tags: Mapping[str, str]) -> str:
+    def start(self, name: str, *, parent: str | None, params: Mapping[str, Any], tags: Mapping[str, str],
+              run: str | None = None) -> str:
         """Open a run and return its id; `parent` is the id that `start` gave for the parent's run.
+
+        `run`, an id that `start` gave before, goes on with that run.
 
         `params` may be nested; they are stored flat, under dotted keys.
         """
@@ -52,7 +55,8 @@ class NullTracker:
 
     address = "not tracked"
 
-    def start(self, name: str, *, parent: str | None, params: Mapping[str, Any], tags: Mapping[str, str]) -> str:
+    def start(self, name: str, *, parent: str | None, params: Mapping[str, Any], tags: Mapping[str, str],
+              run: str | None = None) -> str:
         return ""
 
     def metrics(self, values: Mapping[str, float], step: int | None = None) -> None:

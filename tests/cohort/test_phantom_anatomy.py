@@ -121,6 +121,9 @@ def test_every_fetus_lies_in_the_cavity(exams: list[Exam]) -> None:
             for point in (fetus.head_centre, fetus.parts[2].centre):
                 for bound in (cavity, cavity.within):
                     assert np.linalg.norm(bound.to_unit @ (point - bound.centre)) < 1.0
+    for first, second in (exam.anatomy.fetuses for exam in twins):
+        clear = first.core_points().max(0) < second.core_points().min(0) + 1.0
+        assert clear[0] or clear[2]  # side by side, or the first below
     across = [abs(lie.headwards[0]) > 0.7 for exam in twins for lie in exam.plan.lies]
     assert 0 < sum(across) < len(across) / 2
 

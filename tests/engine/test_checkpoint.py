@@ -40,14 +40,15 @@ def test_a_write_that_fails_leaves_the_old_checkpoint(tmp_path, monkeypatch):
     path = tmp_path / "last.pt"
     save_checkpoint(example(1), [path], FIRST)
 
-    def full_disk(content, file):
-        file.write(b"half")
+    def full_disk(content, path):
+        path.write_bytes(b"half")
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(checkpoint.torch, "save", full_disk)
     with pytest.raises(OSError, match="No space"):
         save_checkpoint(example(2), [path], FIRST)
     assert load_checkpoint(path).epoch == 1
+    assert [file.name for file in tmp_path.iterdir()] == ["last.pt"]
 
 
 class Payload:

@@ -47,12 +47,29 @@ class Batches:
         return iter(self.batches[start_step:])
 
 
-def mean_square(outputs: Tensor, batch: Batch) -> Tensor:
-    return outputs[batch.valid].square().mean()
+class MeanSquare:
+    """An objective without labels."""
+
+    def __call__(self, outputs: Tensor, batch: Batch) -> Tensor:
+        return outputs[batch.valid].square().mean()
+
+    def weight(self, batch: Batch) -> Tensor:
+        return batch.valid.sum()
 
 
-def engine(processes: Processes, network: nn.Module):
-    return make_engine(network, EngineConfig(name="ddp"), learning_rate=0.1, processes=processes)
+class OnRows(nn.Module):
+    """A network that takes a batch's rows and slots."""
+
+    def __init__(self, *layers: nn.Module) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, rows: Tensor, slots: Tensor) -> Tensor:
+        return self.layers(rows)
+
+
+def engine(processes: Processes, *layers: nn.Module):
+    return make_engine(OnRows(*layers), EngineConfig(name="ddp"), learning_rate=0.1, processes=processes)
 
 
 def test_a_loss_that_is_not_finite_stops_before_the_update_and_names_the_clips(alone):
@@ -61,7 +78,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_update_and_names_the_clips(a
     before = [value.clone() for value in net.network.state_dict().values()]
     rows = torch.tensor([[1.0, 2.0], [torch.nan, 0.0]])
     with pytest.raises(NonFiniteLoss, match=r"nan at epoch 0, step 3; .* clip0, clip1"):
-        train_step(net, batch(rows, step=3), mean_square, seed=0, rank=0, precision="float32")
+        train_step(net, batch(rows, step=3), MeanSquare(), seed=0, rank=0)
     for old, new in zip(before, net.network.state_dict().values(), strict=True):
         assert torch.equal(old, new)
 
@@ -71,24 +88,27 @@ def test_dropout_depends_on_seed_epoch_step_and_rank_alone(alone):
 
     def loss(step: int, rank: int, seed: int = 0) -> float:
         torch.manual_seed(0)
-        net = engine(alone, nn.Sequential(nn.Linear(64, 64), nn.Dropout(0.5)))
+        net = engine(alone, nn.Linear(64, 64), nn.Dropout(0.5))
         torch.rand(step + 1)  # whatever was drawn before must not matter
-        return train_step(net, batch(rows, step), mean_square, seed=seed, rank=rank, precision="float32")
+        return train_step(net, batch(rows, step), MeanSquare(), seed=seed, rank=rank)
 
     assert loss(2, 0) == loss(2, 0)
     assert len({loss(1, 0), loss(2, 0), loss(2, 1), loss(2, 0, seed=1)}) == 4
 
 
 def test_validation_weighs_batches_by_their_valid_rows_and_changes_nothing(alone):
-    net = engine(alone, nn.Sequential(nn.Identity(), nn.BatchNorm1d(1, affine=False), nn.Dropout(0.9), nn.Linear(1, 1)))
+    net = engine(alone, nn.BatchNorm1d(1, affine=False), nn.Dropout(0.9), nn.Linear(1, 1))
+    norm, _, linear = net.network.layers
     with torch.no_grad():
-        net.network[3].weight.fill_(1.0)
-        net.network[3].bias.zero_()
+        linear.weight.fill_(1.0)
+        linear.bias.zero_()
     full = batch(torch.full((4, 1), 1.0))
     ragged = batch(torch.full((4, 1), 3.0), valid=torch.tensor([True, False, False, False]))
-    loss = validate(net, Batches(full, ragged), mean_square, precision="float32", processes=alone)
+    loss = validate(net, Batches(full, ragged), MeanSquare())
     assert loss == pytest.approx((4 * 1 + 1 * 9) / 5, rel=1e-4)  # eval mode: no dropout, running statistics 0 and 1
-    assert net.network[1].num_batches_tracked == 0
+    assert norm.num_batches_tracked == 0
+    with pytest.raises(NonFiniteLoss, match="validation loss is nan"):
+        validate(net, Batches(batch(torch.full((4, 1), torch.nan))), MeanSquare())
 
 
 def _buffers(rank: int, world: int) -> tuple[np.ndarray, int]:

@@ -38,7 +38,7 @@ def _curves(rank: int, world: int, path: Path) -> dict[tuple[str, str], list[flo
                                  learning_rate=LEARNING_RATE * (name != "untrained"), processes=processes)
             objective = METHODS[method].objective(config.pretrain, config.pretrain.tasks)
             batches = (batch for epoch in range(STEPS) for batch in feed.epoch(epoch))
-            out[method, name] = [train_step(engine, next(batches), objective, seed=0, rank=rank, precision="float32")
+            out[method, name] = [train_step(engine, next(batches), objective, seed=0, rank=rank)
                                  for _ in range(STEPS)]
             batches.close()
     return out

@@ -44,7 +44,7 @@ def exam_set(shards: tuple[Path, pd.DataFrame]) -> ExamSet:
 
 def loader(dataset: ClipSet | ExamSet, tmp_path: Path, **changes: Any) -> Loader:
     settings: dict[str, Any] = {"config": CONFIG, "augment": AugmentConfig(), "views": 1,
-                                "quarantine": Quarantine(tmp_path / "quarantine.csv", 0)}
+                                "quarantine": Quarantine(tmp_path, 0)}
     of_source = {name: changes.pop(name, value) for name, value in settings.items()}
     order: dict[str, Any] = {"global_batch": 8, "seed": 5, "training": True, **changes}
     source = Pixels(dataset.clips, of_source.pop("config"), seed=order["seed"], **of_source)
@@ -154,7 +154,7 @@ def test_a_corrupt_clip_is_set_aside_and_masked(make_shards, tmp_path, decoder: 
     folder, manifest = make_shards(tmp_path)
     corrupt(folder, manifest.iloc[3])
     whole = clip_set((folder, manifest))
-    quarantine = Quarantine(tmp_path / "run" / "quarantine.csv", 1)
+    quarantine = Quarantine(tmp_path / "run", 1)
     settings: dict[str, Any] = {"global_batch": 7, "training": False, "views": 2, "quarantine": quarantine,
                                 "config": CONFIG.model_copy(update={"decoder": decoder})}
     for _ in range(2):  # a second epoch does not count it again
@@ -167,7 +167,7 @@ def test_a_corrupt_clip_is_set_aside_and_masked(make_shards, tmp_path, decoder: 
     assert first.labels["ga"][[3, 10]].isnan().all()
     listed = pd.read_csv(quarantine.path)
     assert listed[["shard", "offset", "key"]].values.tolist() == [["000000.tar", manifest["offset"][3], whole.key[3]]]
-    assert quarantine.count == Quarantine(quarantine.path, 1).count == 1
+    assert quarantine.count == Quarantine(tmp_path / "run", 1).count == 1
 
     exams = ExamSet(ClipSet(folder, manifest, {}))
     batch = next(iter(loader(exams, tmp_path, **{**settings, "global_batch": 1}).epoch(0)))
@@ -181,11 +181,11 @@ def test_past_the_budget_the_run_stops_and_names_the_file(make_shards, tmp_path)
     corrupt(folder, manifest.iloc[9])
     with (folder / "000001.tar").open("r+b") as shard:
         shard.truncate(int(manifest["offset"].iloc[-1]) + 5)
-    quarantine = Quarantine(tmp_path / "quarantine.csv", 2)
+    quarantine = Quarantine(tmp_path, 2)
     batches = loader(clip_set((folder, manifest)), tmp_path, global_batch=5, training=False,
                      quarantine=quarantine).epoch(0)
     assert [next(batches).valid.all().item() for _ in range(2)] == [False, False]
-    with pytest.raises(QuarantineExceeded, match=r"(?s)3 clips .* 2 are allowed.*quarantine\.csv.*000001\.tar"):
+    with pytest.raises(QuarantineExceeded, match=r"(?s)3 clips .* 2 are allowed.*quarantine-\*\.csv.*000001\.tar"):
         next(batches)
     assert pd.read_csv(quarantine.path)["reason"].iloc[-1].startswith("CorruptClip: 000001.tar ends")
     assert (default_budget(100), default_budget(654_448)) == (10, 654)

@@ -78,7 +78,7 @@ def test_unknown_encoder_lists_the_known_ones():
 
 def test_projections_have_unit_norm():
     net = PretrainNetwork(encoder(), projection_heads(["a", "b"], 128))
-    out = net(torch.randn(3, 1, 8, 32, 32))
+    out = net(torch.randn(3, 1, 8, 32, 32), torch.ones(3, 1, dtype=torch.bool))
     assert [tuple(z.shape) for z in out] == [(3, 256), (3, 256)]
     torch.testing.assert_close(torch.stack(out).norm(dim=-1), torch.ones(2, 3))
 
@@ -98,6 +98,24 @@ def test_empty_slots_of_an_exam_change_nothing():
     assert logits.shape == (2, 2)
 
 
+def test_missing_clips_stay_out_of_batch_statistics():
+    torch.manual_seed(0)
+    clips, there = torch.randn(5, 1, 8, 32, 32), torch.tensor([True, False, True, True, False])
+    net = PretrainNetwork(encoder(norm="batch"), projection_heads(["a"], 128)).train()
+    garbage = torch.where(there[:, None, None, None, None], clips, 1e6)
+    (out,) = net(garbage, there[:, None])
+    torch.testing.assert_close(out[there], net(clips[there], torch.ones(3, 1, dtype=torch.bool))[0])
+
+
+@pytest.mark.parametrize("name", ["r3d_18", "s3d", "mvit_v2_s", "swin3d_t"])
+def test_every_kind_of_encoder_takes_no_rows(name):
+    frames, size_px = SHAPES.get(name, (8, 32))
+    net = encoder(name, frames=frames, size_px=size_px)
+    _, embedding = net(torch.zeros(0, 1, frames, size_px, size_px))
+    assert embedding.shape == (0, net.dim)
+    embedding.sum().backward()
+
+
 def test_no_rows_give_no_rows_and_a_gradient_of_zero():
     net = TaskNetwork(TASKS["placenta"], 128, encoder=encoder())
     net(torch.zeros(0, 6, 1, 8, 32, 32), torch.zeros(0, 6, dtype=torch.bool)).sum().backward()
@@ -106,7 +124,7 @@ def test_no_rows_give_no_rows_and_a_gradient_of_zero():
 
 def test_regression_head_speaks_the_unit():
     net = TaskNetwork(TASKS["ga"], 128, encoder=None, target_mean=200.0, target_std=30.0).eval()
-    out = net(torch.randn(5, 128))
+    out = net(torch.randn(5, 128), torch.ones(5, 1, dtype=torch.bool))
     assert isinstance(out, Gaussian)
     mean, variance = net.head.in_unit(out)
     torch.testing.assert_close(mean, out.mean * 30 + 200)

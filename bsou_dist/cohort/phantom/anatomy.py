@@ -7,6 +7,7 @@ with 0 at the pubic bone.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -15,7 +16,7 @@ import numpy as np
 from bsou_dist.cohort.phantom.ellipsoids import Array, Ellipsoid, Scene, ball, segment
 from bsou_dist.cohort.phantom.fetus import Fetus, Posture, build_fetus
 from bsou_dist.cohort.phantom.growth import biometry, fluid_layer_mm, placenta_thickness_mm
-from bsou_dist.cohort.phantom.pocket import deepest_pocket_mm
+from bsou_dist.cohort.phantom.pocket import crossings, deepest_pocket_mm
 from bsou_dist.cohort.phantom.tissues import Tissue
 
 Presentation = Literal["cephalic", "non_cephalic"]
@@ -23,11 +24,9 @@ Placenta = Literal["anterior", "posterior"]
 
 SKIN_MM = 2.5
 BARREL, BROAD = 1.5, 1.3
-"""Shape of the uterine cavity: how far its sides are stretched along it, and how broad the curve of its ends is."""
+"""Shape of the hull: how far its sides are stretched along it, and how broad the curve of its ends is."""
 PLACENTA_ROOM = 0.35
-"""Half of the depth that the placenta adds to the cavity, relative to its thickness: the fetus dents it."""
-SNUG = 0.95
-"""Size of the cavity relative to one that presses on no point of the fetus and the fluid around its trunk and head."""
+"""Half of the depth that the placenta adds to the hull, relative to its thickness: the fetus dents it."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,7 @@ class AnatomyPlan:
     fat_mm: float
     muscle_mm: float
     fluid_factor: float
-    """Depth of the fluid around the fetus relative to the mean of its age."""
+    """Depth of the fluid around the fetus relative to the mean of its age: what its deepest pocket follows."""
     bladder_ml: float
     pole_mm: float
     """Height of the lower end of the uterine cavity over the pubic bone (mm)."""
@@ -68,6 +67,7 @@ class Anatomy:
     scene: Scene
     body: Ellipsoid
     cavity: Ellipsoid
+    """A smooth hull around the fluid; its sides bound the fluid, its ends only measure it."""
     fluid: tuple[Ellipsoid, ...]
     placenta: Ellipsoid
     fetuses: tuple[Fetus, ...]
@@ -97,8 +97,8 @@ class Anatomy:
 def build_anatomy(plan: AnatomyPlan) -> Anatomy:
     """The anatomy of a plan.
 
-    Fetal size follows Hadlock (1984). The cavity is a smooth hull around trunk and head in their fluid, which is
-    deepest in front of the fetus and between its limbs; the lining of the uterus takes up what is left of the cavity.
+    Fetal size follows Hadlock (1984). Fluid bathes the fetus, deepest in front of it and between its limbs, and the
+    uterus closes around fluid and placenta as a wall of even thickness, smooth where it meets its hull.
     """
     age, number = plan.size_ga_days, len(plan.lies)
     size = biometry(age)
@@ -112,27 +112,27 @@ def build_anatomy(plan: AnatomyPlan) -> Anatomy:
     room, layer = PLACENTA_ROOM * thickness, plan.fluid_factor * fluid_layer_mm(age)
     middle, barrel, ends = _closed_around(
         np.concatenate([part.surface() for f in loose for part in f.bath(layer)[: f.core]]))
-    stretch = SNUG * np.diag([1.0, 1.0 + room / (SNUG * float(np.linalg.norm(barrel[1]))), 1.0])
-    ends_inside = _of_shape(Tissue.DECIDUA, stretch @ ends)
-    cavity = replace(_of_shape(Tissue.DECIDUA, stretch @ barrel), within=ends_inside)
+    stretch = np.diag([1.0, 1.0 + room / float(np.linalg.norm(barrel[1])), 1.0])
+    sides, tips = _of_shape(Tissue.MYOMETRIUM, stretch @ barrel), _of_shape(Tissue.MYOMETRIUM, stretch @ ends)
 
     wall = float(np.interp(age, (98.0, 280.0), (11.0, 7.0)))
     front = SKIN_MM + plan.fat_mm + plan.muscle_mm
     gap = float(np.interp(age, (98.0, 200.0), (7.0, 2.0)))
-    half = cavity.extent
+    half = replace(sides, within=tips).extent
     centre = np.array([plan.lean_mm, front + gap + wall + half[1], plan.pole_mm + half[2]])
-    ends_inside = replace(ends_inside, centre=centre)
-    cavity = replace(cavity, centre=centre, within=ends_inside)
-    uterus = Ellipsoid(Tissue.MYOMETRIUM, centre, cavity.axes, cavity.radii + wall,
-                       within=replace(ends_inside, radii=ends_inside.radii + wall))
+    sides = replace(sides, centre=centre)
+    cavity = replace(sides, within=replace(tips, centre=centre))
     shift = centre - middle + np.array([0.0, towards_back * room, 0.0])
     fetuses = tuple(f.moved(np.eye(3), shift) for f in loose)
-    fluid = [f.bath(layer) for f in fetuses]
-    placenta = _placenta(plan, cavity, thickness, age)
+    baths = [[replace(part, within=sides) for part in f.bath(layer)] for f in fetuses]
+    fluid = tuple(part for bath in baths for part in bath)
+    placenta = _placenta(plan, cavity, fluid, thickness, age)
+    outside = sides.grown(wall)
+    uterus = [replace(part.grown(wall), tissue=Tissue.MYOMETRIUM, within=outside) for part in (*fluid, placenta)]
     body, mother = _mother(plan, cavity, wall, front)
-    scene = Scene.of([(0, [*mother, uterus, cavity]), *enumerate(fluid, 1), (0, [placenta]),
+    scene = Scene.of([(0, [*mother, *uterus]), *enumerate(baths, 1), (0, [replace(placenta, within=sides)]),
                       *((k, f.parts) for k, f in enumerate(fetuses, 1))])
-    return Anatomy(scene, body, cavity, tuple(part for layers in fluid for part in layers), placenta, fetuses)
+    return Anatomy(scene, body, cavity, fluid, replace(placenta, within=sides), fetuses)
 
 
 def _lay(fetus: Fetus, lie: Lie) -> Fetus:
@@ -189,31 +189,25 @@ def _of_shape(tissue: Tissue, shape: Array) -> Ellipsoid:
     return Ellipsoid(tissue, np.zeros(3), axes, radii)
 
 
-def _placenta(plan: AnatomyPlan, cavity: Ellipsoid, thickness_mm: float, age: float) -> Ellipsoid:
-    """A lens against the wall, over the drawn place: the part of this ellipsoid that lies in the cavity."""
-    half = cavity.extent
-    place = np.array([plan.placenta_offset[0] * half[0], 0.0, plan.placenta_offset[1] * half[2]])
-    assert cavity.within is not None
-    place *= min(1.0, 0.8 / max(_miss(bound, place) for bound in (cavity, cavity.within)))
-    start, along = cavity.to_unit @ place, cavity.to_unit[:, 1]
-    root = math.sqrt((start @ along) ** 2 - (along @ along) * (start @ start - 1.0))
-    sign = -1.0 if plan.placenta_side == "anterior" else 1.0
-    place[1] = (-(start @ along) + sign * root) / (along @ along)
-    outward = cavity.to_unit.T @ (cavity.to_unit @ place)
+def _placenta(plan: AnatomyPlan, cavity: Ellipsoid, fluid: Sequence[Ellipsoid], thickness_mm: float, age: float
+              ) -> Ellipsoid:
+    """A lens where the drawn place meets the wall around the fluid, facing as the hull does there."""
+    half, belly = cavity.extent, fluid[2].centre
+    drawn = cavity.centre + np.array([plan.placenta_offset[0] * half[0], 0.0, plan.placenta_offset[1] * half[2]])
+    for share in (1.0, 0.75, 0.5, 0.25, 0.0):  # nearer to the first fetus's belly, until there is fluid
+        place = belly + share * (drawn - belly)
+        entry, leave = np.array([crossings(part, place[:1], place[2:]) for part in fluid])[:, :, 0, 0].T
+        if (entry < leave).any():
+            break
+    place[1] = entry.min() if plan.placenta_side == "anterior" else leave.max()
+    outward = cavity.to_unit.T @ (cavity.to_unit @ (place - cavity.centre))
     outward /= np.linalg.norm(outward)
     upwards = np.cross(outward, np.array([1.0, 0.0, 0.0]))
     upwards /= np.linalg.norm(upwards)
     breadth = float(np.interp(age, (98.0, 140.0, 280.0), (34.0, 48.0, 80.0)))
-    sag = 0.25 * breadth**2 / float(half[0])  # the wall bends away under the lens
-    radii = np.array([breadth, thickness_mm + 0.3 * min(sag, thickness_mm), breadth])
     axes = np.stack([np.cross(outward, upwards), outward, upwards], axis=1)
-    return Ellipsoid(Tissue.PLACENTA, cavity.centre + place, axes, radii, within=cavity.within)
-
-
-def _miss(bound: Ellipsoid, place: Array) -> float:
-    """How near the front-to-back line through centre + ``place`` comes to the centre: 0 through it, 1 at the rim."""
-    start, along = bound.to_unit @ place, bound.to_unit[:, 1]
-    return float(np.linalg.norm(start - along * (start @ along) / (along @ along)))
+    radii = np.array([breadth, 0.5 * thickness_mm, breadth])
+    return Ellipsoid(Tissue.PLACENTA, place + 0.05 * thickness_mm * outward, axes, radii)
 
 
 def _mother(plan: AnatomyPlan, cavity: Ellipsoid, wall: float, front: float) -> tuple[Ellipsoid, list[Ellipsoid]]:

@@ -99,8 +99,8 @@ class Scene:
         return (((points - self.centre[n]) @ self.to_unit[n].T) ** 2).sum(1) < 1.0
 
     def paints_over(self, n: int) -> int:
-        """Lowest tissue that ellipsoid ``n`` may replace: what lies in the cavity never leaves it."""
-        return int(Tissue.DECIDUA) if self.tissue[n] > Tissue.DECIDUA else 0
+        """Lowest tissue that ellipsoid ``n`` may replace: what lies in the uterus never leaves it."""
+        return int(Tissue.MYOMETRIUM) if self.tissue[n] > Tissue.MYOMETRIUM else 0
 
 
 def ball(tissue: Tissue, centre: Iterable[float], radii: Iterable[float], axes: Array | None = None) -> Ellipsoid:

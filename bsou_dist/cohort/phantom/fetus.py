@@ -13,7 +13,7 @@ from bsou_dist.cohort.phantom.tissues import Tissue
 
 VERTEBRAE = 17
 RIBS = 7
-BACK, LIMBS = 0.2, 1.2
+BACK, LIMBS = 0.35, 1.2
 """Depth of the fluid behind the fetus and around its limbs, relative to that in front of it."""
 
 

@@ -84,7 +84,7 @@ def phantom_patient(config: PhantomConfig, index: int) -> Patient:
     obese = rng.uniform() < config.obese_fraction
     bmi = round(float(rng.uniform(30.5, 44.0) if obese else np.clip(rng.normal(24.5, 2.8), 18.5, 29.9)), 1)
     placenta: Placenta = "anterior" if rng.uniform() < 0.5 else "posterior"
-    offset = (float(np.clip(rng.normal(0.0, 0.35), -0.7, 0.7)), float(np.clip(rng.normal(0.15, 0.25), -0.4, 0.55)))
+    offset = (float(np.clip(rng.normal(0.0, 0.22), -0.5, 0.5)), float(np.clip(rng.normal(0.15, 0.25), -0.4, 0.55)))
     twins = rng.uniform() < config.twin_fraction
     novice = rng.uniform() < config.novice_fraction
     growth, fluid, fat, muscle = (float(v) for v in rng.normal(size=4))
@@ -102,7 +102,7 @@ def phantom_patient(config: PhantomConfig, index: int) -> Patient:
             bmi=bmi,
             fat_mm=float(np.clip(2.1 * (bmi - 16.0) * 1.15**fat, 5.0, 62.0)),
             muscle_mm=float(np.clip(9.0 + 1.5 * muscle, 5.0, 13.0)),
-            fluid_factor=float(np.exp(0.28 * (0.8 * fluid + 0.6 * draw.normal()))),
+            fluid_factor=float(np.exp(0.25 * (0.8 * fluid + 0.6 * draw.normal()))),
             bladder_ml=float(np.exp(draw.uniform(np.log(15.0), np.log(150.0)))),
             pole_mm=float(draw.normal(-6.0, 4.0)),
             lean_mm=lean,

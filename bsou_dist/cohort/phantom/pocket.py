@@ -15,7 +15,7 @@ def deepest_pocket_mm(
     cavity: Ellipsoid, fluid: Sequence[Ellipsoid], solid: Sequence[Ellipsoid], *, step_mm: float = 5.0,
     width_mm: float = 10.0,
 ) -> float:
-    """Longest front-to-back (y) run through ``fluid`` in ``cavity`` that meets nothing ``solid`` (mm).
+    """Longest front-to-back (y) run through ``fluid`` that meets nothing ``solid`` (mm), on lines over ``cavity``.
 
     Every ellipsoid cuts an interval out of a front-to-back line, in closed form; on a grid of lines ``step_mm`` apart
     the longest gap between intervals is exact in depth. A pocket must be free on all lines over ``width_mm`` from side
@@ -26,19 +26,16 @@ def deepest_pocket_mm(
     z = np.arange(-half[2], half[2] + step_mm, step_mm) + centre[2]
 
     def intervals(parts: Sequence[Ellipsoid]) -> tuple[Array, Array]:
-        starts, ends = zip(*(_crossings(part, x, z) for part in parts), strict=True)
+        starts, ends = zip(*(crossings(part, x, z) for part in parts), strict=True)
         return np.stack(starts), np.stack(ends)
 
-    inside, (dry_start, dry_end), (solid_start, solid_end) = (
-        intervals([cavity]), _gaps(*intervals(fluid)), intervals(solid))
-    starts = np.concatenate([np.full_like(inside[0], -_FAR), inside[1], dry_start, solid_start])
-    ends = np.concatenate([inside[0], np.full_like(inside[1], _FAR), dry_end, solid_end])
+    dry, filled = _gaps(*intervals(fluid)), intervals(solid)
     reach = max(1, round(width_mm / step_mm))
-    start, end = _gaps(_side_by_side(starts, reach), _side_by_side(ends, reach))
+    start, end = _gaps(*(_side_by_side(np.concatenate(pair), reach) for pair in zip(dry, filled, strict=True)))
     return float((end - start).max(initial=0.0))
 
 
-def _crossings(part: Ellipsoid, x: Array, z: Array) -> tuple[Array, Array]:
+def crossings(part: Ellipsoid, x: Array, z: Array) -> tuple[Array, Array]:
     """Entry and exit depth (X, Z) of the front-to-back lines at ``x`` (X,) and ``z`` (Z,); a miss is empty."""
     along = part.to_unit[:, 1]
     right, up = (x - part.centre[0])[:, None, None], (z - part.centre[2])[:, None]
@@ -49,7 +46,7 @@ def _crossings(part: Ellipsoid, x: Array, z: Array) -> tuple[Array, Array]:
     entry = np.where(hit > 0, part.centre[1] + (-b - root) / a, _FAR)
     leave = np.where(hit > 0, part.centre[1] + (-b + root) / a, -_FAR)
     if part.within is not None:
-        bound = _crossings(part.within, x, z)
+        bound = crossings(part.within, x, z)
         entry, leave = np.maximum(entry, bound[0]), np.minimum(leave, bound[1])
     return entry, leave
 

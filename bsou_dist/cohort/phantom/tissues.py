@@ -8,8 +8,7 @@ import numpy as np
 
 
 class Tissue(IntEnum):
-    """What a point of the body is made of. From ``DECIDUA`` upwards it lies inside the uterine cavity, and the
-    uterine lining itself fills what neither fluid, placenta nor fetus takes."""
+    """What a point of the body is made of. From ``MYOMETRIUM`` upwards it is the uterus and what it holds."""
 
     AIR = 0
     SKIN = 1
@@ -21,23 +20,22 @@ class Tissue(IntEnum):
     URINE = 7
     GAS = 8
     MYOMETRIUM = 9
-    DECIDUA = 10
-    FLUID = 11
-    PLACENTA = 12
-    SOFT = 13
-    SKULL = 14
-    BRAIN = 15
-    FALX = 16
-    VENTRICLE = 17
-    CHOROID = 18
-    LUNG = 19
-    LIVER = 20
-    STOMACH = 21
-    HEART = 22
-    BLOOD = 23
-    KIDNEY = 24
-    BONE = 25
-    VERTEBRA = 26
+    FLUID = 10
+    PLACENTA = 11
+    SOFT = 12
+    SKULL = 13
+    BRAIN = 14
+    FALX = 15
+    VENTRICLE = 16
+    CHOROID = 17
+    LUNG = 18
+    LIVER = 19
+    STOMACH = 20
+    HEART = 21
+    BLOOD = 22
+    KIDNEY = 23
+    BONE = 24
+    VERTEBRA = 25
 
 
 # tissue: scattering (dB, 0 is bone), loss there and back (dB/cm), impedance (arbitrary, its steps make interfaces),
@@ -52,8 +50,7 @@ _ACOUSTICS: dict[Tissue, tuple[float, float, float, float]] = {
     Tissue.VESSEL: (-44.0, 0.6, 1.58, 0.0),
     Tissue.URINE: (-60.0, 0.1, 1.50, 0.0),
     Tissue.GAS: (1.0, 30.0, 2.6, 6.0),
-    Tissue.MYOMETRIUM: (-20.0, 2.4, 1.66, 2.0),
-    Tissue.DECIDUA: (-20.0, 2.4, 1.66, 2.0),
+    Tissue.MYOMETRIUM: (-24.0, 2.4, 1.66, 2.0),
     Tissue.FLUID: (-52.0, 0.1, 1.48, 3.0),
     Tissue.PLACENTA: (-9.0, 2.0, 1.64, 1.5),
     Tissue.SOFT: (-20.0, 2.2, 1.66, 2.0),
