@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pydicom
 import pytest
+import torch
 from pydicom.data import get_testdata_file
 
 from bsou_dist.cli import main
+from bsou_dist.engine.checkpoint import load_checkpoint
 from bsou_dist.predictions import read_predictions
 
 
@@ -85,17 +89,40 @@ def test_the_same_command_again_changes_nothing_and_another_config_is_refused(ru
     assert "pretrain.temperature: 0.1 there, 0.5 now" in capsys.readouterr().err
 
 
-def test_a_run_stopped_between_epochs_ends_with_the_same_weights(run, tmp_path):
+@pytest.mark.parametrize("engine", ["{name: ddp}", "{name: deepspeed, zero_stage: 1}"])
+def test_a_run_stopped_between_epochs_ends_with_the_same_weights(run, tmp_path, engine):
+    """Also after the schedule has lowered the learning rate."""
     config = run.parents[1] / "config.yaml"
-    short = [f"output={tmp_path}", "finetune=null"]
-    assert main(["train", str(config), *short, "pretrain.epochs=1"]) == 0
-    folder = tmp_path / "small"
-    (folder / "run.yaml").write_text((folder / "run.yaml").read_text().replace("epochs: 1", "epochs: 2"))
-    (folder / "pretrain/stage.json").unlink()
-    assert main(["train", str(config), *short]) == 0
-    assert (folder / "pretrain/last.pt").read_bytes() != b""
-    ours, theirs = (_weights(path / "pretrain/last.pt") for path in (folder, run))
-    assert all(np.array_equal(ours[name], theirs[name]) for name in theirs)
+    settings = ["finetune=null", f"engine={engine}", "pretrain.plateau={patience: 0, factor: 0.1}",
+                "pretrain.learning_rate=0.02"]  # so high that the validation loss does not fall every time
+    ends = []
+    for name, stops in (("straight", [4]), ("stopped", [2, 4])):
+        for epochs in stops:
+            # A process of its own: DeepSpeed does not outlive the process group it was begun in.
+            subprocess.run([sys.executable, "-m", "bsou_dist.cli", "train", str(config), f"output={tmp_path}",
+                            f"name={name}", *settings, f"pretrain.epochs={epochs}"], check=True, timeout=120)
+            if epochs < 4:  # as if four had been asked for, and it had been stopped after two
+                path = tmp_path / name / "run.yaml"
+                path.write_text(path.read_text().replace("epochs: 2", "epochs: 4"))
+                (tmp_path / name / "pretrain/stage.json").unlink()
+        ends.append(load_checkpoint(tmp_path / name / "pretrain/last.pt"))
+    straight, stopped = ends
+    assert straight.schedule["_last_lr"] == stopped.schedule["_last_lr"] != [0.02]
+    assert all(torch.equal(stopped.network[key], value) for key, value in straight.network.items())
+    assert straight.best_loss == stopped.best_loss
+    with sqlite3.connect(tmp_path / "mlflow.db") as database:
+        names = [name for (name,) in database.execute("select name from runs where status = 'FINISHED' order by name")]
+    assert names == ["stopped/pretrain", "straight/pretrain"]  # the stopped one was gone on with
+
+
+def test_a_run_is_not_continued_on_other_labels(run, corpus, tmp_path, capsys):
+    """Who is in which split may depend on them, so that test patients could have been trained on."""
+    changed = tmp_path / "cohort.csv"
+    table = pd.read_csv(corpus / "cohort/cohort.csv")
+    table.loc[table["exam_id"] == table["exam_id"][0], "bmi"] = 25.5
+    table.to_csv(changed, index=False)
+    assert main(["train", str(run.parents[1] / "config.yaml"), f"data.cohort={changed}"]) == 2
+    assert "holds a run on other data" in capsys.readouterr().err
 
 
 def test_a_damaged_clip_is_left_out_and_reported(corpus, tmp_path, write_config, capsys):
@@ -109,12 +136,6 @@ def test_a_damaged_clip_is_left_out_and_reported(corpus, tmp_path, write_config,
     assert main(["train", str(config), f"data.shards={shards}", "pretrain.epochs=1"]) == 0
     assert pd.read_csv(tmp_path / "runs/small/quarantine-0.csv")["key"].tolist() == [row["key"]]
     assert "note: 1 clips could not be decoded" in capsys.readouterr().err
-
-
-def _weights(path: Path) -> dict[str, np.ndarray]:
-    from bsou_dist.engine.checkpoint import load_checkpoint
-
-    return {name: value.numpy() for name, value in load_checkpoint(path).network.items()}
 
 
 def test_a_clinical_clip_is_packed_and_embedded_by_a_trained_run(run, tmp_path):

@@ -244,9 +244,3 @@ def test_batches_that_cannot_be_filled_are_refused(shards, tmp_path) -> None:
         loader(clip_set(shards), tmp_path, global_batch=29)
     with pytest.raises(InputError, match="at least 9"):
         loader(clip_set(shards), tmp_path, world=9)
-
-
-def test_a_batch_moves_whole(shards, tmp_path) -> None:
-    batch = next(iter(loader(clip_set(shards), tmp_path).epoch(0))).to("meta")
-    assert {batch.clips.device.type, batch.valid.device.type, batch.labels["ga"].device.type} == {"meta"}
-    assert len(batch.key) == 8
