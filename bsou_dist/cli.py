@@ -120,6 +120,13 @@ def _embed(options: argparse.Namespace) -> int:
     return DONE
 
 
+def _resend(options: argparse.Namespace) -> int:
+    from bsou_dist.experiment.run import resend_run
+
+    print(resend_run(options.folder))
+    return DONE
+
+
 def _compare(options: argparse.Namespace) -> int:
     from bsou_dist.experiment.results import compare
 
@@ -174,6 +181,10 @@ def _parser() -> argparse.ArgumentParser:
     embed.add_argument("shards", type=Path, metavar="SHARDS")
     embed.add_argument("out", type=Path, metavar="OUT.parquet")
     embed.set_defaults(run=_embed)
+
+    resend = commands.add_parser("resend", help="send a run to a tracking server that was down meanwhile")
+    resend.add_argument("folder", type=Path, metavar="RUN")
+    resend.set_defaults(run=_resend)
 
     compare = commands.add_parser("compare", help="the table of an experiment, from the tracker alone")
     compare.add_argument("experiment", metavar="EXPERIMENT")

@@ -6,7 +6,6 @@ import hashlib
 import posixpath
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -36,10 +35,6 @@ class Cohort:
     table: pd.DataFrame
     root: Path
     notes: tuple[str, ...] = ()
-
-    def path_of(self, row: Any) -> Path:
-        """The file of one row (a Series or a named tuple)."""
-        return self.root / row.path
 
 
 def read_cohort(path: Path, *, column_map: Path | None = None, root: Path | None = None,

@@ -9,7 +9,7 @@ import pandas as pd
 
 from bsou_dist.evaluation.evaluate import evaluate_predictions
 from bsou_dist.evaluation.report import write_report
-from bsou_dist.evaluation.table import method_table
+from bsou_dist.evaluation.table import Style, method_table
 from bsou_dist.experiment.config import PatientSet, RunConfig
 from bsou_dist.experiment.finetune import PREDICTIONS, finetune_jobs
 from bsou_dist.experiment.methods import method_title
@@ -32,16 +32,18 @@ def compare(uri: str | None, output: Path, experiment: str) -> str:
     return "\n".join([_tables(records, phantom=records.attrs["phantom"]), *notes])
 
 
-def _tables(records: pd.DataFrame, *, phantom: bool) -> str:
+def _tables(records: pd.DataFrame, *, phantom: bool, style: Style = "text") -> str:
     """A table for each set of patients, the main one first."""
-    return "\n\n".join(f"Patients: {name}\n{method_table(records, TASKS, GROUPS, set_name=name, phantom=phantom)}"
-                       for name in get_args(PatientSet) if records["set"].eq(name).any())
+    tables = {name: method_table(records, TASKS, GROUPS, set_name=name, phantom=phantom, style=style)
+              for name in get_args(PatientSet) if records["set"].eq(name).any()}
+    return "\n\n".join(f"Patients: {name}\n{table}" if style == "text" else f"## Patients: {name}\n\n{table}"
+                       for name, table in tables.items())
 
 
 def write_results(config: RunConfig, data_fingerprint: str) -> str:
     """Gather the predictions of a run and evaluate them; the table.
 
-    Leaves `predictions.parquet`, `records.csv`, `table.txt` and `report.html` in the run's folder.
+    Leaves `predictions.parquet`, `records.csv`, `table.txt`, `table.md` and `report.html` in the run's folder.
     """
     method = method_title(config)
     predictions = pd.concat([read_predictions(job.folder(config) / PREDICTIONS) for job in finetune_jobs(config)],
@@ -52,6 +54,7 @@ def write_results(config: RunConfig, data_fingerprint: str) -> str:
     phantom = config.data.phantom
     table = _tables(records, phantom=phantom)
     write_text(config.folder / "table.txt", table + "\n")
+    write_text(config.folder / "table.md", _tables(records, phantom=phantom, style="markdown") + "\n")
     facts = {"run": config.name, "seed": config.seed, "encoder": config.encoder.name, "norm": config.encoder.norm,
              "method": method, "clips": f"{config.feed.frames} frames of {config.feed.size_px} px",
              "data": data_fingerprint, "code": code_version()}

@@ -11,6 +11,7 @@ import torch
 import yaml
 from pydantic import ValidationError
 
+from bsou_dist.cohort.splits import split_sizes
 from bsou_dist.engine.processes import Processes, start_processes
 from bsou_dist.engine.protocol import check_precision
 from bsou_dist.errors import InputError
@@ -22,10 +23,10 @@ from bsou_dist.experiment.pretrain import check_pretrain, pretrain
 from bsou_dist.experiment.results import write_results
 from bsou_dist.feed.quarantine import FILES, quarantined
 from bsou_dist.files import write_text
-from bsou_dist.tracking.mlflow_tracker import MlflowTracker
+from bsou_dist.tracking.mlflow_tracker import MlflowTracker, resend
 from bsou_dist.tracking.tracker import NullTracker, flatten
 
-CONFIG_NAME, DATA_NAME = "run.yaml", "data.json"
+CONFIG_NAME, DATA_NAME, SPOOL_NAME = "run.yaml", "data.json", "tracking.jsonl"
 MAY_CHANGE = ("output", "engine.name", "engine.zero_stage", "tracking.uri", "tracking.experiment", "feed.threads",
               "feed.prefetch", "feed.decoder", "data.shards", "data.cohort", "data.column_map", "data.pseudonym_key")
 """Keys that do not enter what is learned (but for rounding), so that a run may go on with other values. Where the data
@@ -55,8 +56,9 @@ def run(config: RunConfig) -> str:
         context, notes = _check(config, processes)
         processes.wait()  # all have compared the folder with the config before the first one writes
         if processes.first:
-            tracker = MlflowTracker(config.tracking_uri, config.tracking.experiment, config.folder / "tracking.jsonl")
+            tracker = MlflowTracker(config.tracking_uri, config.tracking.experiment, config.folder / SPOOL_NAME)
             context = replace(context, tracker=tracker)
+            print(split_sizes(context.corpus.cohort).to_string(index=False), file=sys.stderr)
             for note in notes:
                 print(f"note: {note}", file=sys.stderr)
             config.folder.mkdir(parents=True, exist_ok=True)
@@ -86,6 +88,16 @@ def evaluate(folder: Path) -> str:
     if not config.finetune:
         raise InputError(f"{folder} has no stage 2, and so no predictions; add a 'finetune' section to its config")
     return write_results(config, _fingerprint(folder))
+
+
+def resend_run(folder: Path) -> str:
+    """Send to the tracking store what it missed of a run while it was down; a sentence about it.
+
+    Raises:
+        InputError: not a run folder, or the store is still out of reach.
+    """
+    config = read_run(folder)
+    return f"{resend(folder / SPOOL_NAME, config.tracking_uri)} events are in {config.tracking_uri}"
 
 
 def read_run(folder: Path) -> RunConfig:
