@@ -53,15 +53,20 @@ def exchange_sizes(sizes: list[int], group: Group | None, device: torch.device) 
     return [one.tolist() for one in all_sizes]
 
 
-def _gather(rows: Tensor, counts: list[int], group: Group | None) -> Tensor:
-    """Rows of all ranks along dimension 0; ranks may hold different numbers of rows, none included."""
+def gather(rows: Tensor, counts: list[int], group: Group | None = None, dim: int = 0) -> Tensor:
+    """Rows of all ranks (counts[r] of them from rank r) along `dim`, in rank order, without a gradient.
+
+    Ranks may hold different numbers of rows, none included.
+    """
     if len(counts) == 1:
         return rows
-    padded = rows.new_zeros((max(counts), *rows.shape[1:]))
-    padded[: len(rows)] = rows
+    shape = [*rows.shape]
+    shape[dim] = max(counts)
+    padded = rows.new_zeros(shape)
+    padded.narrow(dim, 0, rows.shape[dim]).copy_(rows)
     parts = [torch.empty_like(padded) for _ in counts]
     dist.all_gather(parts, padded, group=group)
-    return torch.cat([part[:count] for part, count in zip(parts, counts, strict=True)])
+    return torch.cat([part.narrow(dim, 0, count) for part, count in zip(parts, counts, strict=True)], dim=dim)
 
 
 class _GatherRows(torch.autograd.Function):
@@ -70,7 +75,7 @@ class _GatherRows(torch.autograd.Function):
         rank, ctx.world = world_of(group)
         ctx.start = sum(counts[:rank])
         ctx.stop = ctx.start + counts[rank]
-        return _gather(rows, counts, group)
+        return gather(rows, counts, group)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
@@ -78,11 +83,9 @@ class _GatherRows(torch.autograd.Function):
 
 
 def gather_rows(rows: Tensor, counts: list[int], group: Group | None = None) -> Tensor:
-    """All ranks' rows (counts[r] of them from rank r) along dimension 0, in rank order.
+    """`gather` along dimension 0, differentiable.
 
     Backward returns the local rows of the gradient times the world size: valid because every rank differentiates the
     same scalar of the same gathered rows.
     """
-    if rows.is_floating_point():
-        return _GatherRows.apply(rows, counts, group)
-    return _gather(rows, counts, group)
+    return _GatherRows.apply(rows, counts, group)

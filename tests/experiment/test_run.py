@@ -100,8 +100,9 @@ def test_the_same_command_again_changes_nothing_and_another_config_is_refused(ru
 def test_a_run_stopped_between_epochs_ends_with_the_same_weights(run, tmp_path):
     """Also after the schedule has lowered the learning rate."""
     config = run.parents[1] / "config.yaml"
-    settings = ["finetune=null", "engine={name: deepspeed, zero_stage: 1}",
-                "pretrain.plateau={patience: 0, factor: 0.1}", "pretrain.learning_rate=0.02"]  # so high that the validation loss does not fall every time
+    # So high a learning rate that the validation loss does not fall every time.
+    settings = ["finetune=null", "engine={name: deepspeed, zero_stage: 1}", "pretrain.learning_rate=0.02",
+                "pretrain.plateau={patience: 0, factor: 0.1}"]
     ends = []
     for name, stops in (("straight", [4]), ("stopped", [2, 4])):
         for epochs in stops:

@@ -10,9 +10,18 @@ from gloo import run_ranks
 from torch import Tensor
 from torch.nn import functional as F
 
+from bsou_dist.objective import tiled
 from bsou_dist.objective.contrastive import multitask_supcon, ucon
+from bsou_dist.objective.plain import plain_multitask_supcon
 
 TEMPERATURE = 0.1
+FORMS = {"tiled": multitask_supcon, "plain": plain_multitask_supcon}
+
+
+@pytest.fixture(autouse=True)
+def small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Several tiles, the last one ragged, even for the few rows of a test."""
+    monkeypatch.setitem(tiled.TILE_ROWS, "cpu", 5)
 
 
 def double_loop(z: Tensor, labels: Tensor, tau: Tensor | float, sweep=None, subject=None, valid=None) -> Tensor:
@@ -48,15 +57,18 @@ def case(rows: int = 17, tasks: int = 3, seed: int = 0) -> dict[str, Tensor]:
     }
 
 
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("temperature", [TEMPERATURE, 0.002])  # with the second one, row maxima are needed
 @pytest.mark.parametrize("extra", [(), ("sweep",), ("subject",), ("valid",), ("sweep", "subject", "valid")])
-def test_equals_the_double_loop(extra):
+def test_equals_the_double_loop(extra, temperature, form):
     data = case()
     options = {name: data[name] for name in extra}
-    z, tau = data["z"].clone().requires_grad_(), torch.tensor(TEMPERATURE, dtype=torch.float64, requires_grad=True)
-    loss = multitask_supcon(z, data["labels"], temperature=tau, **options)
+    z, tau = data["z"].clone().requires_grad_(), torch.tensor(temperature, dtype=torch.float64, requires_grad=True)
+    loss = FORMS[form](z, data["labels"], temperature=tau, **options)
     grads = torch.autograd.grad(loss, (z, tau))
     expected = double_loop(z, data["labels"], tau, **options)
     torch.testing.assert_close(loss, expected, rtol=1e-12, atol=1e-12)
+    assert loss.dtype == torch.float64
     for got, want in zip(grads, torch.autograd.grad(expected, (z, tau)), strict=True):
         torch.testing.assert_close(got, want, rtol=1e-10, atol=1e-12)
     assert grads[0].abs().max() > 1e-3
@@ -75,6 +87,16 @@ def test_no_positive_gives_exactly_zero_and_zero_gradients():
     loss.backward()
     assert loss.item() == 0.0
     assert torch.equal(z.grad, torch.zeros_like(z))
+
+
+def test_whatever_padding_holds_changes_nothing():
+    data = case()
+    clean = multitask_supcon(data["z"], data["labels"], temperature=TEMPERATURE, valid=data["valid"])
+    z = torch.where(data["valid"][:, None], data["z"], torch.nan).requires_grad_()
+    loss = multitask_supcon(z, data["labels"], temperature=TEMPERATURE, valid=data["valid"])
+    loss.backward()
+    assert loss == clean
+    assert not z.grad[:, ~data["valid"]].any()
 
 
 def test_missing_sweeps_match_nothing():
@@ -117,10 +139,11 @@ def test_bad_input_names_the_shapes(change, message):
         multitask_supcon(arguments.pop("embeddings"), arguments.pop("labels"), **arguments)
 
 
-SPLITS = {1: [(17,)], 2: [(9, 8), (17, 0)], 3: [(5, 12, 0), (1, 1, 15)]}
+SPLITS = {2: [(9, 8), (17, 0)], 3: [(5, 12, 0), (1, 1, 15)], 4: [(4, 4, 4, 5), (0, 16, 0, 1)]}
 
 
 def _on_rank(rank: int, world: int) -> list[tuple[float, Tensor, Tensor]]:
+    tiled.TILE_ROWS["cpu"] = 3
     out = []
     for counts in SPLITS[world]:
         for extra in ((), ("sweep", "subject", "valid")):
@@ -133,15 +156,14 @@ def _on_rank(rank: int, world: int) -> list[tuple[float, Tensor, Tensor]]:
                                     **{name: data[name][mine] for name in extra})
             loss.backward()
             out.append((loss.item(), z.grad, tau.grad))
-    bad = torch.zeros(2, 4, 8 if rank else 7) if world > 1 else torch.zeros(4, 8)
     try:
-        multitask_supcon(bad, torch.zeros(2, 4, dtype=torch.int64), temperature=0.1)
+        multitask_supcon(torch.zeros(2, 4, 8 if rank else 7), torch.zeros(2, 4, dtype=torch.int64), temperature=0.1)
     except ValueError:
         return out
     raise AssertionError(f"rank {rank}: ranks that disagree on D were not refused")
 
 
-@pytest.mark.parametrize("world", [2, 3])
+@pytest.mark.parametrize("world", list(SPLITS))
 def test_processes_equal_one_process(world):
     results = run_ranks(world, _on_rank)
     number = 0
