@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -34,9 +35,16 @@ class DdpEngine:
             return self._wrapped(*inputs)
 
     def update(self, loss: Tensor) -> None:
-        self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+
+    def accumulate(self, part: Callable[[], Tensor], *, last: bool) -> None:
+        if last:
+            self.update(part())
+            return
+        with self._wrapped.no_sync():
+            part().backward()
 
     def moments(self) -> dict[str, dict[str, Tensor]]:
         return {name: {key: value.detach().cpu().clone() for key, value in self.optimizer.state[parameter].items()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -52,8 +53,12 @@ class DeepSpeedEngine:
         return self._engine(*inputs)
 
     def update(self, loss: Tensor) -> None:
-        self._engine.backward(loss)
-        self._engine.step()
+        self.accumulate(lambda: loss, last=True)
+
+    def accumulate(self, part: Callable[[], Tensor], *, last: bool) -> None:
+        self._engine.set_gradient_accumulation_boundary(last)
+        self._engine.backward(part())
+        self._engine.step()  # which does nothing before the boundary
 
     def moments(self) -> dict[str, dict[str, Tensor]]:
         steps = [state["step"] for state in self.optimizer.state.values() if "step" in state]

@@ -10,6 +10,7 @@ from typing import Any
 
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
+from bsou_dist.engine.caching import CachedStep
 from bsou_dist.engine.checkpoint import BEST, LAST, Checkpoint, save_checkpoint, take_checkpoint
 from bsou_dist.engine.processes import Processes
 from bsou_dist.engine.progress import StepBar
@@ -36,6 +37,7 @@ class Fit:
     folder: Path
     facts: dict[str, Any]
     name: str
+    cached: CachedStep | None = None
 
     def run(self, processes: Processes, report: Report, start: Checkpoint | None = None) -> float:
         """Train up to `epochs`, keeping the last and the best checkpoint in `folder`. Collective.
@@ -53,7 +55,8 @@ class Fit:
             for epoch in range(first, self.epochs):
                 began, losses = time.perf_counter(), 0.0
                 for batch in self.train_feed.epoch(epoch):
-                    loss = train_step(self.engine, batch, self.objective, seed=self.seed, rank=processes.rank)
+                    loss = train_step(self.engine, batch, self.objective, seed=self.seed, rank=processes.rank,
+                                      cached=self.cached)
                     losses += loss
                     bar.step(loss, self.train_feed.global_batch, batch.data_wait_s)
                     report({"train/loss": loss, "train/data_wait_s": batch.data_wait_s}, epoch * steps + batch.step + 1)

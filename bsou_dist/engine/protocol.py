@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Literal, Protocol
 
 import torch
@@ -48,6 +49,10 @@ class Engine(Protocol):
 
     def update(self, loss: Tensor) -> None:
         """Backward, average of gradients over ranks, one optimizer step."""
+
+    def accumulate(self, part: Callable[[], Tensor], *, last: bool) -> None:
+        """Add the gradient of a part of the loss, which `part` computes through this engine; after the last one,
+        average over ranks and step. All ranks have equally many parts."""
 
     def moments(self) -> dict[str, dict[str, Tensor]]:
         """Full optimizer state on the CPU by parameter name, whatever the sharding; empty before a step. Collective."""

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
+from bsou_dist.engine.caching import CachedStep
 from bsou_dist.engine.protocol import Engine
 from bsou_dist.feed.batch import Batch
 from bsou_dist.feed.protocol import Feed
@@ -19,22 +20,31 @@ class NonFiniteLoss(RuntimeError):
     """The loss is NaN or infinite; raised on every rank, since all hold the same global loss."""
 
 
-def train_step(engine: Engine, batch: Batch, objective: Objective, *, seed: int, rank: int) -> float:
+def train_step(engine: Engine, batch: Batch, objective: Objective, *, seed: int, rank: int,
+               cached: CachedStep | None = None) -> float:
     """Forward, global loss, backward, update. Dropout is a function of (seed, epoch, step, rank).
 
-    Returns the global loss.
+    `cached` does it in chunks. Returns the global loss.
 
     Raises:
         NonFiniteLoss: before the optimizer steps; the weights are still those of the step before.
     """
     engine.network.train()
-    torch.manual_seed(_dropout_seed(seed, batch.epoch, batch.step, rank))
-    loss = objective(_forward(engine, batch), batch)
+    chunks = cached.chunks if cached else 1
+    seeds = [_dropout_seed(seed, batch.epoch, batch.step, rank, chunk) for chunk in range(chunks)]
+    if cached:
+        loss, gradients = cached.loss(engine, batch, objective, seeds)
+    else:
+        torch.manual_seed(seeds[0])
+        loss = objective(_forward(engine, batch), batch)
     value = loss.item()
     if not math.isfinite(value):
         raise NonFiniteLoss(f"the loss is {value} at epoch {batch.epoch}, step {batch.step}; the weights were not "
                             f"changed. Clips of rank {rank}: {', '.join(batch.key)}")
-    engine.update(loss)
+    if cached:
+        cached.update(engine, batch, gradients, seeds)
+    else:
+        engine.update(loss)
     return value
 
 

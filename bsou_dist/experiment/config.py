@@ -78,6 +78,10 @@ class PretrainConfig(StageConfig):
     temperature: float = Field(0.1, gt=0)
     """Ours: [P1] does not state its own."""
     positives: Positives = "label"
+    cache_rows: int | None = Field(default=None, ge=1)
+    """Gradient caching: rows (clips times views) that a process embeds at once, however large its part of a batch."""
+    cache_with_batch_norm: bool = False
+    """Allow that with batch norm, which then normalises by chunks: another step than that on the whole batch."""
 
     @model_validator(mode="after")
     def _classes(self) -> PretrainConfig:
@@ -132,6 +136,10 @@ class RunConfig(Part):
     def _something(self) -> RunConfig:
         if self.pretrain is None and self.finetune is None:
             raise ValueError("nothing to do: give a 'pretrain' section, a 'finetune' section or both")
+        stage1 = self.pretrain
+        if stage1 and stage1.cache_rows and self.encoder.norm == "batch" and not stage1.cache_with_batch_norm:
+            raise ValueError("pretrain.cache_rows cuts a batch into chunks, which changes what batch norm normalises "
+                             "by: set encoder.norm to 'group', or accept it with pretrain.cache_with_batch_norm: true")
         if self.pretrain is None and self.finetune and self.finetune.encoder == "frozen":
             raise ValueError("finetune.encoder is 'frozen', and without a 'pretrain' section there is no trained "
                              "encoder to freeze: use 'tuned'")

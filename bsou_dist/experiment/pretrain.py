@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
+from bsou_dist.engine.caching import CachedStep
 from bsou_dist.engine.checkpoint import resume_engine
 from bsou_dist.engine.loop import Fit
 from bsou_dist.experiment.config import PlateauConfig, PretrainConfig
@@ -41,7 +44,8 @@ def _pretrain_one(context: Context, stage: PretrainConfig, name: str, tasks: lis
         fit = Fit(engine=engine, train_feed=train_feed, valid_feed=valid_feed,
                   objective=METHODS[stage.method].objective(stage, tasks),
                   schedule=plateau(engine.optimizer, stage.plateau), epochs=stage.epochs, seed=config.seed,
-                  folder=folder, facts={"stage": 1, "tasks": tasks, **context.encoder_facts}, name=name)
+                  folder=folder, facts={"stage": 1, "tasks": tasks, **context.encoder_facts}, name=name,
+                  cached=_cached(stage, processes.world))
         best = fit.run(processes, context.report, start)
         context.tracker.metrics({"best/valid_loss": best})
     engine.close()
@@ -66,6 +70,13 @@ def prepare(context: Context, stage: PretrainConfig, tasks: list[str]) -> tuple[
     torch.manual_seed(config.seed)
     encoder = build_encoder(config.encoder, frames=config.feed.frames, size_px=config.feed.size_px)
     return PretrainNetwork(encoder, method.heads(tasks, encoder.dim)), train_feed, valid_feed
+
+
+def _cached(stage: PretrainConfig, world: int) -> CachedStep | None:
+    if stage.cache_rows is None:
+        return None
+    rows = math.ceil(stage.global_batch / world) * METHODS[stage.method].views  # of the rank that has most
+    return CachedStep(stage.cache_rows, math.ceil(rows / stage.cache_rows))
 
 
 def plateau(optimizer: torch.optim.Optimizer, config: PlateauConfig) -> ReduceLROnPlateau:
