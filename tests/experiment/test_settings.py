@@ -55,6 +55,8 @@ def test_overrides_reach_their_place(tmp_path):
     ("name.first=x", "name is 'x', not a section"),
     ("seed=[1", "not YAML"),
     ("pretrain=null", "nothing to do"),
+    ("pretrain.cache_rows=4", "pretrain.cache_rows cuts a batch into chunks"),
+    ("tracking.uri=postgres://x", "'postgres://x' is not a store"),
 ])
 def test_mistakes_name_place_value_and_cure(tmp_path, override, message):
     with pytest.raises(InputError, match=message):
