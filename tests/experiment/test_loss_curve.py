@@ -20,7 +20,7 @@ from bsou_dist.experiment.settings import read_settings
 from bsou_dist.tracking.tracker import NullTracker
 
 STEPS = 20
-LEARNING_RATE = 3e-5  # with a larger one, rounding itself grows past 1e-4 within these steps on so small a model
+LEARNING_RATE = 1e-5  # with a larger one, rounding itself grows past 1e-4 within these steps on so small a model
 ENGINES = ["ddp", "deepspeed"]
 
 
