@@ -11,6 +11,8 @@ from pathlib import Path
 from bsou_dist.errors import InputError
 
 DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+PATH_FAULTS = (FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError)
+"""A path given by the user that cannot be what it is wanted for."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -28,6 +30,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The launchers look for mistakes in one process beforehand; what is left to a rank may be its own.
         rank = os.environ.get("RANK")
         print(f"bsou{f' (rank {rank})' if rank else ''}: {error}", file=sys.stderr)
+        return BAD_INPUT
+    except PATH_FAULTS as error:
+        print(f"bsou: {error.strerror or error}: {error.filename}; name another path, or mend it", file=sys.stderr)
         return BAD_INPUT
     except KeyboardInterrupt:
         print("bsou: interrupted; the same command goes on from here", file=sys.stderr)
@@ -98,7 +103,7 @@ def _train(options: argparse.Namespace) -> int:
     from bsou_dist.experiment.settings import read_settings
 
     config = read_settings(RunConfig, options.config, options.overrides)
-    if options.check:
+    if options.check is not None:
         check(config, options.check)
         return DONE
     print(run(config), end="\n" if os.environ.get("RANK", "0") == "0" else "")
@@ -168,7 +173,7 @@ def _parser() -> argparse.ArgumentParser:
     train = commands.add_parser("train", help="run what a config says; run again to continue")
     train.add_argument("config", type=Path, metavar="CONFIG")
     train.add_argument("overrides", nargs="*", metavar="key.path=value")
-    train.add_argument("--check", type=int, nargs="?", const=1, metavar="N",
+    train.add_argument("--check", type=_at_least_1, nargs="?", const=1, metavar="N",
                        help="only look for mistakes, as N processes would meet them")
     train.set_defaults(run=_train)
 
@@ -194,10 +199,16 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _at_least_1(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1")
+    return int(text)
+
+
 def _settings(parser: argparse.ArgumentParser, example: str) -> None:
     parser.add_argument("overrides", nargs="*", metavar="key=value", help=f"settings, such as {example}")
     parser.add_argument("--config", type=Path, help="YAML file of settings")
-    parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)), help="processes")
+    parser.add_argument("--workers", type=_at_least_1, default=len(os.sched_getaffinity(0)), help="processes")
 
 
 if __name__ == "__main__":

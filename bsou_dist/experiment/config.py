@@ -53,7 +53,7 @@ class StageConfig(Part):
     tasks: list[str]
     global_batch: int = Field(32, ge=1)
     """Clips (exams, for exam-level tasks) per optimizer step over all processes; a contrastive loss spans them all."""
-    learning_rate: float = Field(gt=0)
+    learning_rate: float = Field(gt=0, allow_inf_nan=False)
     epochs: int = Field(ge=1)
     plateau: PlateauConfig = PlateauConfig()
 
@@ -73,9 +73,9 @@ class PretrainConfig(StageConfig):
 
     method: Method = "mtscon"
     tasks: list[str] = ["ga_bin", "presentation", "placenta", "sweep"]
-    learning_rate: float = Field(6e-5, gt=0)
+    learning_rate: float = Field(6e-5, gt=0, allow_inf_nan=False)
     epochs: int = Field(30, ge=1)
-    temperature: float = Field(0.1, gt=0)
+    temperature: float = Field(0.1, gt=0, allow_inf_nan=False)
     """Ours: [P1] does not state its own."""
     positives: Positives = "label"
     cache_rows: int | None = Field(default=None, ge=1)
@@ -89,6 +89,8 @@ class PretrainConfig(StageConfig):
             if TASKS[task].kind != "classification":
                 raise ValueError(f"stage 1 compares classes, and {task!r} is a regression; "
                                  f"use {', '.join(t for t in TASKS if TASKS[t].kind == 'classification')}")
+        if self.method in ("mtscon", "ucon") and self.global_batch < 2:
+            raise ValueError("global_batch is 1, and a contrastive loss compares clips: use 2 or more")
         return self
 
 
@@ -98,7 +100,15 @@ class FinetuneConfig(StageConfig):
     tasks: list[str] = ["ga", "presentation", "placenta", "sweep", "dvp", "multiple"]
     sets: list[PatientSet] = ["main"]
     encoder: Literal["tuned", "frozen"] = "tuned"
-    learning_rate: float = Field(3e-4, gt=0)
+
+    @field_validator("sets")
+    @classmethod
+    def _distinct(cls, sets: list[PatientSet]) -> list[PatientSet]:
+        if not sets or len(set(sets)) < len(sets):
+            raise ValueError(f"name at least one set of patients and none twice, got {sets}")
+        return sets
+
+    learning_rate: float = Field(3e-4, gt=0, allow_inf_nan=False)
     epochs: int = Field(15, ge=1)
 
 

@@ -18,7 +18,7 @@ from bsou_dist.experiment.context import Context, finish, finished
 from bsou_dist.experiment.embeddings import load_encoder, stage1_embeddings
 from bsou_dist.experiment.methods import encoder_for
 from bsou_dist.experiment.pretrain import plateau
-from bsou_dist.feed.clips import ClipSet, ExamSet
+from bsou_dist.feed.clips import ClipSet, ExamSet, missing_labels
 from bsou_dist.feed.embedded import Embedded
 from bsou_dist.feed.loader import Loader, Source
 from bsou_dist.model.encoder import Encoder
@@ -72,6 +72,9 @@ def check_finetune(context: Context, stage: FinetuneConfig) -> list[str]:
             load_encoder(context, None)
         for split in SPLITS:
             dataset = _dataset(context, job, split)
+            if missing_labels(dataset.labels[job.task.name]).all():
+                raise InputError(f"no {job.task.level} of {job.name}, {split}, with a canonical sweep has a label; "
+                                 f"fill the column {job.task.label}, change the splits, or leave the task out")
             _loader(context, stage, job, dataset, context.pixels(dataset.clips), training=split == "train")
             if isinstance(dataset, ExamSet) and dataset.skipped:
                 notes.append(f"{len(dataset.skipped)} exams of {job.name}, {split}, have no canonical sweep and are "

@@ -130,3 +130,17 @@ def test_phantom_settings(capsys, tmp_path):
     assert "did you mean 'patients'?" in message
     assert "size_px" in message
     assert not (tmp_path / "cohort").exists()
+
+
+def test_paths_that_cannot_be_written(capsys, corpus, write_config, tmp_path):
+    (tmp_path / "file").write_text("")
+    assert f"{tmp_path}/file" in refused(capsys, "train", write_config(), f"output={tmp_path}/file")
+    assert "absent" in refused(capsys, "inspect", corpus / "shards", "--sheet", tmp_path / "absent/x.png")
+
+
+@pytest.mark.parametrize("option", ["--check=0", "--check=-2", "--check=x"])
+def test_a_number_of_processes_that_is_none(capsys, write_config, option):
+    with pytest.raises(SystemExit) as stopped:
+        main(["train", str(write_config()), option])
+    assert stopped.value.code == 2
+    assert "is not a whole number from 1" in capsys.readouterr().err

@@ -56,6 +56,10 @@ def test_overrides_reach_their_place(tmp_path):
     ("seed=[1", "not YAML"),
     ("pretrain=null", "nothing to do"),
     ("pretrain.cache_rows=4", "pretrain.cache_rows cuts a batch into chunks"),
+    ("pretrain.global_batch=1", "a contrastive loss compares clips: use 2 or more"),
+    ("pretrain.temperature=.inf", "pretrain.temperature: Input should be a finite number"),
+    ("finetune.sets=[main, main]", "name at least one set of patients and none twice"),
+    ("finetune.sets=[]", "name at least one set of patients"),
     ("tracking.uri=postgres://x", "'postgres://x' is not a store"),
 ])
 def test_mistakes_name_place_value_and_cure(tmp_path, override, message):
