@@ -32,7 +32,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"bsou{f' (rank {rank})' if rank else ''}: {error}", file=sys.stderr)
         return BAD_INPUT
     except PATH_FAULTS as error:
-        print(f"bsou: {error.strerror or error}: {error.filename}; name another path, or mend it", file=sys.stderr)
+        if error.filename is None:  # of no path that anyone gave
+            raise
+        print(f"bsou: {error.strerror}: {error.filename}; name another path, or mend it", file=sys.stderr)
         return BAD_INPUT
     except KeyboardInterrupt:
         print("bsou: interrupted; the same command goes on from here", file=sys.stderr)
