@@ -3,7 +3,8 @@ Learning Batch Size under Memory Limited Setup).
 
 Rows are embedded in chunks without a gradient; the loss of all of them gives the gradient of each embedding; each chunk
 is embedded again, with a gradient, and that of its embeddings goes through it. What is held at once is one chunk's
-activations. Equal to the step on all rows at once where no row's embedding depends on others (group norm).
+activations. Equal to the step on all rows at once where no row's embedding depends on others (group norm, frozen batch
+norm).
 """
 
 from __future__ import annotations
@@ -68,7 +69,8 @@ class CachedStep:
 @contextmanager
 def _without_batch_statistics(network: nn.Module) -> Iterator[None]:
     """Batch norm normalises as in training and does not update its running statistics: the second pass does."""
-    norms = [module for module in network.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+    norms = [module for module in network.modules()
+             if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.training]
     for norm in norms:
         norm.track_running_stats = False
     saved = [(norm.running_mean, norm.running_var, norm.num_batches_tracked) for norm in norms]

@@ -12,6 +12,7 @@ from bsou_dist.engine.protocol import EngineConfig
 from bsou_dist.feed.augment import AugmentConfig
 from bsou_dist.feed.pixels import FeedConfig
 from bsou_dist.model.encoder import EncoderConfig
+from bsou_dist.model.norm import BY_BATCH
 from bsou_dist.objective.on_batches import Positives
 from bsou_dist.tasks import TASKS
 from bsou_dist.tracking.mlflow_tracker import STORES, local_uri
@@ -147,9 +148,10 @@ class RunConfig(Part):
         if self.pretrain is None and self.finetune is None:
             raise ValueError("nothing to do: give a 'pretrain' section, a 'finetune' section or both")
         stage1 = self.pretrain
-        if stage1 and stage1.cache_rows and self.encoder.norm == "batch" and not stage1.cache_with_batch_norm:
+        if stage1 and stage1.cache_rows and self.encoder.norm in BY_BATCH and not stage1.cache_with_batch_norm:
             raise ValueError("pretrain.cache_rows cuts a batch into chunks, which changes what batch norm normalises "
-                             "by: set encoder.norm to 'group', or accept it with pretrain.cache_with_batch_norm: true")
+                             "by: set encoder.norm to 'group' or 'frozen_batch', or accept it with "
+                             "pretrain.cache_with_batch_norm: true")
         if self.pretrain is None and self.finetune and self.finetune.encoder == "frozen":
             raise ValueError("finetune.encoder is 'frozen', and without a 'pretrain' section there is no trained "
                              "encoder to freeze: use 'tuned'")

@@ -23,6 +23,7 @@ from bsou_dist.experiment.pretrain import check_pretrain, pretrain
 from bsou_dist.experiment.results import write_results
 from bsou_dist.feed.quarantine import FILES, quarantined
 from bsou_dist.files import write_text
+from bsou_dist.model.norm import check_norm
 from bsou_dist.tracking.mlflow_tracker import MlflowTracker, resend
 from bsou_dist.tracking.tracker import NullTracker, flatten
 
@@ -119,6 +120,7 @@ def read_run(folder: Path) -> RunConfig:
 def _check(config: RunConfig, processes: Processes) -> tuple[Context, list[str]]:
     """The context of a run that can be done, and sentences about what it leaves out."""
     check_precision(config.engine, processes.device)
+    check_norm(config.encoder.norm, processes.device)
     corpus = load_corpus(config.data)
     _check_folder(config, corpus.fingerprint)
     context = Context(config, corpus, processes, NullTracker())

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
-from pydantic import BaseModel, ConfigDict, field_validator
+from pydantic import BaseModel, ConfigDict, field_validator, model_validator
 from torch import Tensor, nn
 from torchvision.models import get_model, list_models, video
 from torchvision.models.video.mvit import MViT
@@ -14,7 +12,7 @@ from torchvision.models.video.swin_transformer import SwinTransformer3d
 from torchvision.ops.misc import Permute
 
 from bsou_dist.errors import InputError
-from bsou_dist.model.norm import use_group_norm
+from bsou_dist.model.norm import Norm, with_norm
 from bsou_dist.model.weights import load_kinetics, use_one_channel
 
 SMALL = "r3d_small"
@@ -33,16 +31,28 @@ class EncoderConfig(BaseModel):
     """Which encoder, how it starts, and its norm layers.
 
     `weights` is 'none' (random), 'kinetics400' (from torch hub's cache) or the path of a file with the same content.
-    `norm: batch` computes statistics over the rows that one process holds, so a step depends on how the global batch
-    is cut; `norm: group` (Wu and He, 2018) does not depend on the batch, and is what exactness across ranks needs.
-    Encoders with layer norm (swin3d, mvit) have no batch norm to replace: both settings leave them as they are.
+    `norm` replaces an encoder's batch norm; swin3d and mvit have layer norm, which every setting leaves as it is.
+
+    - `batch`: statistics of the rows that one process holds, so that a step depends on how the global batch is cut.
+    - `sync_batch`: statistics of all rows of all processes (GPU only): equal to one process with `batch`, but for
+      rounding, at a price in communication per layer. Gradient caching cuts a batch all the same.
+    - `frozen_batch`: stored statistics, those of Kinetics-400: no row depends on another. Needs weights that hold them.
+    - `group` (Wu and He, 2018): statistics of each row alone. A step is the same on any number of processes, cached or
+      not; what tests compare across ranks uses it.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str = "r3d_18"
     weights: str = "kinetics400"
-    norm: Literal["batch", "group"] = "batch"
+    norm: Norm = "batch"
+
+    @model_validator(mode="after")
+    def _statistics(self) -> EncoderConfig:
+        if self.norm == "frozen_batch" and self.weights == "none":
+            raise ValueError("norm is 'frozen_batch', but with weights 'none' there are no statistics to keep: give "
+                             "weights, or set norm to 'group'")
+        return self
 
     @field_validator("name")
     @classmethod
@@ -85,9 +95,7 @@ def build_encoder(config: EncoderConfig, *, frames: int, size_px: int) -> Encode
             load_kinetics(network, config.name, config.weights)
         use_one_channel(network)
         features, dim = _features(network)
-    if config.norm == "group":
-        use_group_norm(features)
-    return Encoder(features, dim)
+    return Encoder(with_norm(features, config.norm), dim)
 
 
 def _small_resnet() -> nn.Module:

@@ -16,8 +16,9 @@ In the notation of [P1] eq. 2, with s_ij = z_i.z_j / tau:
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
@@ -26,8 +27,12 @@ from torch import Tensor
 from bsou_dist.objective.collective import Group, gather, world_of
 from bsou_dist.tasks import MISSING_CLASS
 
-TILE_ROWS = {"cpu": 1024, "cuda": 8192}
+TILE_ROWS = {"cpu": 512, "cuda": 8192}
 """Side of a tile: large enough for matrix products at full speed, small beside N x D."""
+FUSED = {"cpu": False, "cuda": True}
+"""Whether what is done to a tile between its matrix products is compiled into one pass over it. A GPU needs that, being
+bound by memory there; a CPU gains little and would wait for its compiler."""
+
 
 class Positives:
     """Which rows are positives of which: those of the same group, without those of the same part of it.
@@ -50,14 +55,20 @@ class Positives:
         own = 1 if self.part is None else torch.bincount(self.part, minlength=self.parts)[self.part]
         return torch.where(self.grouped, whole - own, 0)
 
-    def sums(self, z: Tensor, weight: Tensor, rows: slice) -> Tensor:
-        """Sum of weight z over the positives of the rows of a slice, (len, D). z (M, D), weight (M,)."""
-        total = _totals(self.group, self.groups, z, weight)[self.group[rows]]
-        if self.part is None:
-            total -= z[rows] * weight[rows, None]
-        else:
-            total -= _totals(self.part, self.parts, z, weight)[self.part[rows]]
-        return total.mul_(self.grouped[rows, None])
+    def sums(self, z: Tensor, weight: Tensor) -> Callable[[slice], Tensor]:
+        """Sum of weight z over the positives of each row of a slice, (len, D). z (M, D), weight (M,)."""
+        of_groups = _totals(self.group, self.groups, z, weight)
+        of_parts = None if self.part is None else _totals(self.part, self.parts, z, weight)
+
+        def of(rows: slice) -> Tensor:
+            total = of_groups[self.group[rows]]
+            if self.part is None or of_parts is None:
+                total -= z[rows] * weight[rows, None]
+            else:
+                total -= of_parts[self.part[rows]]
+            return total.mul_(self.grouped[rows, None])
+
+        return of
 
 
 @dataclass(frozen=True)
@@ -81,12 +92,15 @@ class LabelledRows:
             for columns in remote:
                 yield rows, columns, False
 
+    def local(self, rows: slice) -> slice:
+        """A slice of local rows, counted from the first local one."""
+        return slice(rows.start - self.start, rows.stop - self.start)
+
     def scores(self, rows: slice, columns: slice, scratch: Tensor) -> Tensor:
         """s of a pair of tiles, in `scratch`; -inf for a row with itself."""
         height, width = rows.stop - rows.start, columns.stop - columns.start
         scores = scratch[: height * width].view(height, width)
-        torch.mm(self.z[rows], self.z[columns].T, out=scores)
-        scores.mul_(1 / self.tau)
+        torch.addmm(scores, self.z[rows], self.z[columns].T, beta=0, alpha=1 / self.tau, out=scores)
         if rows == columns:
             scores.fill_diagonal_(-torch.inf)
         return scores
@@ -95,13 +109,13 @@ class LabelledRows:
         """Room for a tile."""
         return self.z.new_empty(min(TILE_ROWS[self.z.device.type], len(self.z)) ** 2)
 
-    def shift(self) -> float | None:
-        """A bound of all |s| if exp(s - bound) neither vanishes nor overflows for any pair; else None.
+    def shift(self) -> Tensor | None:
+        """A bound of all |s|, scalar, if exp(s - bound) neither vanishes nor overflows for any pair; else None.
 
         With it, no maximum is looked for, and one exponential serves both rows of a pair.
         """
-        bound = self.z.square().sum(dim=1).max().item() / self.tau
-        return bound if 2 * bound < math.log(torch.finfo(self.z.dtype).max) - 4 else None
+        bound = self.z.square().sum(dim=1).max() / self.tau
+        return bound if 2 * bound.item() < math.log(torch.finfo(self.z.dtype).max) - 4 else None
 
     def log_sum_exps(self) -> Tensor:
         """lse of the local rows over all other rows, (stop - start,); -inf for a row without another."""
@@ -111,31 +125,44 @@ class LabelledRows:
             for rows, columns, both in self.pairs():
                 scores = self.scores(rows, columns, scratch)
                 for tile, dim in ((rows, 1), (columns, 0))[: 1 + both]:
-                    at = slice(tile.start - self.start, tile.stop - self.start)
-                    lse[at] = torch.logaddexp(lse[at], scores.logsumexp(dim=dim))
+                    lse[self.local(tile)] = torch.logaddexp(lse[self.local(tile)], scores.logsumexp(dim=dim))
             return lse
         total = self.z.new_zeros(self.stop - self.start)
+        exp_sums = _fused(_exp_sums, self.z.device)
         for rows, columns, both in self.pairs():
-            exps = self.scores(rows, columns, scratch).sub_(shift).exp_()
-            total[rows.start - self.start : rows.stop - self.start] += exps.sum(dim=1)
+            of_rows, of_columns = exp_sums(self.scores(rows, columns, scratch), shift, both)
+            total[self.local(rows)] += of_rows
             if both:
-                total[columns.start - self.start : columns.stop - self.start] += exps.sum(dim=0)
+                total[self.local(columns)] += of_columns
         return total.log_().add_(shift)
 
     def mean_positive(self) -> Tensor:
         """Mean score of the positives of every row, (M,); 0 where there are none."""
         share = 1 / (self.positives.counts().clamp(min=1).to(self.z.dtype) * self.tau)
-        ones = torch.ones_like(share)
-        return torch.cat([(self.z[rows] * self.positives.sums(self.z, ones, rows)).sum(dim=1) * share[rows]
+        sums = self.positives.sums(self.z, torch.ones_like(share))
+        return torch.cat([(self.z[rows] * sums(rows)).sum(dim=1) * share[rows]
                           for rows in _tiles(0, len(self.z), TILE_ROWS[self.z.device.type])] or [share])
 
-    def positive_gradient(self) -> Tensor:
-        """tau times the gradient of sum_i (mean score of i's positives) with respect to the local rows."""
-        local = slice(self.start, self.stop)
+    def gradient(self, anchors: Tensor, lse: Tensor) -> Tensor:
+        """tau times the gradient of sum_i u_i (lse_i - mean positive score of i) with respect to the local rows.
+
+        anchors: (M,) bool, u. lse: (M,) of all ranks. Returns (stop - start, D).
+        """
+        gradient = self.denominator_gradient(anchors, lse)
         counts = self.positives.counts()
         share = (counts > 0).to(self.z.dtype) / counts.clamp(min=1)
-        own = self.positives.sums(self.z, torch.ones_like(share), local).mul_(share[local, None])
-        return own.add_(self.positives.sums(self.z, share, local))
+        as_anchor = self.positives.sums(self.z, torch.ones_like(share))
+        as_positive = self.positives.sums(self.z, share)
+        for rows in _tiles(self.start, self.stop, TILE_ROWS[self.z.device.type]):
+            gradient[self.local(rows)] -= as_anchor(rows).mul_(share[rows, None]).add_(as_positive(rows))
+        return gradient
+
+    def score_gradient_sum(self, gradient: Tensor) -> Tensor:
+        """Sum of s . dL/ds over the local rows, scalar, from their dL/dz: s is bilinear in z, so z . dL/dz counts
+        every pair twice."""
+        return torch.stack([(self.z[rows] * gradient[self.local(rows)]).sum() / 2
+                            for rows in _tiles(self.start, self.stop, TILE_ROWS[self.z.device.type])]
+                           or [gradient.sum()]).sum()
 
     def denominator_gradient(self, anchors: Tensor, lse: Tensor) -> Tensor:
         """tau times the gradient of sum_i u_i lse_i with respect to the local rows, (stop - start, D).
@@ -146,17 +173,38 @@ class LabelledRows:
         gradient = self.z.new_zeros(self.stop - self.start, self.z.shape[1])
         u = anchors.to(self.z.dtype)
         weight = None if shift is None else torch.where(anchors, torch.exp(shift - lse), 0.0)
+        weigh = _fused(_weigh, self.z.device)
         for rows, columns, both in self.pairs():
             scores = self.scores(rows, columns, scratch)
             if shift is not None and weight is not None:
-                scores.sub_(shift).exp_().mul_(weight[rows, None] + weight[columns])
+                weigh(scores, shift, weight[rows], weight[columns])
             else:
                 forth = (scores - lse[rows, None]).exp_().mul_(u[rows, None])
                 scores.sub_(lse[columns]).exp_().mul_(u[columns]).add_(forth)
-            gradient[rows.start - self.start : rows.stop - self.start].addmm_(scores, self.z[columns])
+            gradient[self.local(rows)].addmm_(scores, self.z[columns])
             if both:
-                gradient[columns.start - self.start : columns.stop - self.start].addmm_(scores.T, self.z[rows])
+                gradient[self.local(columns)].addmm_(scores.T, self.z[rows])
         return gradient
+
+
+def _fused(function: Callable[..., Any], device: torch.device) -> Callable[..., Any]:
+    return _compiled(function) if FUSED[device.type] else function
+
+
+@cache
+def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    return torch.compile(function, dynamic=True)
+
+
+def _exp_sums(scores: Tensor, shift: Tensor, both: bool) -> tuple[Tensor, Tensor | None]:
+    """Sums of exp(scores - shift) along rows and, if `both`, columns; may overwrite the scores."""
+    exps = scores.sub_(shift).exp_()
+    return exps.sum(dim=1), exps.sum(dim=0) if both else None
+
+
+def _weigh(scores: Tensor, shift: Tensor, of_rows: Tensor, of_columns: Tensor) -> None:
+    """Replace scores by exp(scores - shift) (of_rows_i + of_columns_j)."""
+    scores.sub_(shift).exp_().mul_(of_rows[:, None] + of_columns)
 
 
 class TiledSupcon(torch.autograd.Function):
@@ -189,9 +237,8 @@ class TiledSupcon(torch.autograd.Function):
         gradient = ctx.lse.new_zeros(ctx.shape)
         scores_sum = ctx.lse.new_zeros(())
         for t, (rows, index, anchors) in ctx.tasks.items():
-            of_rows = rows.denominator_gradient(anchors, ctx.lse[t, index]).sub_(rows.positive_gradient())
-            # s is bilinear in z, so that z . dL/dz counts every s . dL/ds twice.
-            scores_sum += (rows.z[rows.start : rows.stop] * of_rows).sum() / 2
+            of_rows = rows.gradient(anchors, ctx.lse[t, index])
+            scores_sum += rows.score_gradient_sum(of_rows)
             gradient[t, index[rows.start : rows.stop] - ctx.start] = of_rows
         of_tau = (-scale * scores_sum / ctx.tau).reshape(ctx.tau_shape)
         return (gradient.mul_(scale).to(ctx.dtype), of_tau, None, None, None, None, None)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import pytest
 import torch
+from gloo import run_ranks
 from torchvision.models import get_model, get_model_weights
 
 from bsou_dist.errors import InputError
 from bsou_dist.model.encoder import SMALL, EncoderConfig, build_encoder, encoder_names
 from bsou_dist.model.heads import Gaussian
 from bsou_dist.model.network import PretrainNetwork, TaskNetwork, projection_heads
+from bsou_dist.model.norm import check_norm, with_norm
 from bsou_dist.tasks import TASKS
 
 SHAPES = {"s3d": (16, 64), "mvit_v1_b": (16, 224), "mvit_v2_s": (16, 224)}
@@ -74,6 +76,49 @@ def test_mvit_of_another_shape_is_refused():
 def test_unknown_encoder_lists_the_known_ones():
     with pytest.raises(ValueError, match="r2plus1d_18"):
         EncoderConfig(name="resnet50")
+
+
+def test_frozen_batch_norm_keeps_its_statistics_and_trains_the_rest():
+    net = encoder(norm="batch")
+    for _ in range(3):
+        net.train()(torch.randn(4, 1, 8, 32, 32))  # gives it statistics
+    clips, evaluated = torch.randn(3, 1, 8, 32, 32), net.eval()
+    expected = evaluated(clips)[1]
+    frozen = with_norm(net, "frozen_batch").train()
+    before = {name: value.clone() for name, value in frozen.named_buffers()}
+    out = frozen(clips)[1]
+    torch.testing.assert_close(out, expected)
+    out.sum().backward()
+    assert before
+    assert all(torch.equal(value, before[name]) for name, value in frozen.named_buffers())
+    assert all(parameter.grad is not None for parameter in frozen.parameters())
+
+
+def test_norms_that_cannot_be():
+    with pytest.raises(ValueError, match="no statistics to keep"):
+        EncoderConfig(name=SMALL, weights="none", norm="frozen_batch")
+    with pytest.raises(InputError, match="on CPU use 'group'"):
+        check_norm("sync_batch", "cpu")
+    check_norm("sync_batch", "cuda")
+
+
+def _synced(rank: int, world: int) -> torch.Tensor:
+    torch.cuda.set_device(rank)
+    torch.manual_seed(0)
+    net = encoder(norm="sync_batch").train().cuda()
+    return net(sync_clips()[[slice(0, 1), slice(1, 6)][rank]].cuda())[1].detach().cpu()
+
+
+def sync_clips() -> torch.Tensor:
+    return torch.randn(6, 1, 8, 32, 32, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two CUDA devices")
+def test_synchronised_batch_norm_is_that_of_one_process():
+    torch.manual_seed(0)
+    expected = encoder(norm="batch").train()(sync_clips())[1].detach()
+    torch.testing.assert_close(torch.cat(run_ranks(2, _synced, backend="nccl")), expected, rtol=1e-3, atol=1e-4)
 
 
 def test_projections_have_unit_norm():

@@ -115,6 +115,39 @@ def test_bf16_and_small_temperatures_are_finite(temperature):
     assert z.grad.isfinite().all()
 
 
+def test_fused_tiles_change_nothing(monkeypatch):
+    """What a GPU compiles, traced and functionalised here without its code generator."""
+    data = case(rows=23)
+    z = data["z"].clone().requires_grad_()
+    eager = torch.autograd.grad(multitask_supcon(z, data["labels"], temperature=TEMPERATURE), z)[0]
+    monkeypatch.setitem(tiled.FUSED, "cpu", True)
+    traced = []
+    monkeypatch.setattr(tiled, "_compiled", lambda function: traced.append(function) or torch.compile(
+        function, dynamic=True, backend="aot_eager"))
+    torch.testing.assert_close(torch.autograd.grad(multitask_supcon(z, data["labels"], temperature=TEMPERATURE), z)[0],
+                               eager, rtol=1e-12, atol=1e-12)
+    assert set(traced) == {tiled._exp_sums, tiled._weigh}
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-10), (torch.float32, 5e-5)])
+@pytest.mark.parametrize("temperature", [TEMPERATURE, 0.005])
+def test_on_a_gpu_it_is_as_exact(monkeypatch, temperature, dtype, tolerance):
+    monkeypatch.setitem(tiled.TILE_ROWS, "cuda", 384)
+    data = case(rows=1000)
+    z = data["z"].clone().requires_grad_()
+    options = {name: data[name] for name in ("sweep", "subject", "valid")}
+    expected = plain_multitask_supcon(z, data["labels"], temperature=temperature, **options)
+    wanted = torch.autograd.grad(expected, z)[0]
+    there = data["z"].to("cuda", dtype).requires_grad_()
+    loss = multitask_supcon(there, data["labels"].cuda(), temperature=temperature,
+                            **{name: value.cuda() for name, value in options.items()})
+    got = torch.autograd.grad(loss, there)[0].cpu().double()
+    assert abs(loss.item() - expected.item()) <= tolerance * expected.item()
+    assert (got - wanted).norm() <= tolerance * wanted.norm()
+
+
 def test_ucon_is_nt_xent():
     clips = 5
     z = F.normalize(torch.randn(2 * clips, 8, generator=torch.Generator().manual_seed(3), dtype=torch.float64), dim=-1)
