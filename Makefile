@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint gpu-check clean
 .DELETE_ON_ERROR:
 
 demo: $(READY)
@@ -16,6 +16,10 @@ test: $(READY)
 lint: $(READY)
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
+
+# With the checkout's environment where there is one, else with whatever packages PYTHON has: it says what it skipped.
+gpu-check:
+	$(if $(wildcard $(READY)),$(VENV)/bin/python,$(PYTHON)) benchmarks/gpu_check.py
 
 clean:
 	rm -rf demo runs .pytest_cache .mypy_cache .ruff_cache .hypothesis

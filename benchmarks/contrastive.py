@@ -129,6 +129,10 @@ def main() -> None:
             results[form][str(rows)] = {key: round(value, 4) for key, value in row.items()}
             print(rows, form, results[form][str(rows)], flush=True)
     ours = results["bsou-dist"]
+    for form in ("plain", "pytorch-metric-learning"):  # the same loss; lightly's is another one
+        for rows, row in results[form].items():
+            if abs(row["loss"] - ours[rows]["loss"]) > 1e-4 * abs(row["loss"]):
+                raise SystemExit(f"{form} gives {row['loss']} at N = {rows}, bsou-dist {ours[rows]['loss']}")
     ratios = {form: {n: {"time": round(row["total_s"] / ours[n]["total_s"], 2),
                          "memory": round(row["extra_mb"] / ours[n]["extra_mb"], 1)} for n, row in sizes.items()}
               for form, sizes in results.items() if form != "bsou-dist"}

@@ -29,8 +29,8 @@ from torch.nn import functional as F
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))  # runs from a checkout that nothing was installed for
-PACKAGES = ("torch", "torchvision", "triton", "nvidia-dali-cuda130", "deepspeed", "webdataset", "mlflow", "pydantic", "av",
-            "pydicom", "pytest")
+PACKAGES = ("torch", "torchvision", "triton", "nvidia-dali-cuda130", "deepspeed", "webdataset", "mlflow", "pydantic",
+            "av", "pydicom", "pytest")
 REPEATS = 5
 TASKS, DIM, CLASSES, TEMPERATURE = 4, 256, 4, 0.1
 
@@ -83,20 +83,19 @@ def tests(scale: Scale, device: str) -> list[dict[str, Any]]:
     """The tests marked `gpu`: how many passed, and what failed or was skipped and why."""
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
-        command = [sys.executable, "-m", "pytest", "-m", "gpu", "--continue-on-collection-errors", f"--junit-xml={report}"]
-        done = subprocess.run(command, cwd=HERE.parent, capture_output=True, text=True)
+        done = subprocess.run([sys.executable, "-m", "pytest", "-m", "gpu", "--continue-on-collection-errors",
+                               f"--junit-xml={report}"], cwd=HERE.parent, capture_output=True, text=True)
         if not report.is_file():
             raise RuntimeError(f"pytest left no report: {(done.stdout + done.stderr)[-500:]}")
         cases = ElementTree.parse(report).getroot().iter("testcase")
         rows = []
         for case in cases:
             name = "::".join(filter(None, [case.get("classname"), case.get("name")]))
-            bad = next((child for kind in ("failure", "error", "skipped") if (child := case.find(kind)) is not None), None)
-            text = "" if bad is None else f"{bad.get('message') or ''} {bad.text or ''}"
-            missing = "ModuleNotFoundError" in text
+            bad = next((child for child in case if child.tag in ("failure", "error", "skipped")), None)
+            text = "" if bad is None else f"{bad.get('message') or ''}\n{bad.text or ''}"
+            missing = [line.lstrip("E ") for line in text.splitlines() if "ModuleNotFoundError: " in line]
             result = "passed" if bad is None else "skipped" if bad.tag == "skipped" or missing else "failed"
-            why = next((line[1:].strip() for line in text.splitlines() if "ModuleNotFoundError" in line),
-                       text.strip().splitlines()[0] if text.strip() else "")
+            why = (missing or text.strip().splitlines() or [""])[0]
             rows.append({"test": name, "result": result, "why": why[:200]})
         return rows
 
@@ -161,7 +160,7 @@ def step(scale: Scale, device: str) -> list[dict[str, Any]]:
     index = torch.arange(scale.clips, device=device)
     there = torch.ones(scale.clips, dtype=torch.bool, device=device)
     batch = Batch(clips=torch.randn(scale.clips, 1, scale.frames, scale.size_px, scale.size_px, device=device),
-                  slots=there[:, None], valid=there, labels={name: index % CLASSES for name in tasks},
+                  slots=there[:, None], valid=there, labels=dict.fromkeys(tasks, index % CLASSES),
                   key=[str(i) for i in range(scale.clips)], study=index, exam=index, subject=index, sweep=index,
                   index=index, views=1, epoch=0, step=0)
     objective = MultitaskContrastive(tasks, temperature=TEMPERATURE, positives="label")

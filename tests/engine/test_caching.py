@@ -14,6 +14,7 @@ from bsou_dist.engine.step import train_step
 from bsou_dist.feed.batch import Batch
 from bsou_dist.model.encoder import EncoderConfig, build_encoder
 from bsou_dist.model.network import PretrainNetwork, projection_heads
+from bsou_dist.model.norm import with_norm
 from bsou_dist.objective.on_batches import MultitaskContrastive, MultitaskCrossEntropy
 
 ENGINES = [("ddp", 0), ("deepspeed", 0), ("deepspeed", 1), ("deepspeed", 2)]
@@ -32,6 +33,15 @@ def network(norm: str = "group") -> PretrainNetwork:
     torch.manual_seed(0)
     encoder = build_encoder(EncoderConfig(name="r3d_small", weights="none", norm=norm), frames=4, size_px=16)
     return PretrainNetwork(encoder, projection_heads(["a", "b"], encoder.dim))
+
+
+def frozen() -> PretrainNetwork:
+    """Batch norm with statistics of its own, frozen."""
+    net = network("batch").train()
+    with torch.no_grad():
+        net(torch.randn(8, 1, 4, 16, 16), torch.ones(8, 1, dtype=torch.bool))
+    with_norm(net, "frozen_batch")
+    return net
 
 
 def batch(rows: slice, step: int) -> Batch:
@@ -65,7 +75,8 @@ def _on_rank(rank: int, world: int) -> dict:
         one = CachedStep(rows=ROWS, chunks=1)
         heads = network().heads
         for name, net, cached in (("dropout", WithDropout(network().encoder, dict(heads)), one),
-                                  ("batch norm", network("batch"), one)):
+                                  ("batch norm", network("batch"), one),
+                                  ("frozen batch norm", frozen(), CachedStep(rows=2, chunks=4))):
             state = {key: value.clone() for key, value in net.state_dict().items()}
             out[name, "initial"], out[name, "whole"] = state, train(0, 1, ddp, rows, None, net)
             net.load_state_dict(state)

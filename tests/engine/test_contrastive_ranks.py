@@ -1,4 +1,4 @@
-"""The contrastive loss at 1 to 4 ranks through every engine, whole and cached, against the plain form on one process."""
+"""The contrastive loss at 1 to 4 ranks, through every engine, whole and cached, against one process' plain form."""
 
 from __future__ import annotations
 
