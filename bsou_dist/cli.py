@@ -1,18 +1,26 @@
-"""The `bsou` command. Exit codes: 0 done, 1 a run failed, 2 the user's input is at fault."""
+"""The `bsou` command.
+
+Exit codes: 0 done, 1 a run failed, 2 the user's input is at fault, 75 a run was asked to stop and has saved (the same
+command goes on), 130 the same by Ctrl-C.
+"""
 
 from __future__ import annotations
 
 import argparse
+import errno
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from bsou_dist.errors import InputError
 
-DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+DONE, FAILED, BAD_INPUT, REQUEUE, INTERRUPTED = 0, 1, 2, 75, 130
 PATH_FAULTS = (FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError)
 """A path given by the user that cannot be what it is wanted for."""
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -36,6 +44,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         print(f"bsou: {error.strerror}: {error.filename}; name another path, or mend it", file=sys.stderr)
         return BAD_INPUT
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        print(f"bsou: {error.strerror}{f': {error.filename}' if error.filename else ''}; make room, and the same "
+              "command goes on from what is there", file=sys.stderr)
+        return FAILED
     except KeyboardInterrupt:
         print("bsou: interrupted; the same command goes on from here", file=sys.stderr)
         return INTERRUPTED
@@ -100,6 +114,8 @@ def _verify(options: argparse.Namespace) -> int:
 
 
 def _train(options: argparse.Namespace) -> int:
+    from bsou_dist.engine.checkpoint import CheckpointFailed
+    from bsou_dist.engine.stopping import Stopped
     from bsou_dist.experiment.config import RunConfig
     from bsou_dist.experiment.run import check, run
     from bsou_dist.experiment.settings import read_settings
@@ -108,7 +124,17 @@ def _train(options: argparse.Namespace) -> int:
     if options.check is not None:
         check(config, options.check)
         return DONE
-    print(run(config), end="\n" if os.environ.get("RANK", "0") == "0" else "")
+    first = os.environ.get("RANK", "0") == "0"
+    try:
+        print(run(config), end="\n" if first else "")
+    except Stopped as stopped:
+        if first:
+            print(f"bsou: {stopped}, and what was done is saved; the same command goes on from here", file=sys.stderr)
+        return INTERRUPTED if stopped.by == signal.SIGINT else REQUEUE
+    except CheckpointFailed as error:
+        if first:
+            print(f"bsou: {error}; mend that, and the same command goes on from the last one", file=sys.stderr)
+        return FAILED
     return DONE
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from bsou_dist.engine.buffers import average_buffers
@@ -15,35 +18,109 @@ from bsou_dist.engine.protocol import Engine, EngineConfig, make_engine
 from bsou_dist.errors import InputError
 from bsou_dist.files import whole_file
 
-FORMAT = 1
-LAST, BEST = "last.pt", "best.pt"
+FORMAT = 2
+BEST = "best.pt"
+STEPS = "step-*.pt"
+
+
+class CheckpointConfig(BaseModel):
+    """How often a run saves within an epoch (at the end of each it always does), and how many checkpoints it keeps
+    beside the best. What was done since the last one is what a killed job loses."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    every_minutes: float = Field(default=10.0, gt=0)
+    every_steps: int | None = Field(default=None, ge=1)
+    """Optimizer steps; saves by whichever comes first."""
+    keep: int = Field(default=2, ge=1)
+
+
+class CheckpointFailed(RuntimeError):
+    """A checkpoint could not be written; raised on every rank. Those before it are whole."""
 
 
 @dataclass
 class Checkpoint:
     """All that a run needs to go on, on any number of ranks and with any engine.
 
-    `epoch` is the next one to run. Every random choice is a function of (seed, epoch, step), so that no generator's
-    state needs keeping.
+    `epoch` and `step` are the next ones to run; `step` equals the epoch's steps where only validation is left of it.
+    Every random choice is a function of (seed, epoch, step), so that no generator's state needs keeping.
     """
 
     network: dict[str, Tensor]
     moments: dict[str, dict[str, Tensor]]
     schedule: dict[str, Any]
     epoch: int
+    step: int
+    losses: float
+    """Sum of the training losses of the epoch so far."""
     best_loss: float
     facts: dict[str, Any] = field(default_factory=dict)
     """Plain values that say what was trained: the stage, its tasks, the encoder."""
 
 
-def resume_engine(network: nn.Module, config: EngineConfig, *, learning_rate: float, folder: Path,
+class Checkpoints:
+    """Those of one stage in its folder: the last few by number of steps, and the best, which holds weights only."""
+
+    def __init__(self, folder: Path, keep: int) -> None:
+        self.folder = folder
+        self.keep = keep
+
+    def save(self, checkpoint: Checkpoint, steps_done: int, processes: Processes, *, best: bool = False) -> None:
+        """Write, whole or not at all, on the first process; remove those that are too many. Collective.
+
+        Raises:
+            CheckpointFailed: on every rank; the message names the file and the reason, such as a full disk.
+        """
+        fault = None
+        if processes.first:
+            path = self.folder / STEPS.replace("*", f"{steps_done:09d}")
+            try:
+                if best:
+                    _write(Checkpoint(**{**vars(checkpoint), "moments": {}}), self.folder / BEST)
+                _write(checkpoint, path)
+                for old in self.steps()[self.keep :]:
+                    old.unlink()
+            except (OSError, RuntimeError) as error:  # torch's writer wraps the first in the second
+                reason = error.strerror if isinstance(error, OSError) else str(error).splitlines()[0]
+                fault = f"cannot write the checkpoint {path} ({reason}); those before it are whole"
+        if fault := processes.from_first(fault):
+            raise CheckpointFailed(fault)
+
+    def steps(self) -> list[Path]:
+        """Checkpoints by number of steps, newest first."""
+        return sorted(self.folder.glob(STEPS), reverse=True)
+
+    def latest(self) -> Checkpoint | None:
+        """The newest whole checkpoint; None where there is none at all. One that is damaged is named on stderr.
+
+        Raises:
+            InputError: all are damaged.
+        """
+        faults = []
+        for path in self.steps():
+            try:
+                found = load_checkpoint(path)
+            except InputError as error:
+                faults.append(str(error))
+                continue
+            for fault in faults:
+                print(f"note: {fault}; going on from {path.name}, the one before it", file=sys.stderr)
+            return found
+        if faults:
+            raise InputError(f"no whole checkpoint in {self.folder}: {'; '.join(faults)}. Delete that folder to train "
+                             "this stage anew")
+        return None
+
+
+def resume_engine(network: nn.Module, config: EngineConfig, *, learning_rate: float, checkpoints: Checkpoints,
                   processes: Processes) -> tuple[Engine, Checkpoint | None]:
-    """An engine that goes on from the last checkpoint in `folder`, and that checkpoint; a new one where there is none.
+    """An engine that goes on from the newest checkpoint, and that checkpoint; a new one where there is none.
 
     Raises:
-        InputError: as `load_checkpoint` and `make_engine`.
+        InputError: as `Checkpoints.latest` and `make_engine`.
     """
-    start = load_checkpoint(folder / LAST) if (folder / LAST).is_file() else None
+    start = checkpoints.latest()
     if start:
         network.load_state_dict(start.network)  # before the engine, which may keep a copy of its own
     engine = make_engine(network, config, learning_rate=learning_rate, processes=processes)
@@ -52,7 +129,7 @@ def resume_engine(network: nn.Module, config: EngineConfig, *, learning_rate: fl
     return engine, start
 
 
-def take_checkpoint(engine: Engine, schedule: dict[str, Any], *, epoch: int, best_loss: float,
+def take_checkpoint(engine: Engine, schedule: dict[str, Any], *, epoch: int, step: int, losses: float, best_loss: float,
                     facts: dict[str, Any]) -> Checkpoint:
     """Collect a checkpoint. Collective: all ranks call it.
 
@@ -60,32 +137,49 @@ def take_checkpoint(engine: Engine, schedule: dict[str, Any], *, epoch: int, bes
     """
     average_buffers(engine.network)
     network = {name: value.detach().cpu() for name, value in engine.network.state_dict().items()}
-    return Checkpoint(network, engine.moments(), schedule, epoch, best_loss, facts)
-
-
-def save_checkpoint(checkpoint: Checkpoint, paths: list[Path], processes: Processes) -> None:
-    """Write to each of `paths`, whole or not at all, on the first process only."""
-    if not processes.first:
-        return
-    for path in paths:
-        with whole_file(path) as temporary:
-            torch.save({"format": FORMAT, **vars(checkpoint)}, temporary)
+    return Checkpoint(network, engine.moments(), schedule, epoch, step, losses, best_loss, facts)
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
     """Read a checkpoint; tensors on the CPU, nothing unpickled but tensors and plain values.
 
     Raises:
-        InputError: no such file, not a checkpoint, or of another format.
+        InputError: no such file, not a checkpoint, of another format, or not as it was written.
     """
     if not path.is_file():
         raise InputError(f"no checkpoint at {path}; give the folder of a run that has one, or train it first")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-        version = content.pop("format")
+        version, digest = content.pop("format"), content.pop("digest", None)
     except Exception as error:
-        raise InputError(f"{path} is not a checkpoint of bsou-dist ({type(error).__name__}); train again, or use "
-                         f"{BEST if path.name == LAST else LAST} beside it") from None
+        raise InputError(f"{path} is not a checkpoint of bsou-dist ({type(error).__name__})") from None
     if version != FORMAT:
         raise InputError(f"{path} has checkpoint format {version}; this version reads {FORMAT}")
+    if digest != _digest(content):
+        raise InputError(f"{path} is damaged: its content is not what was written")
     return Checkpoint(**content)
+
+
+def _write(checkpoint: Checkpoint, path: Path) -> None:
+    content = vars(checkpoint)
+    with whole_file(path) as temporary, temporary.open("wb") as file:
+        torch.save({"format": FORMAT, "digest": _digest(content), **content}, file)
+
+
+def _digest(content: dict[str, Any]) -> str:
+    """Checksum of all tensors and plain values. torch's reader does not compare the checksums of its archive."""
+    digest = hashlib.blake2b(digest_size=16)
+
+    def add(value: Any) -> None:
+        if isinstance(value, dict):
+            for key in sorted(value, key=repr):
+                digest.update(repr(key).encode())
+                add(value[key])
+        elif isinstance(value, Tensor):
+            digest.update(f"{value.dtype}{tuple(value.shape)}".encode())
+            digest.update(value.contiguous().flatten().view(torch.uint8).numpy().data)
+        else:
+            digest.update(repr(value).encode())
+
+    add(content)
+    return digest.hexdigest()

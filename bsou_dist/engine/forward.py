@@ -23,7 +23,7 @@ from bsou_dist.tasks import MISSING_CLASS, SWEEPS, Task
 
 @torch.no_grad()
 def embed(encoder: Encoder, feed: Feed, processes: Processes, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Embeddings of every clip of `feed`, in its set's order. Collective.
+    """Embeddings of every clip of `feed`, in its set's order. Collective; a signal raises `Stopped` on every rank.
 
     Returns:
         float32 (n, C), on every rank; and bool (n,), False for clips that could not be decoded (their row is 0).
@@ -33,10 +33,13 @@ def embed(encoder: Encoder, feed: Feed, processes: Processes, name: str) -> tupl
     there = torch.zeros(len(feed.dataset))
     hidden = None if processes.first else True
     for batch in tqdm(feed.epoch(0), total=feed.steps(), desc=name, unit="batch", disable=hidden):
+        processes.at(f"{name}, batch {batch.step + 1}")
+        processes.check_stop()
         _, embedding = encoder(batch.clips[batch.valid])
         index = batch.index[batch.valid].cpu()
         rows[index] = embedding.float().cpu()
         there[index] = 1.0
+    processes.at(None)
     for part in (rows, there):
         shared = part.to(processes.device)
         dist.all_reduce(shared)
@@ -47,15 +50,19 @@ def embed(encoder: Encoder, feed: Feed, processes: Processes, name: str) -> tupl
 @torch.no_grad()
 def predict(network: TaskNetwork, task: Task, feed: Feed, processes: Processes) -> pd.DataFrame:
     """Predictions for every clip or exam of `feed` that could be decoded, columns as in `predictions.SCHEMA`
-    without 'set' and 'split'. Collective; the rows of all ranks, on every rank, in the set's order.
+    without 'set' and 'split'. Collective; the rows of all ranks, on every rank, in the set's order. A signal raises
+    `Stopped` on every rank.
     """
     network.to(processes.device).eval()
     parts = []
     for batch in feed.epoch(0):
+        processes.at(f"predicting {task.name}, batch {batch.step + 1}")
+        processes.check_stop()
         outputs = network(batch.clips, batch.slots)
         columns = _columns(network, task, outputs, batch.labels[task.name])
         frame = pd.DataFrame({"index": batch.index.cpu().numpy(), **columns})
         parts.append(frame[batch.valid.cpu().numpy()])
+    processes.at(None)
     gathered: list[Any] = [None] * processes.world
     dist.all_gather_object(gathered, pd.concat(parts))
     rows = pd.concat(gathered).sort_values("index").reset_index(drop=True)

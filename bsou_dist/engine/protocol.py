@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, Literal, Protocol
 
 import torch
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
 from bsou_dist.engine.processes import Processes
@@ -27,6 +27,8 @@ class EngineConfig(BaseModel):
     name: Literal["deepspeed", "ddp"] = "deepspeed"
     zero_stage: Literal[0, 1, 2] = 0
     precision: Precision = "float32"
+    hang_minutes: float = Field(default=15.0, gt=0)
+    """How long a process may stand at one place before the run ends and says where that is."""
 
     @model_validator(mode="after")
     def _check(self) -> EngineConfig:

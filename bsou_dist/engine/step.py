@@ -10,6 +10,7 @@ import torch
 import torch.distributed as dist
 
 from bsou_dist.engine.caching import CachedStep
+from bsou_dist.engine.processes import Processes
 from bsou_dist.engine.protocol import Engine
 from bsou_dist.feed.batch import Batch
 from bsou_dist.feed.protocol import Feed
@@ -49,17 +50,21 @@ def train_step(engine: Engine, batch: Batch, objective: Objective, *, seed: int,
 
 
 @torch.no_grad()
-def validate(engine: Engine, feed: Feed, objective: Objective) -> float:
+def validate(engine: Engine, feed: Feed, objective: Objective, processes: Processes, name: str) -> float:
     """Mean validation loss over the fixed batches of `feed`, each by what it adds to the loss's denominator.
 
-    Collective; the same number on every rank to the last bit, since schedules are steered by it.
+    Collective; the same number on every rank to the last bit, since schedules are steered by it. `name` is the
+    stage's, for the watchdog.
 
     Raises:
         NonFiniteLoss: on every rank.
+        Stopped: on every rank, by a signal.
     """
     engine.network.eval()
     total, count = 0.0, 0.0
     for batch in feed.epoch(0):
+        processes.at(f"{name}: validation, batch {batch.step + 1}")
+        processes.check_stop()
         weight = objective.weight(batch).to(torch.float32)
         dist.all_reduce(weight)
         loss = objective(_forward(engine, batch), batch)

@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from bsou_dist.cohort.splits import SplitConfig
+from bsou_dist.engine.checkpoint import CheckpointConfig
 from bsou_dist.engine.protocol import EngineConfig
 from bsou_dist.feed.augment import AugmentConfig
 from bsou_dist.feed.pixels import FeedConfig
@@ -138,6 +139,7 @@ class RunConfig(Part):
     augment: AugmentConfig = AugmentConfig()
     encoder: EncoderConfig = EncoderConfig()
     engine: EngineConfig = EngineConfig()
+    checkpoint: CheckpointConfig = CheckpointConfig()
     tracking: TrackingConfig = TrackingConfig()
     pretrain: PretrainConfig | None = None
     """None starts stage 2 from `encoder.weights`."""
@@ -147,6 +149,9 @@ class RunConfig(Part):
     def _something(self) -> RunConfig:
         if self.pretrain is None and self.finetune is None:
             raise ValueError("nothing to do: give a 'pretrain' section, a 'finetune' section or both")
+        if self.encoder.norm == "frozen_batch" and self.encoder.weights == "none":
+            raise ValueError("encoder.norm is 'frozen_batch', but with encoder.weights 'none' there are no statistics "
+                             "to keep: give weights, or set encoder.norm to 'group'")
         stage1 = self.pretrain
         if stage1 and stage1.cache_rows and self.encoder.norm in BY_BATCH and not stage1.cache_with_batch_norm:
             raise ValueError("pretrain.cache_rows cuts a batch into chunks, which changes what batch norm normalises "

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bsou_dist.engine.checkpoint import Checkpoints
 from bsou_dist.engine.processes import Processes
+from bsou_dist.engine.stopping import Stopped
 from bsou_dist.experiment.config import RunConfig
 from bsou_dist.experiment.corpus import Corpus
 from bsou_dist.experiment.methods import method_title
@@ -58,6 +60,10 @@ class Context:
         return Loader(dataset, source, global_batch=global_batch, seed=self.config.seed, training=training,
                       prefetch=self.config.feed.prefetch, rank=self.processes.rank, world=self.processes.world)
 
+    def checkpoints(self, folder: Path) -> Checkpoints:
+        """Those of a stage in `folder`."""
+        return Checkpoints(folder, self.config.checkpoint.keep)
+
     def report(self, values: dict[str, float], step: int) -> None:
         """Send what a training loop measured to the tracker: epochs whole, steps thinned out."""
         if "valid/loss" in values or step % LOG_EVERY == 1:
@@ -79,7 +85,7 @@ class Context:
             write_text(known, run)
         try:
             yield run
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, Stopped):
             self.tracker.finish("KILLED")
             raise
         except BaseException:

@@ -102,17 +102,17 @@ def _finetune_one(context: Context, stage: FinetuneConfig, job: Job, embeddings:
     encoder = load_encoder(context, job.source)
     labels = torch.from_numpy(sets["train"].labels[task.name])
     network, objective = _network(task, labels, encoder, frozen=embeddings is not None)
-    engine, start = resume_engine(network, config.engine, learning_rate=stage.learning_rate, folder=folder,
+    checkpoints = context.checkpoints(folder)
+    engine, start = resume_engine(network, config.engine, learning_rate=stage.learning_rate, checkpoints=checkpoints,
                                   processes=processes)
     parent = (finished(config.folder / job.source) or {}) if job.source else {}
     with context.tracked(job.name, folder, stage=2, task=task.name, parent=parent.get("tracking_run")) as run:
         fit = Fit(engine=engine, train_feed=feeds["train"], valid_feed=feeds["valid"], objective=objective,
                   schedule=plateau(engine.optimizer, stage.plateau), epochs=stage.epochs, seed=config.seed,
-                  folder=folder, name=job.name, facts={
+                  checkpoints=checkpoints, saving=config.checkpoint, name=job.name, facts={
                       "stage": 2, "task": task.model_dump(), "set": job.patients, "source": job.source,
                       "frozen": embeddings is not None, **context.encoder_facts})
         best = fit.run(processes, context.report, start)
-        processes.wait()  # for the first process to have written the best checkpoint
         network.load_state_dict(load_checkpoint(folder / BEST).network)
         parts = [predict(network, task, feeds[split], processes).assign(split=split) for split in ("valid", "test")]
         parts.append(labels_only(task, sets["train"]).assign(split="train"))

@@ -38,13 +38,15 @@ def _pretrain_one(context: Context, stage: PretrainConfig, name: str, tasks: lis
     folder = config.folder / name
     folder.mkdir(parents=True, exist_ok=True)
     network, train_feed, valid_feed = prepare(context, stage, tasks)
-    engine, start = resume_engine(network, config.engine, learning_rate=stage.learning_rate, folder=folder,
+    checkpoints = context.checkpoints(folder)
+    engine, start = resume_engine(network, config.engine, learning_rate=stage.learning_rate, checkpoints=checkpoints,
                                   processes=processes)
     with context.tracked(name, folder, stage=1, task="+".join(tasks), parent=None) as run:
         fit = Fit(engine=engine, train_feed=train_feed, valid_feed=valid_feed,
                   objective=METHODS[stage.method].objective(stage, tasks),
                   schedule=plateau(engine.optimizer, stage.plateau), epochs=stage.epochs, seed=config.seed,
-                  folder=folder, facts={"stage": 1, "tasks": tasks, **context.encoder_facts}, name=name,
+                  checkpoints=checkpoints, saving=config.checkpoint,
+                  facts={"stage": 1, "tasks": tasks, **context.encoder_facts}, name=name,
                   cached=_cached(stage, processes.world))
         best = fit.run(processes, context.report, start)
         context.tracker.metrics({"best/valid_loss": best})

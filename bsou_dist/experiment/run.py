@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from bsou_dist.experiment.config import RunConfig
 from bsou_dist.experiment.context import Context
 from bsou_dist.experiment.corpus import load_corpus
 from bsou_dist.experiment.finetune import check_finetune, finetune
+from bsou_dist.experiment.lock import check_unlocked, locked
 from bsou_dist.experiment.pretrain import check_pretrain, pretrain
 from bsou_dist.experiment.results import write_results
 from bsou_dist.feed.quarantine import FILES, quarantined
@@ -28,7 +30,8 @@ from bsou_dist.tracking.mlflow_tracker import MlflowTracker, resend
 from bsou_dist.tracking.tracker import NullTracker, flatten
 
 CONFIG_NAME, DATA_NAME, SPOOL_NAME = "run.yaml", "data.json", "tracking.jsonl"
-MAY_CHANGE = ("output", "engine.name", "engine.zero_stage", "tracking.uri", "tracking.experiment", "feed.threads",
+MAY_CHANGE = ("output", "engine.name", "engine.zero_stage", "engine.hang_minutes", "checkpoint.every_minutes",
+              "checkpoint.every_steps", "checkpoint.keep", "tracking.uri", "tracking.experiment", "feed.threads",
               "feed.prefetch", "feed.decoder", "data.shards", "data.cohort", "data.column_map", "data.pseudonym_key")
 """Keys that do not enter what is learned (but for rounding), so that a run may go on with other values. Where the data
 lie may change; what they are is compared by their fingerprint."""
@@ -41,6 +44,7 @@ def check(config: RunConfig, processes: int) -> None:
         InputError: one message.
     """
     device = "cuda" if torch.cuda.is_available() else "cpu"
+    check_unlocked(config.folder)
     _check(config, Processes(0, processes, device))
 
 
@@ -52,9 +56,12 @@ def run(config: RunConfig) -> str:
 
     Raises:
         InputError: as `check`.
+        Stopped: on every process, by a signal, once what was done is saved.
     """
-    with start_processes() as processes:
+    with start_processes(60 * config.engine.hang_minutes) as processes, ExitStack() as held:
         context, notes = _check(config, processes)
+        held.enter_context(locked(config.folder, processes))
+        _check_folder(config, context.corpus.fingerprint)  # again: another job may have begun or ended meanwhile
         processes.wait()  # all have compared the folder with the config before the first one writes
         if processes.first:
             tracker = MlflowTracker(config.tracking_uri, config.tracking.experiment, config.folder / SPOOL_NAME)
@@ -62,7 +69,6 @@ def run(config: RunConfig) -> str:
             print(split_sizes(context.corpus.cohort).to_string(index=False), file=sys.stderr)
             for note in notes:
                 print(f"note: {note}", file=sys.stderr)
-            config.folder.mkdir(parents=True, exist_ok=True)
             write_text(config.folder / CONFIG_NAME, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
             write_text(config.folder / DATA_NAME, json.dumps({"fingerprint": context.corpus.fingerprint}))
         processes.wait()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, field_validator
 from torch import Tensor, nn
 from torchvision.models import get_model, list_models, video
 from torchvision.models.video.mvit import MViT
@@ -46,13 +46,6 @@ class EncoderConfig(BaseModel):
     name: str = "r3d_18"
     weights: str = "kinetics400"
     norm: Norm = "batch"
-
-    @model_validator(mode="after")
-    def _statistics(self) -> EncoderConfig:
-        if self.norm == "frozen_batch" and self.weights == "none":
-            raise ValueError("norm is 'frozen_batch', but with weights 'none' there are no statistics to keep: give "
-                             "weights, or set norm to 'group'")
-        return self
 
     @field_validator("name")
     @classmethod

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import queue
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from bsou_dist.errors import InputError
 
@@ -46,8 +47,8 @@ class Delivery:
     def put(self, event: Event) -> None:
         """Keep an event and have it sent; returns at once."""
         try:
-            with self._spool.open("a", encoding="utf-8") as spool:
-                spool.write(json.dumps(event) + "\n")
+            with self._spool.open("a+b") as spool:
+                spool.write((b"\n" if _torn(spool) else b"") + json.dumps(event).encode() + b"\n")
         except OSError as error:  # a full disk must not stop training by way of its diary
             self._warn_once(f"cannot write {self._spool} ({error})")
         self._queue.put(event)
@@ -88,8 +89,21 @@ def read_spool(spool: Path) -> list[Event]:
     """The events of a spool, in order; InputError if there is no such file."""
     if not spool.is_file():
         raise InputError(f"no tracking spool at {spool}; a tracked run keeps one as tracking.jsonl in its folder")
-    lines = spool.read_text(encoding="utf-8").splitlines(keepends=True)
-    return [json.loads(line) for line in lines if line.endswith("\n")]  # a killed process may leave half a line
+    events = []
+    for line in spool.read_bytes().splitlines():
+        try:
+            events.append(json.loads(line))
+        except ValueError:  # what a killed process or a full disk left of an event
+            continue
+    return events
+
+
+def _torn(spool: BinaryIO) -> bool:
+    """Whether a file ends within a line."""
+    if spool.seek(0, os.SEEK_END) == 0:
+        return False
+    spool.seek(-1, os.SEEK_END)
+    return spool.read(1) != b"\n"
 
 
 def first_line(error: Exception) -> str:

@@ -63,6 +63,8 @@ class MlflowTracker:
         self._experiment = experiment
         self._wait_s = wait_s
         self._run: str | None = None
+        self._spool = spool
+        self._sent_to: dict[str, int] = {}
         self._delivery = Delivery(spool, self._store.send, _is_hopeless, f"MLflow at {self._store.uri}", retry_s)
 
     @property
@@ -75,12 +77,16 @@ class MlflowTracker:
               run: str | None = None) -> str:
         assert self._run is None, "finish the open run before starting another"
         self._run = run or uuid.uuid4().hex
+        self._sent_to = _last_steps(self._spool, run) if run else {}
         self._put("start", name=name, experiment=self._experiment, parent=parent, params=flatten(params),
                   tags={TAG_CODE: code_version()} | {key: str(value) for key, value in tags.items()})
         return self._run
 
     def metrics(self, values: Mapping[str, float], step: int | None = None) -> None:
-        self._put("metrics", values={key: float(value) for key, value in values.items()}, step=step)
+        # Steps that an interrupted run does again are on record already.
+        new = {key: float(value) for key, value in values.items() if step is None or step > self._sent_to.get(key, -1)}
+        if new:
+            self._put("metrics", values=new, step=step)
 
     def artifact(self, path: Path) -> None:
         self._put("artifact", path=str(path.resolve()))
@@ -93,6 +99,15 @@ class MlflowTracker:
     def _put(self, kind: str, **content: Any) -> None:
         assert self._run is not None, "start a run first"
         self._delivery.put({"event": kind, "run": self._run, "time_ms": time.time_ns() // 1_000_000, **content})
+
+
+def _last_steps(spool: Path, run: str) -> dict[str, int]:
+    """The last step of every metric of a run in a spool."""
+    steps: dict[str, int] = {}
+    for event in read_spool(spool) if spool.is_file() else []:
+        if event["event"] == "metrics" and event["run"] == run and event["step"] is not None:
+            steps |= {key: max(event["step"], steps.get(key, -1)) for key in event["values"]}
+    return steps
 
 
 def resend(spool: Path, uri: str) -> int:

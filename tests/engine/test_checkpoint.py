@@ -1,4 +1,4 @@
-"""Checkpoints: whole or not at all, and nothing but tensors and plain values in them."""
+"""Checkpoints: whole or not at all, checked, pruned, and nothing but tensors and plain values in them."""
 
 from __future__ import annotations
 
@@ -8,47 +8,77 @@ import pytest
 import torch
 
 from bsou_dist.engine import checkpoint
-from bsou_dist.engine.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from bsou_dist.engine.processes import Processes
+from bsou_dist.engine.checkpoint import BEST, FORMAT, Checkpoint, CheckpointFailed, Checkpoints, load_checkpoint
+from bsou_dist.engine.processes import start_processes
 from bsou_dist.errors import InputError
 
-FIRST = Processes(0, 1, "cpu")
+
+@pytest.fixture
+def alone():
+    with start_processes() as processes:
+        yield processes
 
 
 def example(epoch: int = 1) -> Checkpoint:
     moments = {"weight": {"step": torch.tensor(3.0), "exp_avg": torch.ones(2)}}
     schedule = {"best": 0.5, "num_bad_epochs": 2}
-    return Checkpoint({"weight": torch.arange(4.0)}, moments, schedule, epoch, 0.5, {"stage": 1})
+    return Checkpoint({"weight": torch.arange(4.0)}, moments, schedule, epoch, 7, 2.5, 0.5, {"stage": 1})
 
 
-def test_what_is_saved_is_loaded(tmp_path):
-    save_checkpoint(example(), [tmp_path / "best.pt", tmp_path / "last.pt"], FIRST)
-    for name in ("best.pt", "last.pt"):
-        found = load_checkpoint(tmp_path / name)
-        assert torch.equal(found.network["weight"], torch.arange(4.0))
-        assert found.moments["weight"]["step"] == 3
-        assert (found.epoch, found.best_loss, found.schedule, found.facts) == (1, 0.5, example().schedule, {"stage": 1})
+def test_what_is_saved_is_loaded(tmp_path, alone):
+    kept = Checkpoints(tmp_path, keep=2)
+    assert kept.latest() is None
+    kept.save(example(), 17, alone, best=True)
+    found = kept.latest()
+    assert torch.equal(found.network["weight"], torch.arange(4.0))
+    assert found.moments["weight"]["step"] == 3
+    assert (found.epoch, found.step, found.losses, found.best_loss) == (1, 7, 2.5, 0.5)
+    assert (found.schedule, found.facts) == (example().schedule, {"stage": 1})
+    best = load_checkpoint(tmp_path / BEST)
+    assert torch.equal(best.network["weight"], torch.arange(4.0))
+    assert best.moments == {}
     assert not list(tmp_path.glob("*.tmp"))
 
 
-def test_only_the_first_process_writes(tmp_path):
-    save_checkpoint(example(), [tmp_path / "last.pt"], Processes(1, 2, "cpu"))
-    assert not list(tmp_path.iterdir())
+def test_the_last_few_are_kept_and_the_best(tmp_path, alone):
+    kept = Checkpoints(tmp_path, keep=2)
+    for number in (5, 90, 100, 1000):
+        kept.save(example(number), number, alone, best=number == 90)
+    assert [path.name for path in kept.steps()] == ["step-000001000.pt", "step-000000100.pt"]
+    assert kept.latest().epoch == 1000
+    assert load_checkpoint(tmp_path / BEST).epoch == 90
 
 
-def test_a_write_that_fails_leaves_the_old_checkpoint(tmp_path, monkeypatch):
-    path = tmp_path / "last.pt"
-    save_checkpoint(example(1), [path], FIRST)
+def test_a_damaged_one_is_said_and_the_one_before_it_taken(tmp_path, alone, capsys):
+    kept = Checkpoints(tmp_path, keep=2)
+    kept.save(example(1), 1, alone)
+    kept.save(example(2), 2, alone)
+    newest = kept.steps()[0]
+    data = bytearray(newest.read_bytes())
+    spot = data.index(torch.arange(4.0).numpy().tobytes())
+    data[spot + 6] ^= 1  # one bit of one weight
+    newest.write_bytes(data)
+    assert kept.latest().epoch == 1
+    assert "step-000000002.pt is damaged" in (said := capsys.readouterr().err)
+    assert "going on from step-000000001.pt" in said
+    kept.steps()[1].write_bytes(b"")
+    with pytest.raises(InputError, match=r"no whole checkpoint in .*Delete that folder"):
+        kept.latest()
 
-    def full_disk(content, path):
-        path.write_bytes(b"half")
+
+def test_a_write_that_fails_leaves_the_old_ones(tmp_path, alone, monkeypatch):
+    kept = Checkpoints(tmp_path, keep=1)
+    kept.save(example(1), 1, alone)
+
+    def full_disk(content, file):
+        file.write(b"half")
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(checkpoint.torch, "save", full_disk)
-    with pytest.raises(OSError, match="No space"):
-        save_checkpoint(example(2), [path], FIRST)
-    assert load_checkpoint(path).epoch == 1
-    assert [file.name for file in tmp_path.iterdir()] == ["last.pt"]
+    with pytest.raises(CheckpointFailed, match=r"step-000000002.pt \(No space left on device\)"):
+        kept.save(example(2), 2, alone)
+    assert kept.latest().epoch == 1
+    assert [file.name for file in tmp_path.iterdir()] == ["step-000000001.pt"]
 
 
 class Payload:
@@ -58,11 +88,11 @@ class Payload:
 
 @pytest.mark.parametrize("content", [b"text", b"", pickle.dumps(Payload())], ids=["text", "empty", "pickle"])
 def test_what_is_no_checkpoint_is_refused_and_never_run(tmp_path, content, capsys):
-    path = tmp_path / "last.pt"
+    path = tmp_path / BEST
     path.write_bytes(content)
     with pytest.raises(InputError, match="is not a checkpoint of bsou-dist"):
         load_checkpoint(path)
-    torch.save({"format": 1, "network": Payload()}, path)
+    torch.save({"format": FORMAT, "network": Payload()}, path)
     with pytest.raises(InputError, match="is not a checkpoint of bsou-dist"):
         load_checkpoint(path)
     assert "code ran" not in capsys.readouterr().out
@@ -70,7 +100,7 @@ def test_what_is_no_checkpoint_is_refused_and_never_run(tmp_path, content, capsy
 
 def test_missing_and_foreign_formats(tmp_path):
     with pytest.raises(InputError, match="no checkpoint at"):
-        load_checkpoint(tmp_path / "last.pt")
-    torch.save({"format": 99}, tmp_path / "last.pt")
-    with pytest.raises(InputError, match="has checkpoint format 99; this version reads 1"):
-        load_checkpoint(tmp_path / "last.pt")
+        load_checkpoint(tmp_path / BEST)
+    torch.save({"format": 99}, tmp_path / BEST)
+    with pytest.raises(InputError, match=f"has checkpoint format 99; this version reads {FORMAT}"):
+        load_checkpoint(tmp_path / BEST)

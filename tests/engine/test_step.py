@@ -104,11 +104,11 @@ def test_validation_weighs_batches_by_their_valid_rows_and_changes_nothing(alone
         linear.bias.zero_()
     full = batch(torch.full((4, 1), 1.0))
     ragged = batch(torch.full((4, 1), 3.0), valid=torch.tensor([True, False, False, False]))
-    loss = validate(net, Batches(full, ragged), MeanSquare())
+    loss = validate(net, Batches(full, ragged), MeanSquare(), alone, "test")
     assert loss == pytest.approx((4 * 1 + 1 * 9) / 5, rel=1e-4)  # eval mode: no dropout, running statistics 0 and 1
     assert norm.num_batches_tracked == 0
     with pytest.raises(NonFiniteLoss, match="validation loss is nan"):
-        validate(net, Batches(batch(torch.full((4, 1), torch.nan))), MeanSquare())
+        validate(net, Batches(batch(torch.full((4, 1), torch.nan))), MeanSquare(), alone, "test")
 
 
 def _buffers(rank: int, world: int) -> tuple[np.ndarray, int]:

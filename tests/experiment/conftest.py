@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +26,13 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
-def write_config(corpus: Path, tmp_path: Path) -> Callable[..., Path]:
-    """Writes a small run's config under `tmp_path` and returns its path; keywords replace sections."""
+@pytest.fixture(scope="session")
+def small_config(corpus: Path) -> Callable[..., Path]:
+    """Writes a small run's config into a folder, with its output in `runs` there; keywords replace sections."""
 
-    def write(**changes: Any) -> Path:
+    def write(folder: Path, **changes: Any) -> Path:
         config = {
-            "name": "small", "output": str(tmp_path / "runs"),
+            "name": "small", "output": str(folder / "runs"),
             "data": {"shards": str(corpus / "shards"), "cohort": str(corpus / "cohort/cohort.csv"), "phantom": True,
                      "splits": {"stage1": {"train": 10, "valid": 4}, "stage2": {"train": 6, "valid": 4, "test": 4}}},
             "feed": {"frames": 4, "size_px": 32, "decoder": "reference"},
@@ -41,8 +42,14 @@ def write_config(corpus: Path, tmp_path: Path) -> Callable[..., Path]:
             "finetune": {"tasks": ["ga", "placenta"], "encoder": "frozen", "epochs": 2, "global_batch": 8},
             **changes,
         }
-        path = tmp_path / "config.yaml"
+        path = folder / "config.yaml"
         path.write_text(yaml.safe_dump({key: value for key, value in config.items() if value is not None}))
         return path
 
     return write
+
+
+@pytest.fixture
+def write_config(small_config: Callable[..., Path], tmp_path: Path) -> Callable[..., Path]:
+    """`small_config` into `tmp_path`."""
+    return partial(small_config, tmp_path)
