@@ -122,7 +122,7 @@ def _train(options: argparse.Namespace) -> int:
 
     config = read_settings(RunConfig, options.config, options.overrides)
     if options.check is not None:
-        check(config, options.check)
+        check(config, options.check, options.check_device)
         return DONE
     first = os.environ.get("RANK", "0") == "0"
     try:
@@ -203,6 +203,8 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("overrides", nargs="*", metavar="key.path=value")
     train.add_argument("--check", type=_at_least_1, nargs="?", const=1, metavar="N",
                        help="only look for mistakes, as N processes would meet them")
+    train.add_argument("--check-device", choices=("cpu", "cuda"),
+                       help="with --check: what those processes will compute on (default: as on this machine)")
     train.set_defaults(run=_train)
 
     evaluate = commands.add_parser("evaluate", help="tables and report of a run, anew from its predictions")

@@ -29,6 +29,8 @@ class StopSignals:
 
     def __init__(self) -> None:
         self.received = 0
+        self.raising = False
+        """Whether a signal raises `Stopped` at once: where a process works alone and leaves nothing half done."""
 
     @contextmanager
     def noted(self) -> Iterator[None]:
@@ -49,3 +51,5 @@ class StopSignals:
         if number == signal.SIGINT and sys.stderr.isatty():
             print("\nstopping after this step; press Ctrl-C again to stop at once", file=sys.stderr)
         self.received = number
+        if self.raising:
+            raise Stopped(signal.Signals(number))

@@ -142,7 +142,9 @@ class RunConfig(Part):
     checkpoint: CheckpointConfig = CheckpointConfig()
     tracking: TrackingConfig = TrackingConfig()
     pretrain: PretrainConfig | None = None
-    """None starts stage 2 from `encoder.weights`."""
+    """None starts stage 2 from `stage1`, or else from `encoder.weights`."""
+    stage1: Path | None = None
+    """Folder of a run on the same data whose finished stage 1 this run's stage 2 starts from."""
     finetune: FinetuneConfig | None = None
 
     @model_validator(mode="after")
@@ -157,9 +159,12 @@ class RunConfig(Part):
             raise ValueError("pretrain.cache_rows cuts a batch into chunks, which changes what batch norm normalises "
                              "by: set encoder.norm to 'group' or 'frozen_batch', or accept it with "
                              "pretrain.cache_with_batch_norm: true")
-        if self.pretrain is None and self.finetune and self.finetune.encoder == "frozen":
-            raise ValueError("finetune.encoder is 'frozen', and without a 'pretrain' section there is no trained "
-                             "encoder to freeze: use 'tuned'")
+        if self.stage1 and (self.pretrain or not self.finetune):
+            raise ValueError(f"stage1 is {str(self.stage1)!r}, the run whose encoder a 'finetune' section starts from: "
+                             "give that section, and no 'pretrain' section")
+        if not self.pretrain and not self.stage1 and self.finetune and self.finetune.encoder == "frozen":
+            raise ValueError("finetune.encoder is 'frozen', and without a 'pretrain' section or 'stage1' there is no "
+                             "trained encoder to freeze: use 'tuned'")
         return self
 
     @property

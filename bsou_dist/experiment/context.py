@@ -14,7 +14,7 @@ from bsou_dist.engine.processes import Processes
 from bsou_dist.engine.stopping import Stopped
 from bsou_dist.experiment.config import RunConfig
 from bsou_dist.experiment.corpus import Corpus
-from bsou_dist.experiment.methods import method_title
+from bsou_dist.experiment.record import DONE, Stage1, method_title, stage1_of
 from bsou_dist.feed.augment import AugmentConfig
 from bsou_dist.feed.clips import ClipSet, ExamSet
 from bsou_dist.feed.loader import Loader, Source
@@ -23,7 +23,6 @@ from bsou_dist.feed.quarantine import Quarantine, default_budget, quarantined
 from bsou_dist.files import write_text
 from bsou_dist.tracking.tracker import TAG_DATA, TAG_METHOD, TAG_PHANTOM, TAG_SEED, TAG_STAGE, TAG_TASK, Tracker
 
-DONE = "stage.json"
 TRACKING_RUN = "tracking_run.txt"
 LOG_EVERY = 10  # optimizer steps per tracked point; a store that gets every step of a small model slows it down
 
@@ -41,6 +40,11 @@ class Context:
     def method(self) -> str:
         """Title of the method, as tables show it."""
         return method_title(self.config)
+
+    @property
+    def stage1(self) -> Stage1 | None:
+        """Where stage 2 finds its encoders."""
+        return stage1_of(self.config)
 
     @property
     def encoder_facts(self) -> dict[str, Any]:
@@ -94,13 +98,6 @@ class Context:
         if self.processes.first:
             self.tracker.metrics({"quarantined_clips": float(len(quarantined(config.folder)))})
         self.tracker.finish("FINISHED")
-
-
-def finished(folder: Path) -> dict[str, Any] | None:
-    """What a finished stage in `folder` left on record; None if it is not finished."""
-    path = folder / DONE
-    record: dict[str, Any] | None = json.loads(path.read_text()) if path.is_file() else None
-    return record
 
 
 def finish(folder: Path, record: dict[str, Any]) -> None:

@@ -12,7 +12,7 @@ from bsou_dist.engine.processes import start_processes
 from bsou_dist.errors import InputError
 from bsou_dist.experiment.embeddings import EMBED_BATCH, encoder_of, write_embeddings
 from bsou_dist.experiment.methods import stage1_encoders
-from bsou_dist.experiment.run import read_run
+from bsou_dist.experiment.record import read_run
 from bsou_dist.feed.clips import ClipSet
 from bsou_dist.feed.loader import Loader
 from bsou_dist.feed.pixels import Pixels

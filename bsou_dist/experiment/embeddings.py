@@ -23,9 +23,9 @@ EMBED_BATCH = 32  # clips per process; bounds memory, changes no embedding
 def load_encoder(context: Context, source: str | None) -> Encoder:
     """The best encoder of the stage 1 named `source`, or a new one where there was no stage 1."""
     config = context.config
-    if source is None:
+    if source is None or context.stage1 is None:
         return build_encoder(config.encoder, frames=config.feed.frames, size_px=config.feed.size_px)
-    return encoder_of(config.folder / source / BEST)
+    return encoder_of(context.stage1.folder / source / BEST)
 
 
 def encoder_of(path: Path) -> Encoder:
@@ -45,7 +45,7 @@ def encoder_of(path: Path) -> Encoder:
 def stage1_embeddings(context: Context, source: str, split_columns: list[str]) -> pd.Series:
     """Embeddings, by key, of all clips that stage 2 uses, by the frozen encoder of `source`. Collective.
 
-    Made once and kept beside the encoder; NaN for a clip that could not be decoded.
+    Made once and kept in the run's folder; NaN for a clip that could not be decoded.
     """
     path = context.config.folder / source / "embeddings.parquet"
     made = path.is_file()
@@ -57,6 +57,7 @@ def stage1_embeddings(context: Context, source: str, split_columns: list[str]) -
         rows, there = embed(load_encoder(context, source), loader, context.processes, "embed")
         rows[~there] = np.nan
         if context.processes.first:
+            path.parent.mkdir(parents=True, exist_ok=True)
             write_embeddings(path, used.manifest, rows)
         context.processes.wait()
     return pd.read_parquet(path).set_index("key")["embedding"]

@@ -14,10 +14,11 @@ from bsou_dist.engine.loop import Fit
 from bsou_dist.errors import InputError
 from bsou_dist.evaluation.evaluate import evaluate_predictions
 from bsou_dist.experiment.config import FinetuneConfig, PatientSet, RunConfig
-from bsou_dist.experiment.context import Context, finish, finished
+from bsou_dist.experiment.context import Context, finish
 from bsou_dist.experiment.embeddings import load_encoder, stage1_embeddings
 from bsou_dist.experiment.methods import encoder_for
 from bsou_dist.experiment.pretrain import plateau
+from bsou_dist.experiment.record import finished, stage1_of
 from bsou_dist.feed.clips import ClipSet, ExamSet, missing_labels
 from bsou_dist.feed.embedded import Embedded
 from bsou_dist.feed.loader import Loader, Source
@@ -53,7 +54,8 @@ class Job(NamedTuple):
 def finetune_jobs(config: RunConfig) -> list[Job]:
     """What stage 2 of a run does, in order."""
     assert config.finetune
-    return [Job(patients, TASKS[task], encoder_for(config.pretrain, task) if config.pretrain else None)
+    stage1 = stage1_of(config)
+    return [Job(patients, TASKS[task], encoder_for(stage1.pretrain, task) if stage1 else None)
             for patients in config.finetune.sets for task in config.finetune.tasks]
 
 
@@ -68,8 +70,8 @@ def check_finetune(context: Context, stage: FinetuneConfig) -> list[str]:
     for patients in stage.sets:
         context.corpus.require(stage.tasks, SPLIT_COLUMNS[patients], SPLITS)
     for job in finetune_jobs(context.config):
-        if job.source is None:
-            load_encoder(context, None)
+        if job.source is None or context.config.stage1:
+            load_encoder(context, job.source)
         for split in SPLITS:
             dataset = _dataset(context, job, split)
             if missing_labels(dataset.labels[job.task.name]).all():
@@ -105,7 +107,7 @@ def _finetune_one(context: Context, stage: FinetuneConfig, job: Job, embeddings:
     checkpoints = context.checkpoints(folder)
     engine, start = resume_engine(network, config.engine, learning_rate=stage.learning_rate, checkpoints=checkpoints,
                                   processes=processes)
-    parent = (finished(config.folder / job.source) or {}) if job.source else {}
+    parent = (finished(context.stage1.folder / job.source) or {}) if context.stage1 and job.source else {}
     with context.tracked(job.name, folder, stage=2, task=task.name, parent=parent.get("tracking_run")) as run:
         fit = Fit(engine=engine, train_feed=feeds["train"], valid_feed=feeds["valid"], objective=objective,
                   schedule=plateau(engine.optimizer, stage.plateau), epochs=stage.epochs, seed=config.seed,

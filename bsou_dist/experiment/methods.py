@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from bsou_dist.experiment.config import Method, PretrainConfig, RunConfig
+from bsou_dist.experiment.config import Method, PretrainConfig
 from bsou_dist.model.network import VIEW_HEAD, linear_heads, projection_heads
 from bsou_dist.objective.on_batches import MultitaskContrastive, MultitaskCrossEntropy, Objective, TwoViews
 from bsou_dist.tasks import TASKS
@@ -42,12 +42,6 @@ METHODS: dict[Method, Stage1] = {
     "mtscon": Stage1("MTSCon", 1, projection_heads,
                      lambda config, tasks: MultitaskContrastive(tasks, config.temperature, config.positives)),
 }
-
-
-
-def method_title(config: RunConfig) -> str:
-    """The method of a run as tables show it; without stage 1 it is plain supervised training."""
-    return METHODS[config.pretrain.method].title if config.pretrain else "Supervised"
 
 
 def stage1_encoders(config: PretrainConfig) -> dict[str, list[str]]:

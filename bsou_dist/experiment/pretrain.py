@@ -11,8 +11,9 @@ from bsou_dist.engine.caching import CachedStep
 from bsou_dist.engine.checkpoint import resume_engine
 from bsou_dist.engine.loop import Fit
 from bsou_dist.experiment.config import PlateauConfig, PretrainConfig
-from bsou_dist.experiment.context import Context, finish, finished
+from bsou_dist.experiment.context import Context, finish
 from bsou_dist.experiment.methods import METHODS, stage1_encoders
+from bsou_dist.experiment.record import finished
 from bsou_dist.feed.loader import Loader
 from bsou_dist.model.encoder import build_encoder
 from bsou_dist.model.network import PretrainNetwork

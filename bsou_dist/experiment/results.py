@@ -12,7 +12,7 @@ from bsou_dist.evaluation.report import write_report
 from bsou_dist.evaluation.table import Style, method_table
 from bsou_dist.experiment.config import PatientSet, RunConfig
 from bsou_dist.experiment.finetune import PREDICTIONS, finetune_jobs
-from bsou_dist.experiment.methods import method_title
+from bsou_dist.experiment.record import method_title
 from bsou_dist.files import write_text
 from bsou_dist.predictions import read_predictions, write_predictions
 from bsou_dist.tasks import TASKS

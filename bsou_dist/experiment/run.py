@@ -10,11 +10,11 @@ from pathlib import Path
 
 import torch
 import yaml
-from pydantic import ValidationError
 
 from bsou_dist.cohort.splits import split_sizes
 from bsou_dist.engine.processes import Processes, start_processes
 from bsou_dist.engine.protocol import check_precision
+from bsou_dist.engine.stopping import Stopped
 from bsou_dist.errors import InputError
 from bsou_dist.experiment.config import RunConfig
 from bsou_dist.experiment.context import Context
@@ -22,6 +22,7 @@ from bsou_dist.experiment.corpus import load_corpus
 from bsou_dist.experiment.finetune import check_finetune, finetune
 from bsou_dist.experiment.lock import check_unlocked, locked
 from bsou_dist.experiment.pretrain import check_pretrain, pretrain
+from bsou_dist.experiment.record import CONFIG_NAME, DATA_NAME, check_stage1, data_fingerprint, read_run
 from bsou_dist.experiment.results import write_results
 from bsou_dist.feed.quarantine import FILES, quarantined
 from bsou_dist.files import write_text
@@ -29,7 +30,7 @@ from bsou_dist.model.norm import check_norm
 from bsou_dist.tracking.mlflow_tracker import MlflowTracker, resend
 from bsou_dist.tracking.tracker import NullTracker, flatten
 
-CONFIG_NAME, DATA_NAME, SPOOL_NAME = "run.yaml", "data.json", "tracking.jsonl"
+SPOOL_NAME = "tracking.jsonl"
 MAY_CHANGE = ("output", "engine.name", "engine.zero_stage", "engine.hang_minutes", "checkpoint.every_minutes",
               "checkpoint.every_steps", "checkpoint.keep", "tracking.uri", "tracking.experiment", "feed.threads",
               "feed.prefetch", "feed.decoder", "data.shards", "data.cohort", "data.column_map", "data.pseudonym_key")
@@ -37,13 +38,15 @@ MAY_CHANGE = ("output", "engine.name", "engine.zero_stage", "engine.hang_minutes
 lie may change; what they are is compared by their fingerprint."""
 
 
-def check(config: RunConfig, processes: int) -> None:
+def check(config: RunConfig, processes: int, device: str | None = None) -> None:
     """Find every mistake that can be found before training: config, tables, shards, labels, sizes, weights.
+
+    `device` is that of the machine which will train, 'cpu' or 'cuda'; by default this one's.
 
     Raises:
         InputError: one message.
     """
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     check_unlocked(config.folder)
     _check(config, Processes(0, processes, device))
 
@@ -72,10 +75,16 @@ def run(config: RunConfig) -> str:
             write_text(config.folder / CONFIG_NAME, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
             write_text(config.folder / DATA_NAME, json.dumps({"fingerprint": context.corpus.fingerprint}))
         processes.wait()
-        if config.pretrain:
-            pretrain(context, config.pretrain)
-        if config.finetune:
-            finetune(context, config.finetune)
+        try:
+            if config.pretrain:
+                pretrain(context, config.pretrain)
+            if config.finetune:
+                finetune(context, config.finetune)
+            processes.check_stop()
+        except Stopped:
+            processes.wait()  # a launcher may end all as soon as one is gone, and the first one has more to write
+            raise
+        processes.signals.raising = True
         if not processes.first:
             return ""
         if aside := quarantined(config.folder):
@@ -94,7 +103,7 @@ def evaluate(folder: Path) -> str:
     config = read_run(folder)
     if not config.finetune:
         raise InputError(f"{folder} has no stage 2, and so no predictions; add a 'finetune' section to its config")
-    return write_results(config, _fingerprint(folder))
+    return write_results(config, data_fingerprint(folder))
 
 
 def resend_run(folder: Path) -> str:
@@ -107,28 +116,13 @@ def resend_run(folder: Path) -> str:
     return f"{resend(folder / SPOOL_NAME, config.tracking_uri)} events are in {config.tracking_uri}"
 
 
-def read_run(folder: Path) -> RunConfig:
-    """The config of a run that was started.
-
-    Raises:
-        InputError: not a run folder.
-    """
-    path = folder / CONFIG_NAME
-    if not path.is_file():
-        raise InputError(f"{folder} is not the folder of a run (no {CONFIG_NAME}); 'bsou train CONFIG' makes one")
-    try:
-        config = RunConfig.model_validate(yaml.safe_load(path.read_text()))
-    except (ValidationError, yaml.YAMLError) as error:
-        raise InputError(f"{path} is not the config of a run of this version: {' '.join(str(error).split())}") from None
-    return config.model_copy(update={"output": folder.parent, "name": folder.name})
-
-
 def _check(config: RunConfig, processes: Processes) -> tuple[Context, list[str]]:
     """The context of a run that can be done, and sentences about what it leaves out."""
     check_precision(config.engine, processes.device)
     check_norm(config.encoder.norm, processes.device)
     corpus = load_corpus(config.data)
     _check_folder(config, corpus.fingerprint)
+    check_stage1(config, corpus.fingerprint)
     context = Context(config, corpus, processes, NullTracker())
     notes = list(corpus.notes)
     if config.pretrain:
@@ -148,15 +142,7 @@ def _check_folder(config: RunConfig, fingerprint: str) -> None:
     if differing:
         raise InputError(f"{config.folder} holds a run of another config; give this one another name, or go on with "
                          "the old values:\n" + "\n".join(differing))
-    if _fingerprint(config.folder) != fingerprint:
+    if data_fingerprint(config.folder) != fingerprint:
         raise InputError(f"{config.folder} holds a run on other data: clips, labels or splits have changed since it "
                          "was begun, and patients may have changed sides. Give this run another name, or restore the "
                          "data")
-
-
-def _fingerprint(folder: Path) -> str:
-    path = folder / DATA_NAME
-    if not path.is_file():
-        raise InputError(f"{folder} has no {DATA_NAME}, which tells what data the run was begun on; start a new run")
-    fingerprint: str = json.loads(path.read_text())["fingerprint"]
-    return fingerprint
