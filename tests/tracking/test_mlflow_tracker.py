@@ -3,11 +3,13 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,7 @@ from mlflow.entities import Run
 
 import bsou_dist
 from bsou_dist.errors import InputError
+from bsou_dist.tracking.delivery import read_spool
 from bsou_dist.tracking.mlflow_tracker import MlflowTracker, local_uri, read_runs, resend
 from bsou_dist.tracking.tracker import TAG_CODE, NullTracker, Tracker, code_version, flatten
 
@@ -150,16 +153,26 @@ def test_what_the_store_refuses_does_not_hold_up_the_rest(
     assert ["training goes on" in message for message in warnings_about(tmp_path, caplog)] == [True]
 
 
-def test_a_real_server_takes_runs_and_artifacts(tmp_path: Path) -> None:
-    port = free_port()
-    address = f"http://127.0.0.1:{port}"
+@contextmanager
+def server(folder: Path, port: int) -> Iterator[None]:
+    """A real MLflow server, killed at the end."""
     quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    server = subprocess.Popen(
+    process = subprocess.Popen(
         [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1",
-         "--backend-store-uri", f"sqlite:///{tmp_path}/server.db", "--artifacts-destination", str(tmp_path / "kept")],
-        cwd=tmp_path, env=os.environ | quiet, start_new_session=True,
+         "--backend-store-uri", f"sqlite:///{folder}/server.db", "--artifacts-destination", str(folder / "kept")],
+        cwd=folder, env=os.environ | quiet, start_new_session=True,
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
+        yield
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def test_a_real_server_takes_runs_and_artifacts_and_may_go_away(tmp_path: Path) -> None:
+    port = free_port()
+    address = f"http://127.0.0.1:{port}"
+    with server(tmp_path, port):
         # The tracker is opened before the server answers: what it could not send at first arrives all the same.
         tracker = MlflowTracker(address, "served", tmp_path / "tracking.jsonl", wait_s=60, retry_s=0.1)
         tracker.start("early", parent=None, params={}, tags={})
@@ -169,9 +182,17 @@ def test_a_real_server_takes_runs_and_artifacts(tmp_path: Path) -> None:
         assert [run.name for run in read_runs(address, "served")] == ["stage", "early"]
         assert [path.read_text() for path in (tmp_path / "kept").rglob("note.txt")] == ["kept"]
         assert tracker.address == address
-    finally:
-        os.killpg(server.pid, 15)
-        server.wait()
+        tracker.start("interrupted", parent=None, params={}, tags={})
+        tracker.metrics({"loss": 3.0}, 1)
+        assert eventually(lambda: read_runs(address, "served")[0].metrics == {"loss": 3.0})
+    for step in range(2, 6):  # while it is away
+        tracker.metrics({"loss": 3.0 - step}, step)
+    with server(tmp_path, port):
+        tracker.finish("FINISHED")
+        assert eventually(lambda: read_runs(address, "served")[0].status == "FINISHED")
+        client = MlflowClient(address)
+        history = client.get_metric_history(raw_runs(client, "served")[0].info.run_id, "loss")
+        assert [(point.step, point.value) for point in history] == [(1, 3.0), *((s, 3.0 - s) for s in range(2, 6))]
 
 
 def eventually(holds: Callable[[], bool], seconds: float = 60.0) -> bool:
@@ -184,6 +205,28 @@ def eventually(holds: Callable[[], bool], seconds: float = 60.0) -> bool:
             pass
         time.sleep(0.1)
     return False
+
+
+def test_steps_that_are_done_again_are_on_record_once(store: str, tmp_path: Path) -> None:
+    """As after a crash, which left half an event behind."""
+    spool = tmp_path / "tracking.jsonl"
+    first = MlflowTracker(store, "again", spool)
+    run = first.start("stage", parent=None, params={}, tags={})
+    for step in (1, 2, 3):
+        first.metrics({"loss": float(step)}, step)
+    first.finish("FAILED")
+    with spool.open("a") as file:
+        file.write('{"event": "metr')
+    second = MlflowTracker(store, "again", spool)
+    assert second.start("stage", parent=None, params={}, tags={}, run=run) == run
+    for step in (2, 3, 4):
+        second.metrics({"loss": float(step), "other": 0.0}, step)
+    second.finish("FINISHED")
+    client = MlflowClient(store)
+    history = client.get_metric_history(raw_runs(client, "again")[0].info.run_id, "loss")
+    assert [point.step for point in history] == [1, 2, 3, 4]
+    assert [event["event"] for event in read_spool(spool)] == ["start", *["metrics"] * 3, "finish", "start",
+                                                               *["metrics"] * 3, "finish"]
 
 
 def test_addresses(store: str, tmp_path: Path) -> None:
@@ -210,6 +253,7 @@ def test_mlflow_is_imported_late_and_never_phones_home(tmp_path: Path) -> None:
 import socket, sys
 from pathlib import Path
 import bsou_dist.tracking.compare
+from bsou_dist.tracking.delivery import read_spool
 from bsou_dist.tracking.mlflow_tracker import MlflowTracker, local_uri
 assert "mlflow" not in sys.modules
 def refuse(*address, **options):
