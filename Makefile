@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint gpu-check clean
+.PHONY: demo test lint audit gpu-check clean
 .DELETE_ON_ERROR:
 
 demo: $(READY)
@@ -16,6 +16,15 @@ test: $(READY)
 lint: $(READY)
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
+
+audit: $(VENV)-audit/.ready
+	$(VENV)-audit/bin/python .ci/audit.py
+
+# Of its own: what pip-audit needs is no business of constraints.txt.
+$(VENV)-audit/.ready:
+	$(PYTHON) -m venv $(VENV)-audit
+	$(VENV)-audit/bin/pip install --quiet pip-audit==2.10.1
+	touch $@
 
 # With the checkout's environment where there is one, else with whatever packages PYTHON has: it says what it skipped.
 gpu-check:

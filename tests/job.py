@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import socket
-import subprocess
 import sys
 import time
 from pathlib import Path
 from types import TracebackType
 
-TIMEOUT_S = 120
+TIMEOUT_S = 240
+# Forked from a process that has imported what takes seconds to import, and has done nothing else.
+STARTER = multiprocessing.get_context("forkserver")
+STARTER.set_forkserver_preload(["bsou_dist.experiment.run", "mlflow"])
+
+
+def _rank(arguments: list[str], environment: dict[str, str], log: Path) -> None:
+    os.environ.update(environment)
+    with log.open("wb") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    from bsou_dist.cli import main
+
+    sys.exit(main(["train", *arguments]))
 
 
 class Job:
@@ -25,12 +38,11 @@ class Job:
         self._logs.mkdir()
         self.ranks = []
         for rank in range(world):
-            environment = os.environ | {"RANK": str(rank), "WORLD_SIZE": str(world), "LOCAL_RANK": str(rank),
-                                        "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
-            with (self._logs / str(rank)).open("wb") as log:
-                self.ranks.append(subprocess.Popen(
-                    [sys.executable, "-m", "bsou_dist.cli", "train", str(config), *overrides], env=environment,
-                    stdout=log, stderr=subprocess.STDOUT))
+            environment = {"RANK": str(rank), "WORLD_SIZE": str(world), "LOCAL_RANK": str(rank), "OMP_NUM_THREADS": "1",
+                           "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+            process = STARTER.Process(target=_rank, args=([str(config), *overrides], environment, self._log(rank)))
+            process.start()
+            self.ranks.append(process)
 
     def __enter__(self) -> Job:
         return self
@@ -39,26 +51,31 @@ class Job:
                  trace: TracebackType | None) -> None:
         for process in self.ranks:
             process.kill()
-            process.wait()
+            process.join()
 
     def send(self, number: signal.Signals, *ranks: int) -> None:
         """A signal to some ranks; to all if none is named."""
         for rank in ranks or range(len(self.ranks)):
-            self.ranks[rank].send_signal(number)
+            os.kill(self.ranks[rank].pid, number)
 
     def wait_for(self, path: Path) -> None:
         """Until a file is there."""
         deadline = time.monotonic() + TIMEOUT_S
         while not path.exists():
             assert time.monotonic() < deadline, f"no {path.name} after {TIMEOUT_S} s:\n{self.said()}"
-            assert any(process.poll() is None for process in self.ranks), f"ended without {path.name}:\n{self.said()}"
+            assert any(process.is_alive() for process in self.ranks), f"ended without {path.name}:\n{self.said()}"
             time.sleep(0.005)
 
-    def codes(self) -> list[int]:
-        """Exit codes of all ranks, once all have ended."""
-        return [process.wait(TIMEOUT_S) for process in self.ranks]
+    def codes(self, *ranks: int) -> list[int | None]:
+        """Exit codes of some ranks, or all, once they have ended; None for one that has not."""
+        for rank in ranks or range(len(self.ranks)):
+            self.ranks[rank].join(TIMEOUT_S)
+        return [self.ranks[rank].exitcode for rank in ranks or range(len(self.ranks))]
 
     def said(self, rank: int | None = None) -> str:
         """What a rank, or all, have printed."""
         chosen = range(len(self.ranks)) if rank is None else [rank]
-        return "\n".join((self._logs / str(one)).read_text(errors="replace") for one in chosen)
+        return "\n".join(self._log(one).read_text(errors="replace") for one in chosen if self._log(one).exists())
+
+    def _log(self, rank: int) -> Path:
+        return self._logs / str(rank)

@@ -99,13 +99,21 @@ def _read_text(path: Path) -> pd.DataFrame:
 
 
 def _read_csv_text(path: Path) -> pd.DataFrame:
+    with path.open("rb") as file:
+        heading = file.readline()
+    if b"," not in heading and (mark := next((mark for mark in (b";", b"\t", b"|") if mark in heading), None)):
+        raise InputError(f"{path} is separated by {mark.decode()!r}; save it with commas")
     try:
         cells = pd.read_csv(path, header=None, dtype="str", na_filter=False, skip_blank_lines=False,
                             encoding="utf-8-sig")
     except pd.errors.EmptyDataError as error:
         raise InputError(f"{path} is empty") from error
-    except (pd.errors.ParserError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not a comma-separated table in UTF-8: {error}") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not in UTF-8 ({error.reason} at byte {error.start}); save it as 'CSV UTF-8'"
+                         ) from error
+    except pd.errors.ParserError as error:
+        raise InputError(f"{path} is not a comma-separated table: {error}. Separate its columns by commas, and quote "
+                         "cells that hold one") from error
     cells = cells.fillna("")
     breaks = cells.apply(lambda column: column.str.count("\n")).sum(axis="columns")  # a quoted cell may span lines
     lines = pd.Series(range(1, len(cells) + 1)) + breaks.cumsum().shift(fill_value=0)

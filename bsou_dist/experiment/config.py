@@ -16,7 +16,7 @@ from bsou_dist.model.encoder import EncoderConfig
 from bsou_dist.model.norm import BY_BATCH
 from bsou_dist.objective.on_batches import Positives
 from bsou_dist.tasks import TASKS
-from bsou_dist.tracking.mlflow_tracker import STORES, local_uri
+from bsou_dist.tracking.mlflow_tracker import check_uri, local_uri
 
 Method = Literal["mtscon", "mtce", "ucon", "stsl"]
 ClipClass = Literal["blind", "biometric", "diagnostic"]
@@ -123,8 +123,8 @@ class TrackingConfig(Part):
     @field_validator("uri")
     @classmethod
     def _known(cls, uri: str | None) -> str | None:
-        if uri is not None and not uri.startswith(STORES):
-            raise ValueError(f"{uri!r} is not a store; use {' or '.join(STORES)}...")
+        if uri is not None:
+            check_uri(uri)
         return uri
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -25,7 +26,7 @@ def read_settings(model: type[Settings], path: Path | None, overrides: list[str]
         raise InputError(f"no config at {path}; ready ones are in the folder configs")
     try:
         content = yaml.safe_load(path.read_text()) if path is not None else {}
-        values = [yaml.safe_load(text.partition("=")[2]) for text in overrides]
+        values = [_value(text.partition("=")[2]) for text in overrides]
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"{path or 'an override'} is not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict):
@@ -41,6 +42,12 @@ def read_settings(model: type[Settings], path: Path | None, overrides: list[str]
     except ValidationError as error:
         faults = "\n".join(f"  {_fault(model, dict(one))}" for one in error.errors())
         raise InputError(f"{path or 'settings'}: {error.error_count()} fault(s)\n{faults}") from None
+
+
+def _value(text: str) -> Any:
+    """What YAML reads in an override; but plain text is taken whole, so that a path may hold ' #', YAML's comment."""
+    value = yaml.safe_load(text)
+    return text.strip() if isinstance(value, str) and re.match(r"[\w/.~-]", text.strip()) else value
 
 
 def _set(content: dict[str, Any], keys: list[str], value: Any, text: str) -> None:

@@ -33,6 +33,8 @@ def load_kinetics(network: nn.Module, name: str, weights: str) -> None:
         network.load_state_dict(state)
     except (RuntimeError, pickle.UnpicklingError, EOFError, AttributeError, TypeError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        if isinstance(error, pickle.UnpicklingError):  # whose text recommends loading it all the same
+            reason = "it is damaged, or holds more than tensors, which is not loaded"
         raise InputError(
             f"{path} does not hold the weights of {name} ({reason}); wanted: torchvision's {wanted}"
         ) from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -79,7 +80,7 @@ def read_manifest(shards_dir: Path) -> pd.DataFrame:
     """Read the manifest of a finished shard folder, a row per clip with the columns of `SCHEMA`.
 
     Raises:
-        InputError: as `read_summary`, or the manifest is missing or has other columns.
+        InputError: as `read_summary`, or the manifest is missing, has other columns or names a file elsewhere.
     """
     read_summary(shards_dir)
     path = shards_dir / MANIFEST_NAME
@@ -91,7 +92,12 @@ def read_manifest(shards_dir: Path) -> pd.DataFrame:
         raise InputError(f"{path} cannot be read ({type(error).__name__}); copy the shard folder again") from error
     if table.schema.names != SCHEMA.names:
         raise InputError(f"{path} has columns {table.schema.names}; expected {SCHEMA.names}")
-    return table.to_pandas()
+    manifest = table.to_pandas()
+    for shard in manifest["shard"].unique():
+        if not re.fullmatch(r"[^/\\\0]+\.tar", str(shard)):
+            raise InputError(f"{path} names the shard {shard!r}, and shards are tar files in the folder itself; this "
+                             "manifest was not written by 'bsou pack'")
+    return manifest
 
 
 def read_member(shards_dir: Path, row: Mapping[str, Any] | pd.Series) -> tuple[dict[str, Any], bytes]:

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from tqdm import tqdm
 
 from bsou_dist.errors import InputError
+from bsou_dist.files import whole_file
 from bsou_dist.shards.codec import Codec, encode_frames
 from bsou_dist.shards.folder import PackSummary, ShardFolder
 from bsou_dist.shards.plan import PlannedClip, plan_clips
@@ -170,11 +171,21 @@ def _counted(results: Iterable[_Result], bar: tqdm) -> Iterator[_Result]:
 def _write_private(private: Path, clips: list[PlannedClip], reasons: dict[str, str]) -> None:
     rejects = [{"path": clip.path, "reason": reasons[clip.columns["clip"]]} for clip in clips
                if clip.columns["clip"] in reasons]
-    pd.DataFrame(rejects, columns=["path", "reason"]).to_csv(private / REJECTS_NAME, index=False)
+    with _owners_file(private / REJECTS_NAME) as file:
+        pd.DataFrame(rejects, columns=["path", "reason"]).to_csv(file, index=False)
     pseudonyms = ("clip", "patient", "study", "exam")
     keymap = [{"path": clip.path, **clip.identities, **{name: clip.columns[name] for name in pseudonyms},
                "key": None if clip.columns["clip"] in reasons else clip.key} for clip in clips]
-    pd.DataFrame(keymap).to_parquet(private / KEYMAP_NAME, index=False)
+    with _owners_file(private / KEYMAP_NAME) as file:
+        pd.DataFrame(keymap).to_parquet(file, index=False)
+
+
+@contextmanager
+def _owners_file(path: Path) -> Iterator[Path]:
+    """A whole file that its owner alone may read, whoever may look into the folder."""
+    with whole_file(path) as temporary:
+        temporary.touch(mode=0o600)
+        yield temporary
 
 
 def _fingerprint(clips: list[PlannedClip]) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 from bsou_dist.shards.raw import RawClip, UnreadableClip, even_indices
 
 _MIN_DECODED_SHARE = 0.95  # a container may count a frame or two that an edit list hides
+_PROTOCOL = "file:"  # or FFmpeg would take what stands before a colon in a file name for one
 
 
 def read_video(path: Path, max_frames: int | None = None) -> RawClip:
@@ -23,7 +24,7 @@ def read_video(path: Path, max_frames: int | None = None) -> RawClip:
     frames = []
     decoded = 0
     try:
-        with av.open(str(path)) as container:
+        with av.open(_PROTOCOL + str(path)) as container:
             stream = container.streams.video[0]
             stream.codec_context.thread_count = 1  # one process per core already
             ratio = stream.sample_aspect_ratio
@@ -42,7 +43,7 @@ def read_video(path: Path, max_frames: int | None = None) -> RawClip:
 def _stated_frames(path: Path) -> int:
     """Frames that the index states, or where it has none, packets in the file."""
     try:
-        with av.open(str(path)) as container:
+        with av.open(_PROTOCOL + str(path)) as container:
             if not container.streams.video:
                 raise UnreadableClip("a video file without a picture")
             stream = container.streams.video[0]

@@ -77,7 +77,7 @@ def _verify_shard(shards_dir: Path, shard: str, rows: pd.DataFrame, bar: tqdm) -
                 for extension, offset, size in (("json", "json_offset", "json_size"),
                                                 (EXTENSIONS[row["codec"]], "offset", "size"))]
     try:
-        with tarfile.open(path) as tar:
+        with tarfile.open(path, "r:") as tar:
             members = [(member.name, member.offset_data, member.size) for member in tar]
         if members != expected:
             faults.append(Fault(shard, None, "its members are not those of the manifest"))

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import logging
 import os
+import shlex
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import unquote, urlsplit
 
 from bsou_dist.errors import InputError
 from bsou_dist.tracking.delivery import Delivery, Event, first_line, read_spool
@@ -38,7 +40,18 @@ Item = TypeVar("Item")
 
 def local_uri(folder: Path) -> str:
     """The default store: an SQLite file in `folder`, with the artifacts beside it."""
-    return f"sqlite:///{folder.resolve() / 'mlflow.db'}"
+    path = str(folder.resolve() / "mlflow.db")
+    return "sqlite:///" + path.replace("%", "%25").replace("?", "%3F")  # what SQLAlchemy would take for its own
+
+
+def check_uri(uri: str) -> None:
+    """InputError unless `uri` is the address of a store; one with a password is none, since addresses are recorded."""
+    if not uri.startswith(STORES):
+        raise InputError(f"tracking address is {uri!r}; allowed are 'sqlite:///PATH/mlflow.db' and the 'http://' or "
+                         "'https://' address of an MLflow server")
+    if "@" in urlsplit(uri).netloc:
+        raise InputError("the tracking address holds a login, which would end up in logs and in MLflow itself; set "
+                         "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD in the environment instead")
 
 
 class MlflowTracker:
@@ -61,17 +74,18 @@ class MlflowTracker:
     def __init__(self, uri: str, experiment: str, spool: Path, *, wait_s: float = 10.0, retry_s: float = 30.0) -> None:
         self._store = _Store(uri)
         self._experiment = experiment
+        self._folder = spool.parent.resolve()
         self._wait_s = wait_s
         self._run: str | None = None
         self._spool = spool
         self._sent_to: dict[str, int] = {}
-        self._delivery = Delivery(spool, self._store.send, _is_hopeless, f"MLflow at {self._store.uri}", retry_s)
+        self._delivery = Delivery(spool, self._send, _is_hopeless, f"MLflow at {self._store.uri}", retry_s)
 
     @property
     def address(self) -> str:
         if self._store.database is None:
             return self._store.uri
-        return f"MLFLOW_DISABLE_TELEMETRY=true mlflow ui --backend-store-uri {self._store.uri}"
+        return f"MLFLOW_DISABLE_TELEMETRY=true mlflow ui --backend-store-uri {shlex.quote(self._store.uri)}"
 
     def start(self, name: str, *, parent: str | None, params: Mapping[str, Any], tags: Mapping[str, str],
               run: str | None = None) -> str:
@@ -89,12 +103,16 @@ class MlflowTracker:
             self._put("metrics", values=new, step=step)
 
     def artifact(self, path: Path) -> None:
-        self._put("artifact", path=str(path.resolve()))
+        path, folder = path.resolve(), self._folder
+        self._put("artifact", path=str(path.relative_to(folder) if path.is_relative_to(folder) else path))
 
     def finish(self, status: Status) -> None:
         self._put("finish", status=status)
         self._run = None
         self._delivery.wait(self._wait_s)
+
+    def _send(self, event: Event) -> None:
+        self._store.send(_placed(event, self._folder))
 
     def _put(self, kind: str, **content: Any) -> None:
         assert self._run is not None, "start a run first"
@@ -113,14 +131,19 @@ def _last_steps(spool: Path, run: str) -> dict[str, int]:
 def resend(spool: Path, uri: str) -> int:
     """Send a whole spool to a store; what is there already stays as it is. Returns the number of events that it took.
 
-    Send the spool of a stage 1 run before those of its children, which look for their parent in the store.
+    Send the spool of a stage 1 run before those of its children, which look for their parent in the store. Files
+    outside the spool's folder are not sent: a spool that somebody else wrote could name any.
 
     Raises:
         InputError: there is no such spool, or the store is out of reach.
     """
     store = _Store(uri)
+    folder = spool.parent.resolve()
     taken = 0
-    for event in read_spool(spool):
+    for event in (_placed(event, folder) for event in read_spool(spool)):
+        if event["event"] == "artifact" and not Path(event["path"]).resolve().is_relative_to(folder):
+            logger.warning("%s is outside %s and was not sent", event["path"], folder)
+            continue
         try:
             store.send(event)
             taken += 1
@@ -173,11 +196,10 @@ class _Store:
     """One MLflow store and what we have learnt about it: the ids of its experiments and runs."""
 
     def __init__(self, uri: str) -> None:
-        if not uri.startswith(STORES):
-            raise InputError(f"tracking address is {uri!r}; allowed are 'sqlite:///PATH/mlflow.db' and the "
-                             "'http://' or 'https://' address of an MLflow server")
+        check_uri(uri)
         self.uri = uri.rstrip("/")
-        self.database = Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
+        path = unquote(uri.removeprefix("sqlite:///").partition("?")[0])
+        self.database = Path(path) if uri.startswith("sqlite:///") else None
         self._client: MlflowClient | None = None
         self._experiments: dict[str, str] = {}
         self._runs: dict[str, str] = {}
@@ -287,6 +309,11 @@ def _is_hopeless(event: Event, error: Exception) -> bool:
         return False
     status = error.get_http_status_code()
     return 400 <= status < 500 and status != 429  # 429: too many requests, come back later
+
+
+def _placed(event: Event, folder: Path) -> Event:
+    """An event as a store takes it: an artifact, which a spool names as seen from its own folder, as a whole path."""
+    return event | {"path": str(folder / event["path"])} if event["event"] == "artifact" else event
 
 
 def _chunks(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:

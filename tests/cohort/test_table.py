@@ -105,7 +105,8 @@ def test_unused_columns_are_named_with_what_they_may_have_been(write_cohort, cli
     (b"", "is empty"),
     (b"patient_id,study_id,path\n", "has no rows"),
     (b"patient_id,study_id,path\nP1,S1,a,b\n", "not a comma-separated table"),
-    (b"patient_id,study_id,path\nP1,S1,\xff\xfe\n", "in UTF-8"),
+    (b"patient_id;study_id;path\nP1;S1;a,5\n", "is separated by ';'; save it with commas"),
+    (b"patient_id,study_id,path\nP1,S1,\xff\xfe\n", "not in UTF-8 .* save it as 'CSV UTF-8'"),
     (b"patient_id,study_id,path,path\nP1,S1,a,b\n", "same name: 'path'"),
     (b"patient_id,studyid,path\nP1,S1,a\n", r"required column 'study_id' \(nearest is 'studyid'\)"),
 ])

@@ -56,11 +56,17 @@ def test_overrides_reach_their_place(tmp_path):
     ("seed=[1", "not YAML"),
     ("pretrain=null", "nothing to do"),
     ("pretrain.cache_rows=4", "pretrain.cache_rows cuts a batch into chunks"),
+    ("encoder={weights: none, norm: frozen_batch}", "there are no statistics to keep: give weights"),
+    ("encoder.norm=layer", "encoder.norm: Input should be 'batch', 'sync_batch', 'frozen_batch' or 'group'"),
+    ("checkpoint.every_minutes=0", "checkpoint.every_minutes: Input should be greater than 0"),
+    ("checkpoint.keep=0", "checkpoint.keep: Input should be greater than or equal to 1"),
+    ("engine.hang_minutes=-1", "engine.hang_minutes: Input should be greater than 0"),
+    ("stage1=runs/other", "give that section, and no 'pretrain' section"),
     ("pretrain.global_batch=1", "a contrastive loss compares clips: use 2 or more"),
     ("pretrain.temperature=.inf", "pretrain.temperature: Input should be a finite number"),
     ("finetune.sets=[main, main]", "name at least one set of patients and none twice"),
     ("finetune.sets=[]", "name at least one set of patients"),
-    ("tracking.uri=postgres://x", "'postgres://x' is not a store"),
+    ("tracking.uri=postgres://x", "tracking address is 'postgres://x'"),
 ])
 def test_mistakes_name_place_value_and_cure(tmp_path, override, message):
     with pytest.raises(InputError, match=message):

@@ -94,9 +94,7 @@ def test_frozen_batch_norm_keeps_its_statistics_and_trains_the_rest():
     assert all(parameter.grad is not None for parameter in frozen.parameters())
 
 
-def test_norms_that_cannot_be():
-    with pytest.raises(ValueError, match="no statistics to keep"):
-        EncoderConfig(name=SMALL, weights="none", norm="frozen_batch")
+def test_synchronised_batch_norm_is_refused_on_cpu():
     with pytest.raises(InputError, match="on CPU use 'group'"):
         check_norm("sync_batch", "cpu")
     check_norm("sync_batch", "cuda")
