@@ -34,6 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.overrides += late
     try:
         code: int = options.run(options)
+        sys.stdout.flush()
     except InputError as error:
         # The launchers look for mistakes in one process beforehand; what is left to a rank may be its own.
         rank = os.environ.get("RANK")
@@ -44,6 +45,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         print(f"bsou: {error.strerror}: {error.filename}; name another path, or mend it", file=sys.stderr)
         return BAD_INPUT
+    except BrokenPipeError:  # whoever read our output, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return DONE
     except OSError as error:
         if error.errno not in FULL:
             raise

@@ -5,6 +5,11 @@ set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
+if ((MAX_RESTARTS > 0)); then
+    echo "MAX_RESTARTS is '$MAX_RESTARTS', but DeepSpeed's launcher restarts nothing; use torchrun.sh, or leave it out" >&2
+    exit 2
+fi
+
 if [[ -z ${DS_ACCELERATOR:-} ]] && ! nvidia-smi -L >/dev/null 2>&1; then
     export DS_ACCELERATOR=cpu
 fi
@@ -19,6 +24,6 @@ for ((node = 0; node < NNODES; node++)); do
     world+="${world:+,}\"node$node\":[\"${devices//,/\",\"}\"]"
 done
 
-exec "$PYTHON" -m deepspeed.launcher.launch --world_info "$(base64 -w 0 <<<"{$world}" | tr '+/' '-_')" \
+run_ranks "$PYTHON" -m deepspeed.launcher.launch --world_info "$(base64 -w 0 <<<"{$world}" | tr '+/' '-_')" \
     --node_rank "$NODE_RANK" --master_addr "$MASTER_ADDR" --master_port "$MASTER_PORT" --log_level error \
-    --no_local_rank --module bsou_dist.cli train "$@"
+    --no_local_rank "$(dirname "${BASH_SOURCE[0]}")/rank.py" train "$@"

@@ -1,0 +1,107 @@
+"""What every task of a job runs."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+import submitit
+
+from bsou_dist.cluster.shielded import STOP_SIGNALS
+
+Entry = Callable[[Sequence[str]], int]
+"""The `bsou` command: takes its arguments, returns its exit code."""
+
+STOPPED = 75
+"""Exit code of a run that was told to stop, saved, and goes on when the same command is given again (EX_TEMPFAIL)."""
+
+MARK = "stopped"
+"""`<job id>_stopped` in the folder of a job is there when its batch script shall put the job back into the queue."""
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """A job that this one comes after, whatever became of it."""
+
+    title: str
+    result: Path
+    """There if it ended well."""
+    log: Path
+
+
+@dataclass(frozen=True)
+class BsouJob:
+    """A `bsou` command as a job of one or several tasks; submitit calls it in each of them."""
+
+    main: Entry
+    arguments: tuple[str, ...]
+    folder: Path
+    earlier: tuple[Earlier, ...] = ()
+
+    def __call__(self) -> int:
+        """Run the command as a task of SLURM's; returns 0 or ends the process with the command's exit code.
+
+        Submitit's handler would checkpoint and requeue from task 0 alone, in the midst of a step, and count signals
+        under short limits as time-outs. So it is replaced before any signal is let in.
+        """
+        try:
+            for number in STOP_SIGNALS:
+                signal.signal(number, _stop)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
+            task = submitit.JobEnvironment()
+            os.environ.update(rank_environment(task))
+            if task.global_rank == 0:
+                self.tell_failures()
+            code = self.main(self.arguments)
+            _ignore_signals()
+        except StoppedEarly:
+            _ignore_signals()
+            self._mark()
+            sys.exit(STOPPED)  # at once, so that srun ends the other tasks, which may be waiting for this one
+        if code == STOPPED:
+            self._mark()
+            sys.exit()  # in peace: with another code srun would end tasks that have not quite finished
+        if code:
+            sys.exit(code)
+        return code
+
+    def tell_failures(self) -> None:
+        """Name the jobs before this one that did not end well."""
+        for job in self.earlier:
+            if not job.result.is_file():
+                print(f"note: {job.title} did not end well; see {job.log}", file=sys.stderr)
+
+    def _mark(self) -> None:
+        (self.folder / f"{os.environ['SLURM_JOB_ID']}_{MARK}").touch()
+
+
+class StoppedEarly(BaseException):
+    """The signal to stop came while the command had no handler of its own: nothing is under way that needs saving."""
+
+
+def _stop(number: int, frame: FrameType | None) -> NoReturn:
+    raise StoppedEarly
+
+
+def _ignore_signals() -> None:
+    for number in STOP_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+
+
+def rank_environment(task: submitit.JobEnvironment) -> dict[str, str]:
+    """What torch.distributed and DeepSpeed want to know.
+
+    CUDA_VISIBLE_DEVICES stays as SLURM set it, all GPUs of the job on this node: each process takes the one of its
+    LOCAL_RANK. The port comes from the job's id, since jobs share nodes, and changes with each restart, since the old
+    one may still be held for a minute.
+    """
+    job, restart = int(task.raw_job_id), int(os.environ.get("SLURM_RESTART_COUNT", 0))
+    return {"RANK": str(task.global_rank), "WORLD_SIZE": str(task.num_tasks), "LOCAL_RANK": str(task.local_rank),
+            "LOCAL_WORLD_SIZE": str(task.num_tasks // task.num_nodes), "MASTER_ADDR": task.hostnames[0],
+            "MASTER_PORT": str(10_000 + (job + 101 * restart) % 20_000)}

@@ -1,0 +1,23 @@
+"""`bsou` as a rank under a launcher: a run that was told to stop and saved ends this process well, and leaves a mark.
+
+Launchers know success and failure only. To exit codes 75 and 130 (saved; the same command goes on) they would answer by
+ending the other ranks, which may not be done yet, and by starting all of them anew. `common.sh` turns the mark into
+the exit code again.
+"""
+
+from __future__ import annotations
+
+import os
+import runpy
+import sys
+from pathlib import Path
+
+STOPPED = (75, 130)
+
+sys.path[0] = str(Path.cwd())  # as python -m has it
+try:
+    runpy.run_module("bsou_dist.cli", run_name="__main__", alter_sys=True)
+except SystemExit as end:
+    if end.code not in STOPPED:
+        raise
+    Path(os.environ["BSOU_STOPPED"]).write_text(f"{end.code}\n")

@@ -1,0 +1,142 @@
+"""Training on two nodes of a real cluster: what it learns, and what becomes of it when it is disturbed."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from real_cluster import Cluster, ended, wait_until
+
+from bsou_dist.cli import main
+from bsou_dist.cluster.states import State, _from_accounts
+
+pytestmark = pytest.mark.slurm
+
+EPOCHS = 12
+SAVED = "step-*.pt"
+CANNOT_DIFFER = 1e-6  # the same processes do the same sums
+
+
+@pytest.fixture(scope="module")
+def runs(small_config: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder with a config of stage 1; the runs of all tests here lie in it too."""
+    folder = tmp_path_factory.mktemp("runs")
+    small_config(folder, output=str(folder), checkpoint={"every_steps": 5}, finetune=None,
+                 pretrain={"method": "mtscon", "global_batch": 9, "epochs": EPOCHS, "learning_rate": 1e-5})
+    return folder
+
+
+@pytest.fixture(scope="module")
+def undisturbed(cluster: Cluster, runs: Path) -> Path:
+    """Folder of a run on two nodes that nothing happened to."""
+    done = cluster.run(runs / "config.yaml", "name=undisturbed", "--nodes=2")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "stage 1 is done" in done.stdout, "the first task's log is shown"
+    return runs / "undisturbed"
+
+
+def losses(run: Path) -> list[float]:
+    """Mean training loss of every epoch, as tracked."""
+    events = [json.loads(line) for line in (run / "tracking.jsonl").read_text().splitlines()]
+    values = [event["values"] for event in events if "train/epoch_loss" in event.get("values", {})]
+    return [value["train/epoch_loss"] for value in values]
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    network: dict[str, torch.Tensor] = torch.load(run / "pretrain/best.pt", weights_only=True)["network"]
+    return network
+
+
+def assert_same(run: Path, other: Path) -> None:
+    assert losses(run) == pytest.approx(losses(other), rel=CANNOT_DIFFER)
+    for name, value in weights(other).items():
+        torch.testing.assert_close(weights(run)[name], value, rtol=CANNOT_DIFFER, atol=CANNOT_DIFFER, msg=name)
+
+
+def test_two_nodes_learn_what_one_process_learns(undisturbed: Path, runs: Path) -> None:
+    assert main(["train", str(runs / "config.yaml"), "name=alone", "pretrain.epochs=3"]) == 0
+    alone = losses(runs / "alone")
+    assert len(alone) == 3
+    assert losses(undisturbed)[:3] == pytest.approx(alone, abs=1e-4)
+    assert max(losses(undisturbed)) - min(losses(undisturbed)) > 3e-3, "training must matter"
+    [submitted] = (undisturbed / "slurm").iterdir()
+    assert len(list(submitted.glob("*_log.out"))) == 2, "a log for each task"
+
+
+def test_accounts_tell_what_the_queue_may_have_forgotten(cluster: Cluster, undisturbed: Path,
+                                                         monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in cluster.environment.items():
+        monkeypatch.setenv(name, value)
+    job = cluster.job(undisturbed.name)["JobId"]
+    wait_until(lambda: _from_accounts([job]).get(job) == State("COMPLETED"), "the accounts, which lag")
+    assert _from_accounts([job, "999"]).keys() == {job}
+
+
+def test_a_signal_to_one_task_saves_and_requeues_the_job(cluster: Cluster, runs: Path, undisturbed: Path) -> None:
+    process = cluster.start(runs / "config.yaml", "name=told", "--nodes=2")
+    wait_until(lambda: list((runs / "told/pretrain").glob(SAVED)), "the first checkpoint")
+    [host] = [node for node in ("n1", "n2", "n3") if task_ids(cluster, node, rank=1)]
+    cluster.control("on", host, "kill", "-USR2", *task_ids(cluster, host, rank=1))
+    done = ended(process)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert cluster.job("told")["Restarts"] == "1"
+    assert "stopped by SIGUSR2" in done.stdout
+    assert "put into the queue again" in done.stdout
+    assert_same(runs / "told", undisturbed)
+
+
+def task_ids(cluster: Cluster, node: str, rank: int) -> list[str]:
+    """Process ids, in the eyes of a node, of the task of this rank if it runs there."""
+    script = "cd /proc; for id in [0-9]*; do tr '\\0' ' ' <$id/cmdline | grep -q 'python.* submitit.core._submit' && " \
+             f"grep -qz '^SLURM_PROCID={rank}$' $id/environ && echo $id; done 2>/dev/null; true"
+    return cluster.control("on", node, "sh", "-c", script).stdout.split()
+
+
+def test_a_signal_while_python_starts_does_not_lose_the_job(cluster: Cluster, runs: Path) -> None:
+    process = cluster.start(runs / "config.yaml", "name=early", "pretrain.epochs=1", "--nodes=2")
+    wait_until(lambda: cluster.job("early").get("JobState") == "RUNNING", "the job to start")
+    subprocess.run(["scancel", "--signal=USR2", cluster.job("early")["JobId"]], env=cluster.environment, check=True)
+    done = ended(process)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert cluster.job("early")["Restarts"] == "1"
+    assert len(losses(runs / "early")) == 1
+
+
+def test_a_run_that_meets_its_time_limit_goes_on_where_it_stopped(cluster: Cluster, runs: Path) -> None:
+    """SLURM looks at limits every 30 seconds, so that the signal comes 10 to 40 seconds after the start."""
+    process = cluster.start(runs / "config.yaml", "name=limited", "pretrain.epochs=40", "--nodes=2", "--time=1",
+                            "--signal-lead-s=50")
+    done = ended(process, timeout_s=400)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert int(cluster.job("limited")["Restarts"]) >= 1
+    assert "stopped by SIGUSR2" in done.stdout
+    assert len(losses(runs / "limited")) == 40  # every epoch once
+
+
+def test_a_cancelled_job_saves_and_stays_cancelled(cluster: Cluster, runs: Path) -> None:
+    process = cluster.start(runs / "config.yaml", "name=cancelled", "--nodes=2")
+    wait_until(lambda: list((runs / "cancelled/pretrain").glob(SAVED)), "the first checkpoint")
+    subprocess.run(["scancel", cluster.job("cancelled")["JobId"]], env=cluster.environment, check=True)
+    done = ended(process)
+    assert done.returncode not in (0, 2)
+    assert "stopped by SIGTERM" in done.stdout
+    wait_until(lambda: cluster.job("cancelled")["JobState"] == "CANCELLED", "the job to end")
+
+
+def test_a_node_that_dies_costs_no_more_than_time(cluster: Cluster, runs: Path, undisturbed: Path) -> None:
+    process = cluster.start(runs / "config.yaml", "name=survivor", "--nodes=2")
+    wait_until(lambda: list((runs / "survivor/pretrain").glob(SAVED)), "the first checkpoint")
+    [host] = [node for node in ("n1", "n2", "n3") if task_ids(cluster, node, rank=1)]
+    cluster.control("poweroff", host)
+    try:
+        done = ended(process)
+    finally:
+        cluster.control("poweron", host)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert cluster.job("survivor")["Restarts"] == "1"
+    assert host not in cluster.job("survivor")["NodeList"]
+    assert_same(runs / "survivor", undisturbed)
