@@ -9,10 +9,14 @@ from __future__ import annotations
 
 import os
 import runpy
+import signal
 import sys
 from pathlib import Path
 
 STOPPED = (75, 130)
+
+# A signal that comes before `bsou` has handlers would end this rank, and be taken for a failure; it waits until then.
+signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2))
 
 sys.path[0] = str(Path.cwd())  # as python -m has it
 try:

@@ -65,6 +65,15 @@ class SlurmOptions(BaseModel):
             raise ValueError(f"{name!r} is not a name that SLURM takes: no blanks, quotes, $ or backslashes")
         return name
 
+    @field_validator("bind")
+    @classmethod
+    def _folders(cls, bind: list[Path]) -> list[Path]:
+        for path in bind:
+            if set(str(path)) & {":", ","}:
+                raise ValueError(f"{str(path)!r} has a ':' or ',', which containers take for their own; bind a link "
+                                 "to it")
+        return bind
+
     @field_validator("env")
     @classmethod
     def _variables(cls, env: dict[str, str]) -> dict[str, str]:
@@ -91,6 +100,13 @@ class SlurmOptions(BaseModel):
                              "each GPU gets one task: leave tasks_per_node out, or set gpus_per_node to 0")
         return self
 
+    @model_validator(mode="after")
+    def _time_to_save(self) -> SlurmOptions:
+        if self.time is not None and _seconds(self.time) <= self.signal_lead_s:
+            raise ValueError(f"time is {self.time!r} and signal_lead_s {self.signal_lead_s}: the run would be told to "
+                             "save as soon as it has started; give it more time, or a shorter signal_lead_s")
+        return self
+
     @property
     def tasks_on_node(self) -> int:
         """Processes of a node."""
@@ -100,6 +116,16 @@ class SlurmOptions(BaseModel):
     def tasks(self) -> int:
         """Processes of the job."""
         return self.nodes * self.tasks_on_node
+
+
+def _seconds(time: str) -> int:
+    """A time limit as SLURM reads it: minutes[:seconds], hours:minutes:seconds or days-hours[:minutes[:seconds]]."""
+    days, dash, clock = time.rpartition("-")
+    parts = [int(part) for part in clock.split(":")]
+    if not dash and len(parts) < 3:
+        parts.insert(0, 0)
+    hours, minutes, seconds = [*parts, 0, 0][:3]
+    return int(days or 0) * 86_400 + hours * 3600 + minutes * 60 + seconds
 
 
 OWNED = {"array", "chdir", "dependency", "error", "kill-on-invalid-dep", "ntasks", "ntasks-per-node", "open-mode",

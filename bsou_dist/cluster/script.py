@@ -12,7 +12,8 @@ from bsou_dist.cluster.job import MARK, STOPPED
 from bsou_dist.cluster.options import DEFAULT_ENVIRONMENT, SlurmOptions
 from bsou_dist.cluster.plan import Step
 
-DIED_OF_STOP_SIGNAL = "138 | 140"  # 128 + SIGUSR1, SIGUSR2: a task that was told to stop before Python had started
+TOLD_TO_STOP = "75 | 138 | 140"
+"""Exit codes of srun; the last two are 128 + SIGUSR1 and SIGUSR2, of a task that was told before Python had started."""
 
 
 class Executor(submitit.SlurmExecutor):
@@ -129,7 +130,7 @@ def _teardown() -> list[str]:
     """What the script does after its tasks."""
     return f"""\
 code=$?
-case $code in {DIED_OF_STOP_SIGNAL}) touch "$stopped" ;; esac
+case $code in {TOLD_TO_STOP}) touch "$stopped" ;; esac
 if [ -e "$stopped" ] && [ -z "$queued" ]; then
     code={STOPPED}
     requeue

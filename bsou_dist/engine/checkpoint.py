@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -79,38 +80,70 @@ class Checkpoints:
                 if best:
                     _write(Checkpoint(**{**vars(checkpoint), "moments": {}}), self.folder / BEST)
                 _write(checkpoint, path)
-                for old in self.steps()[self.keep :]:
-                    old.unlink()
             except (OSError, RuntimeError) as error:  # torch's writer wraps the first in the second
                 reason = error.strerror if isinstance(error, OSError) else str(error).splitlines()[0]
                 fault = f"cannot write the checkpoint {path} ({reason}); those before it are whole"
+            else:
+                self._prune(path)
         if fault := processes.from_first(fault):
             raise CheckpointFailed(fault)
+
+    def _prune(self, newest: Path) -> None:
+        """Keep the last few up to the newest one; what lies beyond it was passed over as damaged."""
+        steps = self.steps()
+        for old in [path for path in steps if path > newest] + [path for path in steps if path <= newest][self.keep :]:
+            with suppress(OSError):  # the next time, then
+                old.unlink()
 
     def steps(self) -> list[Path]:
         """Checkpoints by number of steps, newest first."""
         return sorted(self.folder.glob(STEPS), reverse=True)
 
-    def latest(self) -> Checkpoint | None:
+    def latest(self, processes: Processes) -> Checkpoint | None:
         """The newest whole checkpoint; None where there is none at all. One that is damaged is named on stderr.
 
+        Collective: the first process chooses, since what the others see of a shared file system may be older.
+
         Raises:
-            InputError: all are damaged.
+            InputError: on every process: all are damaged, or not every process can read the one that was chosen.
         """
-        faults = []
+        chosen: Checkpoint | None = None
+        name, fault = "", ""
+        if processes.first:
+            for left in self.folder.glob("*.tmp"):  # of a process that was killed while it saved
+                left.unlink(missing_ok=True)
+            name, chosen, fault = self._newest_whole()
+        name, fault = processes.from_first((name, fault))
+        if fault:
+            raise InputError(fault)
+        if not name:
+            return None
+        try:
+            chosen = chosen or load_checkpoint(self.folder / name)
+        except (InputError, OSError) as error:
+            fault = f"{self.folder / name}, from which the first process goes on, cannot be read here: {error}"
+        if processes.vote(len(fault)):
+            raise InputError(fault or f"another process cannot read {self.folder / name}; its message says why")
+        return chosen
+
+    def _newest_whole(self) -> tuple[str, Checkpoint | None, str]:
+        """Its name and itself; or why there is none."""
+        faults: list[str] = []
         for path in self.steps():
             try:
                 found = load_checkpoint(path)
             except InputError as error:
                 faults.append(str(error))
-                continue
-            for fault in faults:
-                print(f"note: {fault}; going on from {path.name}, the one before it", file=sys.stderr)
-            return found
+            except OSError as error:  # of the file system: another checkpoint would be a loss for nothing
+                return "", None, f"{path} cannot be read ({error.strerror}); mend that, and start again"
+            else:
+                for fault in faults:
+                    print(f"note: {fault}; going on from {path.name}, the one before it", file=sys.stderr)
+                return path.name, found, ""
         if faults:
-            raise InputError(f"no whole checkpoint in {self.folder}: {'; '.join(faults)}. Delete that folder to train "
-                             "this stage anew")
-        return None
+            return "", None, (f"no whole checkpoint in {self.folder}: {'; '.join(faults)}. Delete that folder to train "
+                              "this stage anew")
+        return "", None, ""
 
 
 def resume_engine(network: nn.Module, config: EngineConfig, *, learning_rate: float, checkpoints: Checkpoints,
@@ -120,7 +153,7 @@ def resume_engine(network: nn.Module, config: EngineConfig, *, learning_rate: fl
     Raises:
         InputError: as `Checkpoints.latest` and `make_engine`.
     """
-    start = checkpoints.latest()
+    start = checkpoints.latest(processes)
     if start:
         network.load_state_dict(start.network)  # before the engine, which may keep a copy of its own
     engine = make_engine(network, config, learning_rate=learning_rate, processes=processes)
@@ -151,6 +184,8 @@ def load_checkpoint(path: Path) -> Checkpoint:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
         version, digest = content.pop("format"), content.pop("digest", None)
+    except (OSError, MemoryError):
+        raise
     except Exception as error:
         raise InputError(f"{path} is not a checkpoint of bsou-dist ({type(error).__name__})") from None
     if version != FORMAT:

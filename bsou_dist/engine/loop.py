@@ -72,7 +72,7 @@ class Fit:
                     step, losses = batch.step + 1, losses + loss
                     bar.step(loss, self.train_feed.global_batch, batch.data_wait_s)
                     report({"train/loss": loss, "train/data_wait_s": batch.data_wait_s}, epoch * steps + step)
-                    due = processes.first and step < steps and self._due(step, time.perf_counter() - saved)
+                    due = processes.first and self._due(step, time.perf_counter() - saved)
                     choice = processes.vote(processes.signals.received or (SAVE if due else GO_ON))
                     if choice > SAVE:
                         self._save(processes, self._take(epoch, step, losses, best), epoch * steps + step)
@@ -107,7 +107,8 @@ class Fit:
         for batch in self.train_feed.epoch(epoch, step):
             processes.at(f"{where} {batch.step + 1}: the training step")
             yield batch
-            processes.at(f"{where} {batch.step + 2}: waiting for data")
+            processes.at(f"{where} {batch.step + 2}: waiting for data" if batch.step + 1 < self.train_feed.steps() else
+                         f"{self.name}, validation: waiting for data")
 
     def _due(self, step: int, since_s: float) -> bool:
         every = self.saving.every_steps

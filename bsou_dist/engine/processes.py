@@ -82,8 +82,15 @@ def start_processes(hang_s: float = HANG_S) -> Iterator[Processes]:
         dist.init_process_group("nccl" if device != "cpu" else "gloo", rank=rank, world_size=world,
                                 store=dist.PrefixStore("ranks", store), timeout=COLLECTIVE_TIMEOUT)
         watchdog = Watchdog(dist.PrefixStore("watchdog", store.clone()), rank, world, hang_s)
+        together = False
         try:
             yield Processes(rank, world, device, signals, watchdog)
+            together = True
+        except Stopped:
+            together = True
+            raise
         finally:
+            # A rank that fails alone must not wait for the others: its message would come too late to be seen.
+            if together or world == 1:
+                dist.destroy_process_group()
             watchdog.close()
-            dist.destroy_process_group()

@@ -29,8 +29,7 @@ class StopSignals:
 
     def __init__(self) -> None:
         self.received = 0
-        self.raising = False
-        """Whether a signal raises `Stopped` at once: where a process works alone and leaves nothing half done."""
+        self._raising = False
 
     @contextmanager
     def noted(self) -> Iterator[None]:
@@ -39,6 +38,7 @@ class StopSignals:
             yield  # only the main thread may
             return
         before = {number: signal.signal(number, self._note) for number in ASKS}
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, ASKS)  # what a launcher held back until now
         try:
             yield
         finally:
@@ -51,5 +51,16 @@ class StopSignals:
         if number == signal.SIGINT and sys.stderr.isatty():
             print("\nstopping after this step; press Ctrl-C again to stop at once", file=sys.stderr)
         self.received = number
-        if self.raising:
+        if self._raising:
             raise Stopped(signal.Signals(number))
+
+    @contextmanager
+    def raised(self) -> Iterator[None]:
+        """A signal raises `Stopped` at once: for what one process does alone and leaves nothing half done."""
+        self._raising = True
+        try:
+            if self.received:
+                raise Stopped(signal.Signals(self.received))
+            yield
+        finally:
+            self._raising = False

@@ -47,20 +47,31 @@ class Watchdog:
         self._ended.set()
 
     def _watch(self) -> None:
-        while not self._ended.wait(self._limit_s / LOOKS_PER_LIMIT):
-            places, where, stood_s = self._places, self._where, time.monotonic() - self._since
+        period_s = self._limit_s / LOOKS_PER_LIMIT
+        looked = time.monotonic()
+        while not self._ended.wait(period_s):
+            now = time.monotonic()
+            if now - looked > 3 * period_s:  # the whole process was suspended, and has not stood still
+                self._since += now - looked
+            looked = now
+            places, where = self._places, self._where
             try:
                 self._store.set(f"place/{self._rank}", json.dumps([places, where]))
-                if where is not None and stood_s > self._limit_s:
-                    self._end(self._verdict(stood_s))
+                if self._stands_s() > self._limit_s:
+                    time.sleep(period_s)  # until every rank that lives has published where it stands
+                    if self._places == places:
+                        self._end(self._verdict(self._stands_s()))
             except Exception as error:  # the store lives with rank 0 or its launcher, and goes with them
-                if where is not None and stood_s > self._limit_s:
-                    self._end(f"rank {self._rank} has stood for {stood_s:.0f} s at: {where}. The other ranks cannot be "
-                              f"asked ({type(error).__name__})")
+                if self._stands_s() > self._limit_s:
+                    self._end(f"rank {self._rank} has stood for {self._stands_s():.0f} s at: {where}. The other ranks "
+                              f"cannot be asked ({type(error).__name__})")
+
+    def _stands_s(self) -> float:
+        """How long the main thread has stood where it stands; 0 where it may."""
+        return 0.0 if self._where is None else time.monotonic() - self._since
 
     def _verdict(self, stood_s: float) -> str | None:
         """What to say; None if another rank says it."""
-        time.sleep(self._limit_s / LOOKS_PER_LIMIT)  # until every rank that lives has published where it stands
         if self._store.compare_set("verdict", "", str(self._rank)) != str(self._rank).encode():
             time.sleep(1.0)
             return None

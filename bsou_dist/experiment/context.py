@@ -14,7 +14,7 @@ from bsou_dist.engine.processes import Processes
 from bsou_dist.engine.stopping import Stopped
 from bsou_dist.experiment.config import RunConfig
 from bsou_dist.experiment.corpus import Corpus
-from bsou_dist.experiment.record import DONE, Stage1, method_title, stage1_of
+from bsou_dist.experiment.record import DONE, Stage1, finished, method_title, stage1_of
 from bsou_dist.feed.augment import AugmentConfig
 from bsou_dist.feed.clips import ClipSet, ExamSet
 from bsou_dist.feed.loader import Loader, Source
@@ -63,6 +63,10 @@ class Context:
         """This process's rows of every global batch."""
         return Loader(dataset, source, global_batch=global_batch, seed=self.config.seed, training=training,
                       prefetch=self.config.feed.prefetch, rank=self.processes.rank, world=self.processes.world)
+
+    def finished(self, folder: Path) -> dict[str, Any] | None:
+        """`record.finished` as the first process sees it: what others see of a shared file system may be older."""
+        return self.processes.from_first(finished(folder))
 
     def checkpoints(self, folder: Path) -> Checkpoints:
         """Those of a stage in `folder`."""

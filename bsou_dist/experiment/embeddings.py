@@ -48,19 +48,17 @@ def stage1_embeddings(context: Context, source: str, split_columns: list[str]) -
     Made once and kept in the run's folder; NaN for a clip that could not be decoded.
     """
     path = context.config.folder / source / "embeddings.parquet"
-    made = path.is_file()
-    context.processes.wait()  # all have looked before the first one writes
-    if not made:
-        used = context.corpus.used(split_columns)
-        loader = context.loader(used, context.pixels(used), global_batch=EMBED_BATCH * context.processes.world,
-                                training=False)
-        rows, there = embed(load_encoder(context, source), loader, context.processes, "embed")
-        rows[~there] = np.nan
-        if context.processes.first:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_embeddings(path, used.manifest, rows)
-        context.processes.wait()
-    return pd.read_parquet(path).set_index("key")["embedding"]
+    if context.processes.from_first(path.is_file()):
+        return pd.read_parquet(path).set_index("key")["embedding"]
+    used = context.corpus.used(split_columns)
+    loader = context.loader(used, context.pixels(used), global_batch=EMBED_BATCH * context.processes.world,
+                            training=False)
+    rows, there = embed(load_encoder(context, source), loader, context.processes, "embed")
+    rows[~there] = np.nan
+    if context.processes.first:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_embeddings(path, used.manifest, rows)
+    return pd.Series(list(rows), index=pd.Index(used.manifest["key"], name="key"), name="embedding")
 
 
 def write_embeddings(path: Path, manifest: pd.DataFrame, rows: np.ndarray) -> None:

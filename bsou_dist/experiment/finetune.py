@@ -18,7 +18,7 @@ from bsou_dist.experiment.context import Context, finish
 from bsou_dist.experiment.embeddings import load_encoder, stage1_embeddings
 from bsou_dist.experiment.methods import encoder_for
 from bsou_dist.experiment.pretrain import plateau
-from bsou_dist.experiment.record import finished, stage1_of
+from bsou_dist.experiment.record import stage1_of
 from bsou_dist.feed.clips import ClipSet, ExamSet, missing_labels
 from bsou_dist.feed.embedded import Embedded
 from bsou_dist.feed.loader import Loader, Source
@@ -86,7 +86,7 @@ def check_finetune(context: Context, stage: FinetuneConfig) -> list[str]:
 
 def finetune(context: Context, stage: FinetuneConfig) -> None:
     """Tune and test every task on every set of patients, each in a folder of its own."""
-    jobs = [job for job in finetune_jobs(context.config) if finished(job.folder(context.config)) is None]
+    jobs = [job for job in finetune_jobs(context.config) if context.finished(job.folder(context.config)) is None]
     columns = [SPLIT_COLUMNS[patients] for patients in stage.sets]
     sources = dict.fromkeys(job.source for job in jobs if job.source) if stage.encoder == "frozen" else {}
     frozen = {source: stage1_embeddings(context, source, columns) for source in sources}
@@ -107,7 +107,7 @@ def _finetune_one(context: Context, stage: FinetuneConfig, job: Job, embeddings:
     checkpoints = context.checkpoints(folder)
     engine, start = resume_engine(network, config.engine, learning_rate=stage.learning_rate, checkpoints=checkpoints,
                                   processes=processes)
-    parent = (finished(context.stage1.folder / job.source) or {}) if context.stage1 and job.source else {}
+    parent = (context.finished(context.stage1.folder / job.source) or {}) if context.stage1 and job.source else {}
     with context.tracked(job.name, folder, stage=2, task=task.name, parent=parent.get("tracking_run")) as run:
         fit = Fit(engine=engine, train_feed=feeds["train"], valid_feed=feeds["valid"], objective=objective,
                   schedule=plateau(engine.optimizer, stage.plateau), epochs=stage.epochs, seed=config.seed,

@@ -17,6 +17,10 @@ from bsou_dist.errors import InputError
 from bsou_dist.files import write_text
 
 LOCK, HOLDER = ".lock", ".holder.json"
+PATIENCE_S = 5.0
+"""For another process that only looks whether the lock is free."""
+RESTART_PATIENCE_S = 120.0
+"""For a network file system to notice that the node which held the lock has died."""
 
 
 @contextmanager
@@ -33,7 +37,7 @@ def locked(folder: Path, processes: Processes) -> Iterator[None]:
     if processes.first:
         folder.mkdir(parents=True, exist_ok=True)
         try:
-            lock.acquire(timeout=0)
+            lock.acquire(timeout=RESTART_PATIENCE_S if "SLURM_RESTART_COUNT" in os.environ else PATIENCE_S)
             write_text(folder / HOLDER, json.dumps(_me()))
         except Timeout:
             fault = _refusal(folder)
@@ -52,7 +56,7 @@ def check_unlocked(folder: Path) -> None:
     if not (folder / HOLDER).is_file():
         return
     try:
-        with FileLock(folder / LOCK, timeout=0):
+        with FileLock(folder / LOCK, timeout=PATIENCE_S):
             pass
     except Timeout:
         raise InputError(_refusal(folder)) from None

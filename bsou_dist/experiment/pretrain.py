@@ -13,7 +13,6 @@ from bsou_dist.engine.loop import Fit
 from bsou_dist.experiment.config import PlateauConfig, PretrainConfig
 from bsou_dist.experiment.context import Context, finish
 from bsou_dist.experiment.methods import METHODS, stage1_encoders
-from bsou_dist.experiment.record import finished
 from bsou_dist.feed.loader import Loader
 from bsou_dist.model.encoder import build_encoder
 from bsou_dist.model.network import PretrainNetwork
@@ -30,7 +29,7 @@ def check_pretrain(context: Context, stage: PretrainConfig) -> None:
 def pretrain(context: Context, stage: PretrainConfig) -> None:
     """Make every encoder of the method that is not there yet, each in a folder of its own name."""
     for name, tasks in stage1_encoders(stage).items():
-        if finished(context.config.folder / name) is None:
+        if context.finished(context.config.folder / name) is None:
             _pretrain_one(context, stage, name, tasks)
 
 

@@ -12,6 +12,7 @@ import torch
 import yaml
 
 from bsou_dist.cohort.splits import split_sizes
+from bsou_dist.engine.checkpoint import CheckpointFailed
 from bsou_dist.engine.processes import Processes, start_processes
 from bsou_dist.engine.protocol import check_precision
 from bsou_dist.engine.stopping import Stopped
@@ -81,16 +82,16 @@ def run(config: RunConfig) -> str:
             if config.finetune:
                 finetune(context, config.finetune)
             processes.check_stop()
-        except Stopped:
+        except (Stopped, CheckpointFailed):
             processes.wait()  # a launcher may end all as soon as one is gone, and the first one has more to write
             raise
-        processes.signals.raising = True
         if not processes.first:
             return ""
-        if aside := quarantined(config.folder):
-            print(f"note: {len(aside)} clips could not be decoded and were left out; {config.folder}/{FILES} tells "
-                  "which and why", file=sys.stderr)
-        result = write_results(config, context.corpus.fingerprint) if config.finetune else "stage 1 is done"
+        with processes.signals.raised():
+            if aside := quarantined(config.folder):
+                print(f"note: {len(aside)} clips could not be decoded and were left out; {config.folder}/{FILES} tells "
+                      "which and why", file=sys.stderr)
+            result = write_results(config, context.corpus.fingerprint) if config.finetune else "stage 1 is done"
         return f"{result}\n\nresults: {config.folder}\ntracking: {context.tracker.address}"
 
 

@@ -16,6 +16,7 @@ In the notation of [P1] eq. 2, with s_ij = z_i.z_j / tau:
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -188,7 +189,19 @@ class LabelledRows:
 
 
 def _fused(function: Callable[..., Any], device: torch.device) -> Callable[..., Any]:
-    return _compiled(function) if FUSED[device.type] else function
+    return _compiled(function) if FUSED[device.type] and _can_compile(device.type) else function
+
+
+@cache
+def _can_compile(device: str) -> bool:
+    """Whether torch finds the compilers that it needs for a device; said where it does not."""
+    try:
+        torch.compile(lambda x: x.exp().sum(), dynamic=True)(torch.ones(2, 2, device=device))
+    except Exception as error:
+        print(f"note: torch cannot compile for {device} here ({str(error).splitlines()[0]}); the contrastive loss is "
+              "as exact without, and slower", file=sys.stderr)
+        return False
+    return True
 
 
 @cache
@@ -197,8 +210,8 @@ def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _exp_sums(scores: Tensor, shift: Tensor, both: bool) -> tuple[Tensor, Tensor | None]:
-    """Sums of exp(scores - shift) along rows and, if `both`, columns; may overwrite the scores."""
-    exps = scores.sub_(shift).exp_()
+    """Sums of exp(scores - shift) along rows and, if `both`, columns."""
+    exps = (scores - shift).exp_()  # not in place: compiled, the exponentials are never written to memory
     return exps.sum(dim=1), exps.sum(dim=0) if both else None
 
 

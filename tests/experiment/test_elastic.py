@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from job import Job
 
-from bsou_dist.engine.checkpoint import Checkpoint, Checkpoints
+from bsou_dist.engine.checkpoint import Checkpoint, Checkpoints, load_checkpoint
 from bsou_dist.tracking.delivery import read_spool
 
 STEPS, EPOCHS = 5, 4
@@ -23,8 +23,7 @@ and takes over from another, at 1 to 4 ranks."""
 
 
 def end_of(run: Path) -> Checkpoint:
-    found = Checkpoints(run / "pretrain", keep=2).latest()
-    assert found
+    found = load_checkpoint(Checkpoints(run / "pretrain", keep=2).steps()[0])
     assert found.epoch == EPOCHS
     return found
 
