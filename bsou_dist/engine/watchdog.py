@@ -12,13 +12,15 @@ import sys
 import threading
 import time
 import traceback
-from datetime import timedelta
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from torch.distributed import Store
 
 LOOKS_PER_LIMIT = 8
-STORE_TIMEOUT = timedelta(seconds=10)
+STORE_TIMEOUT_S = 10.0
+
+Answer = TypeVar("Answer")
 
 
 class Watchdog:
@@ -34,7 +36,6 @@ class Watchdog:
         self._where: str | None = None
         self._since = time.monotonic()
         self._ended = threading.Event()
-        store.set_timeout(STORE_TIMEOUT)
         threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
 
     def at(self, where: str | None) -> None:
@@ -56,22 +57,27 @@ class Watchdog:
             looked = now
             places, where = self._places, self._where
             try:
-                self._store.set(f"place/{self._rank}", json.dumps([places, where]))
+                _within(STORE_TIMEOUT_S, lambda: self._publish(places, where))
                 if self._stands_s() > self._limit_s:
                     time.sleep(period_s)  # until every rank that lives has published where it stands
                     if self._places == places:
-                        self._end(self._verdict(self._stands_s()))
-            except Exception as error:  # the store lives with rank 0 or its launcher, and goes with them
+                        self._end(_within(STORE_TIMEOUT_S, self._verdict))
+            except Exception as error:
                 if self._stands_s() > self._limit_s:
-                    self._end(f"rank {self._rank} has stood for {self._stands_s():.0f} s at: {where}. The other ranks "
-                              f"cannot be asked ({type(error).__name__})")
+                    self._end(f"rank {self._rank} has stood for {self._stands_s():.0f} s at: {where}. The others cannot "
+                              "be asked: the store that rank 0 or its launcher keeps does not answer "
+                              f"({type(error).__name__}). Look at rank 0 first")
+
+    def _publish(self, places: int, where: str | None) -> None:
+        self._store.set(f"place/{self._rank}", json.dumps([places, where]))
 
     def _stands_s(self) -> float:
         """How long the main thread has stood where it stands; 0 where it may."""
         return 0.0 if self._where is None else time.monotonic() - self._since
 
-    def _verdict(self, stood_s: float) -> str | None:
+    def _verdict(self) -> str | None:
         """What to say; None if another rank says it."""
+        stood_s = self._stands_s()
         if self._store.compare_set("verdict", "", str(self._rank)) != str(self._rank).encode():
             time.sleep(1.0)
             return None
@@ -104,3 +110,23 @@ class Watchdog:
 def _named(ranks: list[int]) -> str:
     return ", ".join(map(str, ranks))
 
+
+def _within(limit_s: float, ask: Callable[[], Answer]) -> Answer:
+    """An answer of the store, which waits for ever where the process that keeps it is frozen; TimeoutError then."""
+    answers: list[Answer] = []
+    faults: list[Exception] = []
+
+    def attempt() -> None:
+        try:
+            answers.append(ask())
+        except Exception as error:
+            faults.append(error)
+
+    thread = threading.Thread(target=attempt, daemon=True)
+    thread.start()
+    thread.join(limit_s)
+    if faults:
+        raise faults[0]
+    if not answers:
+        raise TimeoutError
+    return answers[0]

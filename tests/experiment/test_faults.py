@@ -131,16 +131,19 @@ def test_a_second_job_in_the_same_folder_is_refused(write_config, tmp_path):
         assert job.codes() == [0], job.said()
 
 
-def test_a_rank_that_hangs_is_named_and_the_run_ends(write_config, tmp_path):
+@pytest.mark.parametrize("frozen", [0, 1])
+def test_a_rank_that_hangs_is_named_and_the_run_ends(frozen, write_config, tmp_path):
+    other = 1 - frozen
     run = tmp_path / "runs/small"
     with Job(write_config(**settings()), SAVE_EACH_STEP, "engine.hang_minutes=0.1", world=2) as job:
         job.wait_for(steps_of(run / "pretrain", 2))
-        job.send(signal.SIGSTOP, 1)
-        assert job.codes(0) == [1]
-        said = job.said(0)
-        assert "hung: rank 1 has stood for about" in said
+        job.send(signal.SIGSTOP, frozen)
+        assert job.codes(other) == [1]
+        said = job.said(other)
+        # The ranks' store lives in rank 0 here, and freezes with it.
+        assert ("hung: rank 1 has stood for about" if frozen else "Look at rank 0 first") in said
         assert "pretrain, epoch" in said
-        assert "rank 0 stands here" in said
+        assert f"rank {other} stands here" in said
         assert "engine/loop.py" in said  # its stack
     assert last(run).step >= 2
 
