@@ -13,6 +13,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar
 
 from torch.distributed import Store
@@ -57,15 +58,15 @@ class Watchdog:
             looked = now
             places, where = self._places, self._where
             try:
-                _within(STORE_TIMEOUT_S, lambda: self._publish(places, where))
+                _within(STORE_TIMEOUT_S, partial(self._publish, places, where))
                 if self._stands_s() > self._limit_s:
                     time.sleep(period_s)  # until every rank that lives has published where it stands
                     if self._places == places:
                         self._end(_within(STORE_TIMEOUT_S, self._verdict))
             except Exception as error:
                 if self._stands_s() > self._limit_s:
-                    self._end(f"rank {self._rank} has stood for {self._stands_s():.0f} s at: {where}. The others cannot "
-                              "be asked: the store that rank 0 or its launcher keeps does not answer "
+                    self._end(f"rank {self._rank} has stood for {self._stands_s():.0f} s at: {where}. The others "
+                              "cannot be asked: the store that rank 0 or its launcher keeps does not answer "
                               f"({type(error).__name__}). Look at rank 0 first")
 
     def _publish(self, places: int, where: str | None) -> None:

@@ -24,6 +24,7 @@ if "--check" in sys.argv:
     sys.exit(0)
 names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT", "OMP_NUM_THREADS")
 rank = os.environ["RANK"]
+signal.pthread_sigmask(signal.SIG_UNBLOCK, signal.valid_signals())  # as bsou does once it has handlers
 with open(f"rank{rank}.json", "w") as file:
     json.dump({name: os.environ[name] for name in names} | {"argv": sys.argv[1:]}, file)
 if rank == "1" and "fails" in sys.argv:
