@@ -108,13 +108,13 @@ def test_a_signal_while_python_starts_does_not_lose_the_job(cluster: Cluster, ru
 
 def test_a_run_that_meets_its_time_limit_goes_on_where_it_stopped(cluster: Cluster, runs: Path) -> None:
     """SLURM looks at limits every 30 seconds, so that the signal comes 10 to 40 seconds after the start."""
-    process = cluster.start(runs / "config.yaml", "name=limited", "pretrain.epochs=40", "--nodes=2", "--time=1",
+    process = cluster.start(runs / "config.yaml", "name=limited", "pretrain.epochs=60", "--nodes=2", "--time=1",
                             "--signal-lead-s=50")
     done = ended(process, timeout_s=400)
     assert done.returncode == 0, done.stdout + done.stderr
     assert int(cluster.job("limited")["Restarts"]) >= 1
     assert "stopped by SIGUSR2" in done.stdout
-    assert len(losses(runs / "limited")) == 40  # every epoch once
+    assert len(losses(runs / "limited")) == 60  # every epoch once
 
 
 def test_a_cancelled_job_saves_and_stays_cancelled(cluster: Cluster, runs: Path) -> None:
