@@ -14,6 +14,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from bsou_dist.engine.stopping import Stopped
 from bsou_dist.errors import InputError
 
 DONE, FAILED, BAD_INPUT, REQUEUE, INTERRUPTED = 0, 1, 2, 75, 130
@@ -119,7 +120,6 @@ def _verify(options: argparse.Namespace) -> int:
 
 def _train(options: argparse.Namespace) -> int:
     from bsou_dist.engine.checkpoint import CheckpointFailed
-    from bsou_dist.engine.stopping import Stopped
     from bsou_dist.experiment.config import RunConfig
     from bsou_dist.experiment.run import check, run
     from bsou_dist.experiment.settings import read_settings
@@ -134,12 +134,16 @@ def _train(options: argparse.Namespace) -> int:
     except Stopped as stopped:
         if first:
             print(f"bsou: {stopped}, and what was done is saved; the same command goes on from here", file=sys.stderr)
-        return INTERRUPTED if stopped.by == signal.SIGINT else REQUEUE
+        return _code(stopped)
     except CheckpointFailed as error:
         if first:
             print(f"bsou: {error}; mend that, and the same command goes on from the last one", file=sys.stderr)
         return FAILED
     return DONE
+
+
+def _code(stopped: Stopped) -> int:
+    return INTERRUPTED if stopped.by == signal.SIGINT else REQUEUE
 
 
 def _evaluate(options: argparse.Namespace) -> int:
@@ -152,7 +156,11 @@ def _evaluate(options: argparse.Namespace) -> int:
 def _embed(options: argparse.Namespace) -> int:
     from bsou_dist.experiment.embed_shards import embed_shards
 
-    embed_shards(options.folder, options.shards, options.out)
+    try:
+        embed_shards(options.folder, options.shards, options.out)
+    except Stopped as stopped:
+        print(f"bsou: {stopped}; nothing was written", file=sys.stderr)
+        return _code(stopped)
     print(f"embeddings: {options.out}")
     return DONE
 

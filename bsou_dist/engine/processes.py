@@ -80,7 +80,8 @@ def start_processes(hang_s: float = HANG_S) -> Iterator[Processes]:
     with signals.noted():
         store = dist.HashStore() if world == 1 else next(dist.rendezvous("env://", rank, world))[0]
         dist.init_process_group("nccl" if device != "cpu" else "gloo", rank=rank, world_size=world,
-                                store=dist.PrefixStore("ranks", store), timeout=COLLECTIVE_TIMEOUT)
+                                store=dist.PrefixStore("ranks", store),
+                                timeout=max(COLLECTIVE_TIMEOUT, timedelta(seconds=2 * hang_s)))
         watchdog = Watchdog(dist.PrefixStore("watchdog", store.clone()), rank, world, hang_s)
         together = False
         try:

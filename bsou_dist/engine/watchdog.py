@@ -50,12 +50,13 @@ class Watchdog:
 
     def _watch(self) -> None:
         period_s = self._limit_s / LOOKS_PER_LIMIT
-        looked = time.monotonic()
-        while not self._ended.wait(period_s):
-            now = time.monotonic()
-            if now - looked > 3 * period_s:  # the whole process was suspended, and has not stood still
-                self._since += now - looked
-            looked = now
+        while True:
+            began = time.monotonic()
+            if self._ended.wait(period_s):
+                return
+            overslept_s = time.monotonic() - began - period_s
+            if overslept_s > 2 * period_s:  # the whole process was suspended, and has not stood still
+                self._since += overslept_s
             places, where = self._places, self._where
             try:
                 _within(STORE_TIMEOUT_S, partial(self._publish, places, where))
