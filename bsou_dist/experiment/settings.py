@@ -72,7 +72,7 @@ def _fault(model: type[BaseModel], error: dict[str, Any]) -> str:
         return f"{location}: this key is required"
     message = error["msg"].removeprefix("Value error, ")
     got = "" if error["type"] == "value_error" else f", got {error['input']!r}"
-    return f"{location}: {message}{got}"
+    return f"{location}: {message}{got}" if location else f"{message}{got}"
 
 
 def _fields(model: type[BaseModel], location: tuple[str | int, ...]) -> list[str]:
