@@ -18,6 +18,7 @@ from bsou_dist.experiment.record import DONE, Stage1, finished, method_title, st
 from bsou_dist.feed.augment import AugmentConfig
 from bsou_dist.feed.clips import ClipSet, ExamSet
 from bsou_dist.feed.loader import Loader, Source
+from bsou_dist.feed.ordering import OrderConfig
 from bsou_dist.feed.pixels import Pixels
 from bsou_dist.feed.quarantine import Quarantine, default_budget, quarantined
 from bsou_dist.files import write_text
@@ -59,9 +60,10 @@ class Context:
                       quarantine=Quarantine(self.config.folder, budget, self.processes.rank),
                       device=self.processes.device)
 
-    def loader(self, dataset: ClipSet | ExamSet, source: Source, *, global_batch: int, training: bool) -> Loader:
+    def loader(self, dataset: ClipSet | ExamSet, source: Source, *, global_batch: int, training: bool,
+               order: OrderConfig | None = None) -> Loader:
         """This process's rows of every global batch."""
-        return Loader(dataset, source, global_batch=global_batch, seed=self.config.seed, training=training,
+        return Loader(dataset, source, global_batch=global_batch, seed=self.config.seed, training=training, order=order,
                       prefetch=self.config.feed.prefetch, rank=self.processes.rank, world=self.processes.world)
 
     def finished(self, folder: Path) -> dict[str, Any] | None:

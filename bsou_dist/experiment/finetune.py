@@ -17,7 +17,7 @@ from bsou_dist.experiment.config import FinetuneConfig, PatientSet, RunConfig
 from bsou_dist.experiment.context import Context, finish
 from bsou_dist.experiment.embeddings import load_encoder, stage1_embeddings
 from bsou_dist.experiment.methods import encoder_for
-from bsou_dist.experiment.pretrain import plateau
+from bsou_dist.experiment.pretrain import plateau, with_balanced
 from bsou_dist.experiment.record import stage1_of
 from bsou_dist.feed.clips import ClipSet, ExamSet, missing_labels
 from bsou_dist.feed.embedded import Embedded
@@ -73,7 +73,7 @@ def check_finetune(context: Context, stage: FinetuneConfig) -> list[str]:
         if job.source is None or context.config.stage1:
             load_encoder(context, job.source)
         for split in SPLITS:
-            dataset = _dataset(context, job, split)
+            dataset = _dataset(context, stage, job, split)
             if missing_labels(dataset.labels[job.task.name]).all():
                 raise InputError(f"no {job.task.level} of {job.name}, {split}, with a canonical sweep has a label; "
                                  f"fill the column {job.task.label}, change the splits, or leave the task out")
@@ -97,7 +97,7 @@ def finetune(context: Context, stage: FinetuneConfig) -> None:
 def _finetune_one(context: Context, stage: FinetuneConfig, job: Job, embeddings: pd.Series | None) -> None:
     config, processes, task, folder = context.config, context.processes, job.task, job.folder(context.config)
     folder.mkdir(parents=True, exist_ok=True)
-    sets = {split: _dataset(context, job, split) for split in SPLITS}
+    sets = {split: _dataset(context, stage, job, split) for split in SPLITS}
     feeds = {split: _loader(context, stage, job, dataset, _source(context, dataset.clips, embeddings, split),
                             training=split == "train") for split, dataset in sets.items()}
     torch.manual_seed(config.seed)
@@ -130,8 +130,9 @@ def _finetune_one(context: Context, stage: FinetuneConfig, job: Job, embeddings:
     processes.wait()
 
 
-def _dataset(context: Context, job: Job, split: str) -> ClipSet | ExamSet:
-    clips = context.corpus.clips(SPLIT_COLUMNS[job.patients], split, [job.task.name])
+def _dataset(context: Context, stage: FinetuneConfig, job: Job, split: str) -> ClipSet | ExamSet:
+    tasks = with_balanced([job.task.name], stage.order) if split == "train" else [job.task.name]
+    clips = context.corpus.clips(SPLIT_COLUMNS[job.patients], split, tasks)
     return ExamSet(clips) if job.task.level == "exam" else clips
 
 
@@ -150,7 +151,7 @@ def _loader(context: Context, stage: FinetuneConfig, job: Job, dataset: ClipSet 
         if batch < context.processes.world <= stage.global_batch:
             raise InputError(f"{job.name} has {len(dataset)} {job.task.level}s to train on, fewer than the "
                              f"{context.processes.world} processes; start fewer processes, or leave it out")
-    return context.loader(dataset, source, global_batch=batch, training=training)
+    return context.loader(dataset, source, global_batch=batch, training=training, order=stage.order)
 
 
 def _network(task: Task, labels: torch.Tensor, encoder: Encoder, *, frozen: bool) -> tuple[TaskNetwork, OneTask]:

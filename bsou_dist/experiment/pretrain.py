@@ -14,6 +14,7 @@ from bsou_dist.experiment.config import PlateauConfig, PretrainConfig
 from bsou_dist.experiment.context import Context, finish
 from bsou_dist.experiment.methods import METHODS, stage1_encoders
 from bsou_dist.feed.loader import Loader
+from bsou_dist.feed.ordering import OrderConfig
 from bsou_dist.model.encoder import build_encoder
 from bsou_dist.model.network import PretrainNetwork
 
@@ -61,17 +62,22 @@ def prepare(context: Context, stage: PretrainConfig, tasks: list[str]) -> tuple[
     config, method = context.config, METHODS[stage.method]
     labels = tasks if method.uses_labels else []
     context.corpus.require(labels, SPLIT_COLUMN, ("train", "valid"))
-    train = context.corpus.clips(SPLIT_COLUMN, "train", labels)
+    train = context.corpus.clips(SPLIT_COLUMN, "train", with_balanced(labels, stage.order))
     # Shuffled, or the positives in a batch would mostly be other clips of the same exam.
     valid = context.corpus.clips(SPLIT_COLUMN, "valid", labels, shuffled=True)
     train_pixels = context.pixels(train, views=method.views, augment=config.augment)
-    train_feed = context.loader(train, train_pixels, global_batch=stage.global_batch, training=True)
+    train_feed = context.loader(train, train_pixels, global_batch=stage.global_batch, training=True, order=stage.order)
     # Without augmentation the two views of a clip would be one.
     valid_pixels = context.pixels(valid, views=method.views, augment=config.augment if method.views > 1 else None)
     valid_feed = context.loader(valid, valid_pixels, global_batch=stage.global_batch, training=False)
     torch.manual_seed(config.seed)
     encoder = build_encoder(config.encoder, frames=config.feed.frames, size_px=config.feed.size_px)
     return PretrainNetwork(encoder, method.heads(tasks, encoder.dim)), train_feed, valid_feed
+
+
+def with_balanced(tasks: list[str], order: OrderConfig) -> list[str]:
+    """The tasks whose labels a training set needs: the order may balance the classes of one more."""
+    return [*tasks, order.by] if order.by and order.by not in tasks else tasks
 
 
 def _cached(stage: PretrainConfig, world: int) -> CachedStep | None:

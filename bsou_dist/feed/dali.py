@@ -81,14 +81,15 @@ class DaliDecoder:
                 picture = member[offsets[index] : offsets[index + 1]]
                 self._check_header(picture, data[offsets[index] : data.find(_START_OF_SCAN, offsets[index])])
                 pictures.append(picture)
-        decoded: list[Tensor] = []
-        for start in range(0, len(pictures), MAX_PICTURES):
-            decoded += self._run(encoded=pictures[start : start + MAX_PICTURES])
-        clips, start = [], 0
-        for _, _, indices in requests:
-            clips.append(torch.stack(decoded[start : start + len(indices)]).squeeze(-1))
-            start += len(indices)
-        return clips
+        runs = [self._run(encoded=pictures[start : start + MAX_PICTURES])
+                for start in range(0, len(pictures), MAX_PICTURES)]
+        dense = [run for run in runs if isinstance(run, Tensor)]
+        if len(dense) < len(runs) or len({run.shape[1:] for run in dense}) > 1:
+            raise ValueError("pictures of several sizes")
+        if not dense:
+            return []
+        together = dense[0] if len(dense) == 1 else torch.cat(dense)
+        return list(together.squeeze(-1).split([len(indices) for _, _, indices in requests]))
 
     def _check_header(self, picture: np.ndarray, header: bytes) -> None:
         """Let DALI see a header that it has not met yet in a run of its own.
@@ -110,11 +111,12 @@ class DaliDecoder:
             clips += [frames[..., 0] for frames in decoded]  # RGB of a grey picture: any channel
         return clips
 
-    def _run(self, **inputs: list[np.ndarray]) -> list[Tensor]:
-        """Run the pipeline once; its samples as torch tensors."""
+    def _run(self, **inputs: list[np.ndarray]) -> Tensor | list[Tensor]:
+        """Run the pipeline once; its samples as one tensor (N, ...), or where they differ in shape, a list of N."""
         for name, arrays in inputs.items():
             self._pipeline.feed_input(name, arrays)
         (samples,) = self._pipeline.run()
         if samples.is_dense_tensor():
-            return list(torch.from_dlpack(samples.as_tensor()))
+            together: Tensor = torch.from_dlpack(samples.as_tensor())
+            return together
         return [torch.from_dlpack(samples[position]) for position in range(len(samples))]

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Sequence
-from typing import Any, Literal, Protocol
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, Protocol, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from bsou_dist.errors import InputError
-from bsou_dist.feed.reader import attempt_all
 from bsou_dist.shards.codec import decode_frames
 
 Request = tuple[bytes, dict[str, Any], np.ndarray]
 """Bytes of a clip member, its JSON record, and the indices of the frames wanted (int64, rising)."""
 
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 DecoderName = Literal["auto", "dali", "reference"]
 
 
@@ -28,14 +29,25 @@ class Decoder(Protocol):
 
 
 class ReferenceDecoder:
-    """One clip after the other through `shards.codec`, on a few threads; CPU tensors for every codec."""
-
-    def __init__(self, threads: int) -> None:
-        self.threads = threads
+    """One clip after the other through `shards.codec`; CPU tensors for every codec."""
 
     def decode(self, requests: Sequence[Request]) -> list[Tensor | Exception]:
         """See `Decoder.decode`."""
-        return attempt_all(lambda request: torch.from_numpy(decode_frames(*request)), requests, self.threads)
+        return [attempt(lambda request: torch.from_numpy(decode_frames(*request)), request) for request in requests]
+
+
+def attempt(function: Callable[[Item], Result], item: Item) -> Result | Exception:
+    """The result of `function`, or what it raises.
+
+    Damaged bytes make codecs raise almost anything, and one clip's failure must not be its neighbours'. Running out of
+    memory and a failed assertion are no clip's fault and are raised.
+    """
+    try:
+        return function(item)
+    except (MemoryError, AssertionError):
+        raise
+    except Exception as error:
+        return error
 
 
 def make_decoder(name: DecoderName, codec: str, device: str, threads: int) -> Decoder:
@@ -57,7 +69,7 @@ def make_decoder(name: DecoderName, codec: str, device: str, threads: int) -> De
             raise InputError("decoder is 'dali', and DALI decodes h264 on a GPU only; set decoder to 'reference' or "
                              "pack again with 'bsou pack COHORT OUT codec=jpeg'")
     if name == "reference" or not installed or (name == "auto" and codec != "jpeg"):
-        return ReferenceDecoder(threads)
+        return ReferenceDecoder()
     from bsou_dist.feed.dali import DaliDecoder  # an optional dependency that is slow to load
 
     return DaliDecoder(codec, device, threads)

@@ -19,6 +19,8 @@ class Embedded:
     """
 
     views = 1
+    threads = 1
+    piece = 1 << 20
 
     def __init__(self, embeddings: np.ndarray, device: str = "cpu") -> None:
         self.device = device
@@ -30,8 +32,19 @@ class Embedded:
         """Those of `clips` among `embeddings`, which are arrays (C,) by clip key."""
         return cls(np.stack(embeddings.loc[clips.key].to_list()).astype(np.float32), device)
 
-    def fetch(self, picked: np.ndarray, epoch: int) -> tuple[Tensor, np.ndarray]:
-        """float32 (n, C), zero where there is none; and bool (n,), which there are."""
+    def empty(self, count: int) -> Tensor:
+        """float32 (1, count, C) of any values."""
+        return self._rows.new_empty((1, count, self._rows.shape[1]))
+
+    def fill(self, rows: Tensor, picked: np.ndarray, epoch: int) -> np.ndarray:
+        """Write embeddings to `rows` (1, n, C), zero where there is none; bool (n,), which there are."""
         present = (picked >= 0) & self._there[picked]
-        rows = self._rows[torch.from_numpy(np.where(present, picked, 0)).to(self.device)]
-        return torch.where(torch.from_numpy(present).to(self.device)[:, None], rows, 0.0), present
+        found = self._rows[torch.from_numpy(np.where(present, picked, 0)).to(self.device)]
+        torch.mul(found, torch.from_numpy(present).to(self.device)[:, None], out=rows[0])
+        return present
+
+    def announce(self, picked: np.ndarray) -> None:
+        """They are all in memory."""
+
+    def announce_shard(self, number: int) -> None:
+        """They are all in memory."""

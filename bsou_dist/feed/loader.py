@@ -6,7 +6,7 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass
 from itertools import islice
 from typing import Protocol
 
@@ -14,10 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bsou_dist.errors import InputError
 from bsou_dist.feed.batch import Batch
 from bsou_dist.feed.clips import ClipSet, ExamSet
-from bsou_dist.feed.order import PADDING, batch_at, evaluation_batch_at, rank_slice, steps_per_epoch
+from bsou_dist.feed.order import PADDING, InTurn, Windowed, rank_slice
+from bsou_dist.feed.ordering import OrderConfig, make_order
+from bsou_dist.feed.side_stream import SideStream
 from bsou_dist.tasks import MISSING_CLASS
 
 
@@ -27,17 +28,42 @@ class Source(Protocol):
     views: int
     """Rows per clip, 1 or 2."""
     device: str
+    threads: int
+    """How many threads may fill rows at once."""
+    piece: int
+    """Clips that one thread fills in one go."""
 
-    def fetch(self, picked: np.ndarray, epoch: int) -> tuple[Tensor, np.ndarray]:
-        """float32 (views · n, ...), view-major, for the clips that `picked` (n,) names, zero where it is negative or
-        the clip cannot be had; and bool (n,), which there are.
+    def empty(self, count: int) -> Tensor:
+        """float32 (views, count, ...) of any values."""
+
+    def fill(self, rows: Tensor, picked: np.ndarray, epoch: int) -> np.ndarray:
+        """Write the clips that `picked` (n,) names to `rows` (views, n, ...), zero where it is negative or the clip
+        cannot be had; bool (n,), which there are.
         """
+
+    def announce(self, picked: np.ndarray) -> None:
+        """These clips will be asked for soon; may be negative where there is none."""
+
+    def announce_shard(self, number: int) -> None:
+        """All clips of a shard will be asked for soon."""
+
+
+@dataclass(frozen=True)
+class _Begun:
+    """A batch whose rows are being filled."""
+
+    step: int
+    index: np.ndarray
+    rows: Tensor
+    slots: tuple[int, int]
+    """Items and slots of each."""
+    pieces: list[Future[tuple[np.ndarray, torch.cuda.Event | None]]]
 
 
 class Loader:
     """Feeds one rank its rows of every global batch.
 
-    Training: a global order drawn anew each epoch, the ragged tail dropped. Evaluation: every item exactly once in the
+    Training: an order of the items drawn anew each epoch (see `feed.order`). Evaluation: every item exactly once in the
     set's order, the last batch padded, so that all ranks take the same number of steps over the same fixed batches;
     random choices there are those of epoch 0. What a row holds depends on neither rank, world, threads nor
     `start_step`, bit for bit on one type of device.
@@ -46,61 +72,97 @@ class Loader:
         dataset: clips, or exams of six slots.
         source: what stands for a clip of `dataset.clips`: its pixels, or an embedding made beforehand.
         global_batch: items (clips or exams) per step over all ranks.
+        order: of training; evaluation has but one.
         prefetch: batches made ahead.
 
     Raises:
-        InputError: fewer items than a training batch, or fewer rows than ranks.
+        InputError: fewer items than a training batch, an order that they cannot fill, or fewer rows than ranks.
     """
 
     def __init__(self, dataset: ClipSet | ExamSet, source: Source, *, global_batch: int, seed: int, training: bool,
-                 prefetch: int = 2, rank: int = 0, world: int = 1) -> None:
-        if training and len(dataset) < global_batch:
-            raise InputError(f"global_batch is {global_batch} and the training split has {len(dataset)} items; "
-                             f"set global_batch to at most {len(dataset)}")
+                 order: OrderConfig | None = None, prefetch: int = 2, rank: int = 0, world: int = 1) -> None:
         self.dataset = dataset
         self.global_batch = global_batch
         self.seed = seed
         self.training = training
         self.source = source
         self.prefetch = prefetch
+        self.order = (make_order(order or OrderConfig(), dataset, global_batch, seed) if training
+                      else InTurn(len(dataset), global_batch))
         self._rows = rank_slice(global_batch, rank, world)
+        self._side = SideStream(source.device)
 
     def steps(self) -> int:
         """Global batches in an epoch."""
-        return steps_per_epoch(len(self.dataset), self.global_batch, drop_last=self.training)
+        return self.order.steps()
 
     def epoch(self, epoch: int, start_step: int = 0) -> Iterator[Batch]:
-        """Batches `start_step` .. `steps()`-1 of an epoch, made ahead by a thread that ends with this iterator.
+        """Batches `start_step` .. `steps()`-1 of an epoch, made ahead by threads that end with this iterator.
 
-        One iterator at a time; `data_wait_s` of a batch is how long the consumer waited for it.
+        `data_wait_s` of a batch is how long the consumer waited for it.
 
         Raises:
             QuarantineExceeded: more clips could not be decoded than allowed.
         """
-        with ThreadPoolExecutor(1, thread_name_prefix="bsou-prefetch") as maker:
-            upcoming = iter(range(start_step, self.steps()))
-            ahead: deque[Future[Batch]] = deque(
-                maker.submit(self.batch, epoch, step) for step in islice(upcoming, self.prefetch))
+        items = self.order.epoch(epoch)
+        with ThreadPoolExecutor(self.source.threads, "bsou-feed", initializer=_compute_alone) as makers:
+            windows = deque(self.order.windows(epoch) if isinstance(self.order, Windowed) else ())
+            upcoming = iter(range(start_step, len(items)))
+
+            def begin(step: int) -> _Begun:
+                self._announce_windows(makers, windows, step)
+                return self._begin(makers, items[step], epoch, step)
+
+            ahead = deque(begin(step) for step in islice(upcoming, self.prefetch))
             try:
                 while ahead:
                     began = time.perf_counter()
                     current = ahead.popleft()
-                    ahead.extend(maker.submit(self.batch, epoch, step) for step in islice(upcoming, 1))
-                    batch = current.result()
-                    yield replace(batch, data_wait_s=time.perf_counter() - began)
+                    ahead.extend(begin(step) for step in islice(upcoming, 1))
+                    batch = self._finish(current, epoch)
+                    batch.data_wait_s = time.perf_counter() - began
+                    yield batch
             finally:
-                maker.shutdown(wait=False, cancel_futures=True)  # leaving the 'with' waits for the one under way
+                makers.shutdown(wait=False, cancel_futures=True)  # leaving the 'with' waits for what is under way
 
-    def batch(self, epoch: int, step: int) -> Batch:
-        """Make one batch in the calling thread; not while an `epoch` is under way, which shares the decoder."""
-        n = len(self.dataset)
-        index = (batch_at(n, self.global_batch, self.seed, epoch, step) if self.training
-                 else evaluation_batch_at(n, self.global_batch, step))[self._rows]
-        drawn_epoch = epoch if self.training else 0
-        picked = self.dataset.pick(index, self.seed, drawn_epoch, self.training)
-        views, device = self.source.views, self.source.device
-        clips, decoded = self.source.fetch(picked.ravel(), drawn_epoch)
-        slots = decoded.reshape(picked.shape)
+    def _announce_windows(self, makers: ThreadPoolExecutor, windows: deque[tuple[int, list[int]]], step: int) -> None:
+        """Announce those of `windows` that begin before the end of a batch, and the one behind them."""
+        first, end = step * self.global_batch, (step + 1) * self.global_batch
+        while windows:
+            start, shards = windows.popleft()
+            if not windows or windows[0][0] > first:  # else it lies behind us: we go on from the midst of an epoch
+                for shard in shards:
+                    makers.submit(self.source.announce_shard, shard)
+            if start >= end:
+                return
+
+    def _begin(self, makers: ThreadPoolExecutor, items: np.ndarray, epoch: int, step: int) -> _Begun:
+        """Hand a batch to the makers in pieces, so that none of them waits for another."""
+        index = items[self._rows]
+        picked = self.dataset.pick(index, self.seed, self._drawn(epoch), self.training)
+        clips = picked.ravel()
+        makers.submit(self.source.announce, clips)
+        with self._side.making():
+            rows = self.source.empty(len(clips))
+        pieces = [slice(first, first + self.source.piece) for first in range(0, len(clips), self.source.piece)]
+        return _Begun(step, index, rows, picked.shape,
+                      [makers.submit(self._fill, rows[:, piece], clips[piece], epoch) for piece in pieces])
+
+    def _fill(self, rows: Tensor, picked: np.ndarray, epoch: int) -> tuple[np.ndarray, torch.cuda.Event | None]:
+        with self._side.making():
+            return self.source.fill(rows, picked, self._drawn(epoch)), self._side.mark()
+
+    def _finish(self, begun: _Begun, epoch: int) -> Batch:
+        present, marks = zip(*(piece.result() for piece in begun.pieces), strict=True)
+        self._side.hand_over(list(marks), [begun.rows])
+        return self._batch(begun, np.concatenate(present).reshape(begun.slots), epoch)
+
+    def _drawn(self, epoch: int) -> int:
+        """The epoch that random choices are those of."""
+        return epoch if self.training else 0
+
+    def _batch(self, begun: _Begun, slots: np.ndarray, epoch: int) -> Batch:
+        views, device, index = self.source.views, self.source.device, begun.index
         valid = np.logical_or.reduce(slots, axis=1)
         padded = index == PADDING
 
@@ -108,6 +170,7 @@ class Loader:
             filled = np.where(where, np.array(missing, dtype=values.dtype), values[index])
             return torch.from_numpy(np.tile(filled, views)).to(device)
 
+        clips = begun.rows.flatten(0, 1)
         return Batch(
             clips=clips if self.dataset.slots == 1 else clips.unflatten(0, (-1, self.dataset.slots)),
             slots=torch.from_numpy(np.tile(slots, (views, 1))).to(device),
@@ -118,4 +181,12 @@ class Loader:
             study=rows(self.dataset.study, -1, padded), exam=rows(self.dataset.exam, -1, padded),
             subject=rows(self.dataset.subject, -1, padded), sweep=rows(self.dataset.sweep, -1, padded),
             index=torch.from_numpy(np.tile(index, views)).to(device),
-            views=views, epoch=epoch, step=step)
+            views=views, epoch=epoch, step=begun.step)
+
+
+def _compute_alone() -> None:
+    """Makers work side by side, each on its own piece: torch's threads within an operation would wait for one another.
+
+    This holds for the calling thread, and for threads that begin to compute later; not for those that train already.
+    """
+    torch.set_num_threads(1)

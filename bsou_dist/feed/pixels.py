@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from queue import Empty, SimpleQueue
+
 import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -9,11 +14,18 @@ from torch import Tensor
 
 from bsou_dist.feed.augment import IDENTITY, AugmentConfig, augment, choose_frames, draw_parameters
 from bsou_dist.feed.clips import ClipSet
-from bsou_dist.feed.decode import DecoderName, Request, make_decoder
+from bsou_dist.feed.decode import Decoder, DecoderName, Request, attempt, make_decoder
 from bsou_dist.feed.quarantine import Quarantine
 from bsou_dist.feed.randomness import keyed_generator
 from bsou_dist.feed.reader import ShardReader
 from bsou_dist.shards.codec import CorruptClip
+
+CPU_PIECE = 8
+"""Clips that a thread reads, decodes and augments in one go: enough to be worth its while, few enough that threads
+share a small batch evenly."""
+
+GPU_PIECE = 512
+"""On a GPU: bounds the memory of what is under way."""
 
 
 class FeedConfig(BaseModel):
@@ -56,14 +68,31 @@ class Pixels:
         self.quarantine = quarantine
         self.views = views
         self.device = device
+        # CPU threads share a batch; for a GPU one thread queues the whole of it.
+        cuda = torch.device(device).type == "cuda"
+        self.threads, self.piece = (1, GPU_PIECE) if cuda else (config.threads, CPU_PIECE)
         self._reader = ShardReader(clips.shards_dir, clips.manifest)
-        self._decoder = make_decoder(config.decoder, clips.codec, device, config.threads)
+        self._new_decoder = partial(make_decoder, config.decoder, clips.codec, device, config.threads if cuda else 1)
+        self._idle_decoders: SimpleQueue[Decoder] = SimpleQueue()
+        self._idle_decoders.put(self._new_decoder())  # now, since it may have to refuse
 
-    def fetch(self, picked: np.ndarray, epoch: int) -> tuple[Tensor, np.ndarray]:
-        """Pixels of the clips that `picked` (n,) names, negative where there is none.
+    def empty(self, count: int) -> Tensor:
+        """float32 (views, count, 1, F, S, S) of any values."""
+        size_px = self.config.size_px
+        return torch.empty((self.views, count, 1, self.config.frames, size_px, size_px), device=self.device)
 
-        Returns:
-            float32 (views · n, 1, F, S, S), view-major, zero where there is none; and bool (n,), which there are.
+    def announce(self, picked: np.ndarray) -> None:
+        """See `Source.announce`."""
+        for clip in picked[picked >= 0]:
+            self._reader.announce(int(clip))
+
+    def announce_shard(self, number: int) -> None:
+        """See `Source.announce_shard`."""
+        self._reader.announce_shard(number)
+
+    def fill(self, rows: Tensor, picked: np.ndarray, epoch: int) -> np.ndarray:
+        """Write the pixels of the clips that `picked` (n,) names to `rows` (views, n, 1, F, S, S), zero where there is
+        none; bool (n,), which there are.
 
         Raises:
             QuarantineExceeded: more clips could not be decoded than allowed.
@@ -72,44 +101,61 @@ class Pixels:
         places = list(frames)
         present = np.zeros(len(picked), dtype=bool)
         present[places] = True
-        shape = (self.views, len(picked), 1, self.config.frames, self.config.size_px, self.config.size_px)
-        pixels = torch.zeros(shape, device=self.device)
-        if places:
-            keys = [self.clips.key[picked[place]] for place in places]
+        if not present.all():
+            rows.zero_()
+        for view in range(self.views if places else 0):
             parameters = [IDENTITY if self.augment is None
-                          else draw_parameters(self.augment, self.seed, epoch, key, view)
-                          for view in range(self.views) for key in keys]
-            stacked = torch.stack(list(frames.values()), dim=1).flatten(0, 1)[:, None]  # (views · clips, 1, F, H, W)
-            pixels[:, places] = augment(stacked, parameters, self.config.size_px).unflatten(0, (self.views, -1))
-        return pixels.flatten(0, 1), present
+                          else draw_parameters(self.augment, self.seed, epoch, self.clips.key[picked[place]], view)
+                          for place in places]
+            clips = [of_views[view][None] for of_views in frames.values()]
+            if present.all():
+                augment(clips, parameters, self.config.size_px, out=rows[view])
+            else:
+                rows[view, places] = augment(clips, parameters, self.config.size_px)
+        return present
 
     def _decode(self, picked: np.ndarray, epoch: int) -> dict[int, Tensor]:
         """Frames at rest, uint8 (views, F, H, W), by place in `picked`; clips that fail go into quarantine instead."""
-        places = [int(place) for place in np.flatnonzero(picked >= 0)]
-        chosen = {place: self._frames(int(picked[place]), epoch) for place in places}
-        failures: dict[int, Exception] = {}
+        chosen: dict[int, np.ndarray] = {}
         requests: dict[int, Request] = {}
-        read = self._reader.read_all([int(picked[place]) for place in places], self.config.threads)
-        for place, member in zip(places, read, strict=True):
+        failures: dict[int, Exception] = {}
+        for place in np.flatnonzero(picked >= 0).tolist():
+            member = attempt(self._reader.read, int(picked[place]))
             if isinstance(member, Exception):
                 failures[place] = member
-            else:
-                meta, data = member
-                requests[place] = (data, meta, np.unique(chosen[place]))  # views share frames: each is decoded once
+                continue
+            chosen[place] = self._frames(int(picked[place]), epoch)
+            requests[place] = (member[1], member[0], np.unique(chosen[place]))  # views share frames: decoded once
         frames: dict[int, Tensor] = {}
         expected = (self.clips.height, self.clips.width)
-        decoded = self._decoder.decode(list(requests.values()))
+        with self._decoder() as decoder:
+            decoded = decoder.decode(list(requests.values()))
         for (place, request), result in zip(requests.items(), decoded, strict=True):
             if isinstance(result, Exception):
                 failures[place] = result
             elif result.shape[1:] != expected:
                 failures[place] = CorruptClip(f"pictures of {tuple(result.shape[1:])}, the manifest says {expected}")
             else:
-                position = torch.from_numpy(np.searchsorted(request[2], chosen[place]))
-                frames[place] = result[position.to(result.device)].to(self.device)
+                frames[place] = _by_view(self._there(result), request[2], chosen[place])
         for place in sorted(failures):
             self._set_aside(int(picked[place]), failures[place])
         return frames
+
+    @contextmanager
+    def _decoder(self) -> Iterator[Decoder]:
+        """A decoder that no other thread uses; it is kept, since they are slow to make."""
+        try:
+            decoder = self._idle_decoders.get_nowait()
+        except Empty:
+            decoder = self._new_decoder()
+        yield decoder
+        self._idle_decoders.put(decoder)
+
+    def _there(self, frames: Tensor) -> Tensor:
+        """Frames on the device wanted; a copy to it goes on in the background."""
+        if frames.device.type == torch.device(self.device).type:
+            return frames
+        return frames.pin_memory().to(self.device, non_blocking=True)
 
     def _frames(self, clip: int, epoch: int) -> np.ndarray:
         """Frames of a clip for every view, int64 (views, F)."""
@@ -124,3 +170,10 @@ class Pixels:
         row = self.clips.manifest.iloc[clip]
         self.quarantine.add(str(row["shard"]), int(row["offset"]), str(row["key"]),
                             f"{type(reason).__name__}: {reason}")
+
+
+def _by_view(decoded: Tensor, indices: np.ndarray, chosen: np.ndarray) -> Tensor:
+    """Frames (views, F, H, W) that each view chose, int64 (views, F), from the decoded ones of `indices`."""
+    if len(chosen) == 1 and len(indices) == chosen.shape[1]:
+        return decoded[None]  # all of them, in order: no copy
+    return decoded[torch.from_numpy(np.searchsorted(indices, chosen)).to(decoded.device)]

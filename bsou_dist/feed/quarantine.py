@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
+from threading import Lock
 
 FILES = "quarantine-*.csv"
 COLUMNS = ("shard", "offset", "key", "reason")
@@ -39,6 +40,7 @@ class Quarantine:
         self.path = folder / FILES.replace("*", str(rank))
         self.budget = budget
         self._keys = quarantined(folder)
+        self._one_at_a_time = Lock()
 
     @property
     def count(self) -> int:
@@ -51,6 +53,10 @@ class Quarantine:
         Raises:
             QuarantineExceeded: the budget is passed; the message names this file and the clip.
         """
+        with self._one_at_a_time:
+            self._add(shard, offset, key, reason)
+
+    def _add(self, shard: str, offset: int, key: str, reason: str) -> None:
         if key in self._keys:
             return
         self.folder.mkdir(parents=True, exist_ok=True)

@@ -4,41 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from bsou_dist.shards.codec import CorruptClip
 
 OPEN_SHARDS = 64
 """Shards held open at once, well below the usual limit of 1,024 files."""
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
-
-
-def attempt_all(function: Callable[[Item], Result], items: Iterable[Item], threads: int) -> list[Result | Exception]:
-    """Apply `function` to every item on `threads` threads; what it raises for an item takes the place of its result.
-
-    Damaged bytes make codecs raise almost anything, and one clip's failure must not be its neighbours'. Running out of
-    memory and a failed assertion are no clip's fault and are raised.
-    """
-    def attempt(item: Item) -> Result | Exception:
-        try:
-            return function(item)
-        except (MemoryError, AssertionError):
-            raise
-        except Exception as error:
-            return error
-
-    if threads == 1:
-        return [attempt(item) for item in items]
-    with ThreadPoolExecutor(threads, thread_name_prefix="bsou-feed") as pool:
-        return list(pool.map(attempt, items))
 
 
 class _Descriptor:
@@ -58,8 +34,12 @@ class ShardReader:
     """
 
     def __init__(self, shards_dir: Path, manifest: pd.DataFrame) -> None:
-        columns = ("shard", "json_offset", "json_size", "offset", "size", "key", "frames")
-        self._places = list(zip(*(manifest[column].tolist() for column in columns), strict=True))
+        self.shard, names = pd.factorize(manifest["shard"])
+        self.names: list[str] = names.tolist()
+        self._start, self._json_size, self._offset, self._size, self._frames = (
+            manifest[column].to_numpy(dtype=np.int64)
+            for column in ("json_offset", "json_size", "offset", "size", "frames"))
+        self._keys = manifest["key"].array
         self._open = lru_cache(maxsize=OPEN_SHARDS)(lambda shard: _Descriptor(shards_dir / shard))
 
     def read(self, row: int) -> tuple[dict[str, Any], bytes]:
@@ -69,22 +49,41 @@ class ShardReader:
             OSError: the shard cannot be read.
             CorruptClip: it is cut short, or holds at that place no record or another clip's.
         """
-        shard, json_offset, json_size, offset, size, key, frames = self._places[row]
+        shard, start, length = self._place(row)
         descriptor = self._open(shard)  # held until the read is done
-        length = offset + size - json_offset
-        data = os.pread(descriptor.number, length, json_offset)
+        data = os.pread(descriptor.number, length, start)
         if len(data) < length:
             raise CorruptClip(f"{shard} ends {length - len(data)} bytes before the clip does")
         try:
-            meta = json.loads(data[:json_size])
+            meta = json.loads(data[: self._json_size[row]])
         except ValueError:
-            raise CorruptClip(f"{shard} has no JSON record at byte {json_offset}") from None
-        found = (meta.get("key"), meta.get("frames"))
-        if found != (key, frames):
-            raise CorruptClip(f"{shard} holds {found[1]} frames of {found[0]!r} at byte {json_offset}; "
-                              f"the manifest expects {frames} of {key!r}")
-        return meta, data[offset - json_offset :]
+            raise CorruptClip(f"{shard} has no JSON record at byte {start}") from None
+        found, expected = (meta.get("key"), meta.get("frames")), (self._keys[row], int(self._frames[row]))
+        if found != expected:
+            raise CorruptClip(f"{shard} holds {found[1]} frames of {found[0]!r} at byte {start}; "
+                              f"the manifest expects {expected[1]} of {expected[0]!r}")
+        return meta, data[self._offset[row] - start :]
 
-    def read_all(self, rows: Sequence[int], threads: int) -> list[tuple[dict[str, Any], bytes] | Exception]:
-        """`read` for several rows, in parallel since network file systems answer slowly and many at once."""
-        return attempt_all(self.read, rows, threads)
+    def announce(self, row: int) -> None:
+        """Let the kernel fetch a row's bytes in the background: slow storage answers many requests at once."""
+        shard, start, length = self._place(row)
+        self._advise(shard, start, length)
+
+    def announce_shard(self, number: int) -> None:
+        """Let the kernel fetch a whole shard in the background, from its beginning to its end.
+
+        The page cache serves all processes of a machine, so that it is read once for all of them.
+        """
+        self._advise(self.names[number], 0, 0)
+
+    def _place(self, row: int) -> tuple[str, int, int]:
+        """Name of the shard, first byte and number of bytes."""
+        start = int(self._start[row])
+        return self.names[self.shard[row]], start, int(self._offset[row] + self._size[row]) - start
+
+    def _advise(self, shard: str, start: int, length: int) -> None:
+        try:
+            descriptor = self._open(shard)
+            os.posix_fadvise(descriptor.number, start, length, os.POSIX_FADV_WILLNEED)
+        except OSError:
+            pass  # whoever reads the clip says what is wrong with it

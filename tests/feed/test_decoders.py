@@ -46,7 +46,7 @@ def test_reading_gives_what_the_plain_reader_gives(shards) -> None:
 
 
 def test_dali_gives_what_the_reference_gives(requests) -> None:
-    expected = ReferenceDecoder(1).decode(requests)
+    expected = ReferenceDecoder().decode(requests)
     decoder = DaliDecoder("jpeg", "cpu", 2)
     found = decoder.decode(requests)
     kept = [frames.clone() for frames in found if isinstance(frames, torch.Tensor)]
@@ -59,17 +59,17 @@ def test_dali_gives_what_the_reference_gives(requests) -> None:
 def test_dali_takes_more_pictures_than_its_largest_batch(requests) -> None:
     many = (requests * (MAX_PICTURES // 20))[: MAX_PICTURES // 2 + 60]
     assert sum(len(indices) for _, _, indices in many) > MAX_PICTURES
-    assert_close(DaliDecoder("jpeg", "cpu", 1).decode(many), ReferenceDecoder(1).decode(many), atol=0)
+    assert_close(DaliDecoder("jpeg", "cpu", 1).decode(many), ReferenceDecoder().decode(many), atol=0)
 
 
-@pytest.mark.parametrize("make", [lambda: ReferenceDecoder(2), lambda: DaliDecoder("jpeg", "cpu", 2)])
+@pytest.mark.parametrize("make", [ReferenceDecoder, lambda: DaliDecoder("jpeg", "cpu", 2)])
 @pytest.mark.parametrize("damage", ["zeros", "cut", "empty", "no offsets"])
 def test_one_bad_clip_does_not_harm_the_others(requests, make, damage: str) -> None:
     data, meta, indices = requests[4]
     bad = {"zeros": (b"\0" * len(data), meta, indices), "cut": (data[:40], meta, indices),
            "empty": (b"", meta, indices), "no offsets": (data, {**meta, "frame_offsets": [0]}, indices)}[damage]
     decoder = make()
-    expected = ReferenceDecoder(1).decode(requests)
+    expected = ReferenceDecoder().decode(requests)
     results = decoder.decode([*requests[:4], bad, *requests[5:]])
     assert isinstance(results[4], Exception)
     assert_close(results[:4] + results[5:], expected[:4] + expected[5:], atol=0)
@@ -101,7 +101,7 @@ def test_the_choice_of_a_decoder(monkeypatch) -> None:
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_nvjpeg_gives_nearly_what_the_reference_gives(requests) -> None:
-    assert_close(DaliDecoder("jpeg", "cuda", 2).decode(requests), ReferenceDecoder(1).decode(requests), atol=2)
+    assert_close(DaliDecoder("jpeg", "cuda", 2).decode(requests), ReferenceDecoder().decode(requests), atol=2)
 
 
 @pytest.mark.gpu
@@ -109,4 +109,4 @@ def test_nvjpeg_gives_nearly_what_the_reference_gives(requests) -> None:
 def test_nvdec_gives_nearly_what_the_reference_gives(make_shards, tmp_path) -> None:
     reader = ShardReader(*make_shards(tmp_path, clips=6, side=128, codec="h264"))
     videos = [(data, meta, np.array([0, 3, 9])) for meta, data in map(reader.read, range(6))]
-    assert_close(DaliDecoder("h264", "cuda", 2).decode(videos), ReferenceDecoder(1).decode(videos), atol=2)
+    assert_close(DaliDecoder("h264", "cuda", 2).decode(videos), ReferenceDecoder().decode(videos), atol=2)

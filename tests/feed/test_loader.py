@@ -17,6 +17,7 @@ from bsou_dist.feed.augment import DEVIATION, MEAN, AugmentConfig, choose_frames
 from bsou_dist.feed.batch import Batch
 from bsou_dist.feed.clips import ClipSet, ExamSet
 from bsou_dist.feed.loader import Loader
+from bsou_dist.feed.ordering import OrderConfig
 from bsou_dist.feed.pixels import FeedConfig, Pixels
 from bsou_dist.feed.quarantine import Quarantine, QuarantineExceeded, default_budget
 
@@ -74,13 +75,59 @@ def test_rows_do_not_depend_on_the_world(shards, tmp_path, world: int, unit: str
         assert torch.equal(join(parts, "ga").nan_to_num(-1), join([whole], "ga").nan_to_num(-1))
 
 
-def test_an_epoch_continues_from_the_middle(shards, tmp_path) -> None:
-    whole = list(loader(clip_set(shards), tmp_path).epoch(2))
-    rest = list(loader(clip_set(shards), tmp_path, config=CONFIG.model_copy(update={"threads": 1})).epoch(2, 1))
-    assert [batch.step for batch in rest] == [1, 2]
-    for batch, expected in zip(rest, whole[1:], strict=True):
-        assert batch.key == expected.key
-        assert torch.equal(batch.clips, expected.clips)
+ORDERS = [OrderConfig(), OrderConfig(kind="windowed", window_shards=1), OrderConfig(kind="balanced", by="kind"),
+          OrderConfig(kind="grouped", group=4)]
+
+
+@pytest.mark.parametrize("order", ORDERS, ids=lambda order: order.kind)
+def test_an_epoch_continues_from_the_middle_on_any_number_of_ranks(shards, tmp_path, order: OrderConfig) -> None:
+    whole = list(loader(clip_set(shards), tmp_path, order=order, global_batch=4).epoch(2))
+    one_thread = CONFIG.model_copy(update={"threads": 1})
+    ranks = [list(loader(clip_set(shards), tmp_path, config=one_thread, order=order, global_batch=4, rank=rank,
+                         world=2).epoch(2, 2)) for rank in range(2)]
+    assert len(whole) > 3
+    assert [batch.step for batch in ranks[0]] == list(range(2, len(whole)))
+    for expected, *parts in zip(whole[2:], *ranks, strict=True):
+        assert [key for part in parts for key in part.key] == expected.key
+        assert torch.equal(torch.cat([part.clips for part in parts]), expected.clips)
+
+
+def test_orders_know_shards_classes_and_studies(shards, tmp_path) -> None:
+    dataset = clip_set(shards)
+    in_windows = loader(dataset, tmp_path, order=ORDERS[1], global_batch=2).order.epoch(0).ravel()
+    assert dataset.manifest["shard"][in_windows].nunique() == 2
+    assert dataset.manifest["shard"][in_windows[:14]].nunique() == 1
+    [balanced, *_] = loader(dataset, tmp_path, order=ORDERS[2], global_batch=8).epoch(0)
+    assert balanced.labels["kind"].bincount().tolist() == [4, 4]
+    [grouped, *_] = loader(dataset, tmp_path, order=ORDERS[3], global_batch=8).epoch(0)
+    assert [len(set(grouped.study[rows].tolist())) for rows in (slice(4), slice(4, 8))] == [1, 1]
+    by_exam = loader(exam_set(shards), tmp_path, order=ORDERS[1], global_batch=1).order.epoch(0).ravel()
+    assert sorted(by_exam[:2]) in ([0, 1], [2, 3])
+
+
+@pytest.mark.parametrize("start_step", [0, 3])
+def test_windows_are_announced_before_they_are_read(make_shards, tmp_path, monkeypatch, start_step: int) -> None:
+    folder, manifest = make_shards(tmp_path)
+    by_four = manifest.assign(shard=[f"{row // 4:06d}.tar" for row in range(len(manifest))])
+    for name in by_four["shard"].unique():
+        (folder / name).touch()
+    windowed = loader(ClipSet(folder, by_four, {}), tmp_path, order=ORDERS[1], global_batch=2, prefetch=1,
+                     quarantine=Quarantine(tmp_path / "run", 99), config=CONFIG.model_copy(update={"threads": 1}))
+    events: list[tuple[str, int]] = []
+    monkeypatch.setattr(windowed.source, "announce_shard", lambda shard: events.append(("announced", shard)))
+    numbers = windowed.source._reader.shard
+    fill = windowed.source.fill
+    monkeypatch.setattr(windowed.source, "fill", lambda rows, picked, epoch: (
+        events.extend(("read", int(numbers[clip])) for clip in picked), fill(rows, picked, epoch))[1])
+    list(windowed.epoch(0, start_step))
+    windows = windowed.order.windows(0)  # of a shard each
+    ends = [begin for begin, _ in windows[1:]] + [len(manifest)]
+    expected = [shard for (_, [shard]), end in zip(windows, ends, strict=True) if end > 2 * start_step]
+    assert [shard for kind, shard in events if kind == "announced"] == expected, "each once, in the order of reading"
+    for shard in expected:
+        assert events.index(("announced", shard)) < events.index(("read", shard))
+    last = events.index(("announced", expected[-1]))
+    assert start_step or any(kind == "read" for kind, _ in events[:last]), "not all of them at the beginning"
 
 
 def test_training_draws_anew_each_epoch_and_evaluation_does_not(shards, tmp_path) -> None:
@@ -200,13 +247,13 @@ def test_a_manifest_of_other_shards_is_noticed(make_shards, tmp_path) -> None:
 
 def test_batches_are_made_ahead_but_not_without_bound(shards, tmp_path, monkeypatch) -> None:
     ahead = loader(clip_set(shards), tmp_path, global_batch=2, prefetch=3)
-    make, made = ahead.batch, []
+    fill, made = ahead.source.fill, []
 
-    def record(epoch: int, step: int) -> Batch:
-        made.append(step)
-        return make(epoch, step)
+    def record(rows: torch.Tensor, picked: np.ndarray, epoch: int) -> np.ndarray:
+        made.append(picked.tolist())
+        return fill(rows, picked, epoch)
 
-    monkeypatch.setattr(ahead, "batch", record)
+    monkeypatch.setattr(ahead.source, "fill", record)
     batches = ahead.epoch(0)
     assert made == []
     assert next(batches).step == 0
@@ -214,7 +261,7 @@ def test_batches_are_made_ahead_but_not_without_bound(shards, tmp_path, monkeypa
     while len(made) < 4 and time.monotonic() < deadline:
         time.sleep(0.01)
     time.sleep(0.1)  # room to go too far
-    assert made == [0, 1, 2, 3]
+    assert sorted(made) == sorted(ahead.order.epoch(0)[:4].tolist())
     assert [batch.step for batch in batches] == list(range(1, 14))
 
 

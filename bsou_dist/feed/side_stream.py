@@ -1,0 +1,34 @@
+"""Batches made on a CUDA stream of their own, so that copies and decoding overlap the training step; CPUs have none."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+from torch import Tensor
+
+
+class SideStream:
+    """A stream beside the one that trains. For a CPU everything here does nothing."""
+
+    def __init__(self, device: str) -> None:
+        self._stream = torch.cuda.Stream(device) if torch.device(device).type == "cuda" else None
+
+    def making(self) -> AbstractContextManager[object]:
+        """What runs inside is queued on the side stream, in whichever thread."""
+        return torch.cuda.stream(self._stream) if self._stream else nullcontext()
+
+    def mark(self) -> torch.cuda.Event | None:
+        """A point behind all that has been queued so far."""
+        return self._stream.record_event() if self._stream else None
+
+    def hand_over(self, marks: list[torch.cuda.Event | None], tensors: list[Tensor]) -> None:
+        """Let the current stream wait for the marks, and keep the tensors' memory until it is done with them."""
+        if self._stream is None:
+            return
+        current = torch.cuda.current_stream(self._stream.device)
+        for mark in marks:
+            if mark is not None:
+                current.wait_event(mark)
+        for tensor in tensors:
+            tensor.record_stream(current)
