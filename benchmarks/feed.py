@@ -1,13 +1,11 @@
 """Clips per second of this feed and of what groups use today, at equal output, in one run.
 
-Every way gives the same clips: 16 of 48 frames of 128 px, turned by an angle of the clip's own, at 112 px, normalised, in
-batches of 32 in a shuffled order, on CPU. Ways take turns, each measurement in processes of its own with as many workers
-as there are cores; the pages are in the file cache. What they give is compared before it is timed.
+Every way gives the same clips: 16 of 48 frames of 128 px, turned by an angle of the clip's own, at 112 px, normalised,
+in batches of 32 in a shuffled order, on CPU. Ways take turns, each measurement in processes of its own with as many
+workers as there are cores; the pages are in the file cache. What they give is compared before it is timed.
 
     .venv/bin/pip install torchcodec                                   # for its row
     .venv/bin/python benchmarks/feed.py                                # the table, in about ten minutes
-    .venv/bin/python benchmarks/feed.py --hour                         # memory over an hour of feeding, and its plot
-    .venv/bin/python benchmarks/feed.py --manifest                     # a manifest of a million clips
 """
 
 from __future__ import annotations
@@ -42,7 +40,7 @@ from bsou_dist.feed.loader import Loader
 from bsou_dist.feed.pixels import FeedConfig, Pixels
 from bsou_dist.feed.quarantine import Quarantine
 from bsou_dist.shards.codec import encode_frames
-from bsou_dist.shards.manifest import read_manifest, write_manifest
+from bsou_dist.shards.manifest import manifest_of, read_manifest, write_manifest
 from bsou_dist.shards.pack import PackConfig
 from bsou_dist.shards.shard_file import ShardWriter
 
@@ -80,7 +78,7 @@ def write_corpus(folder: Path, clips: int, patients: int) -> dict[str, float]:
                 frames = torch.from_numpy(rendered[number % len(rendered)])[:, None]
                 torch.save(frames, folder / "pt" / f"{_key(number)}.pt")
             writer.commit()
-    write_manifest(rows, folder / "shards")
+    write_manifest(manifest_of(rows), folder / "shards")
     (folder / "shards" / "shards.json").write_text(json.dumps({"format_version": 1}))
     _write_webdataset(folder, clips)
     return {"shards": statistics.mean(row["size"] for row in rows), "mjpeg": statistics.mean(map(len, videos)),

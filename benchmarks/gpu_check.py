@@ -206,7 +206,7 @@ def decode(scale: Scale, device: str) -> list[dict[str, Any]]:
                                       crf=20)
         requests.append((data, {"codec": "jpeg", "frames": scale.frames, "height": scale.size_px,
                                 "width": scale.size_px, "frame_offsets": offsets}, wanted))
-    decoders: dict[str, Any] = {"reference, 4 threads": ReferenceDecoder(4)}
+    decoders: dict[str, Any] = {"reference": ReferenceDecoder()}
     rows: list[dict[str, Any]] = []
     if importlib.util.find_spec("nvidia") and importlib.util.find_spec("nvidia.dali"):
         from bsou_dist.feed.dali import DaliDecoder
@@ -221,8 +221,38 @@ def decode(scale: Scale, device: str) -> list[dict[str, Any]]:
     return rows
 
 
+def feed(scale: Scale, device: str) -> list[dict[str, Any]]:
+    """Augmented batches on the device, from shards, as training gets them; and how long a slower consumer waits."""
+    from feed import BATCH, write_corpus
+
+    from bsou_dist.feed.augment import AugmentConfig
+    from bsou_dist.feed.clips import ClipSet
+    from bsou_dist.feed.loader import Loader
+    from bsou_dist.feed.pixels import FeedConfig, Pixels
+    from bsou_dist.feed.quarantine import Quarantine
+    from bsou_dist.shards.manifest import read_manifest
+
+    rows = []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name) / "corpus"
+        write_corpus(folder, 8 * BATCH, patients=2)
+        clips = ClipSet(folder / "shards", read_manifest(folder / "shards"), {})
+        for decoder in ("auto", "reference"):
+            pixels = Pixels(clips, FeedConfig(decoder=decoder, threads=4), augment=AugmentConfig(), seed=0,
+                            quarantine=Quarantine(folder, 0), device=device)
+            loader = Loader(clips, pixels, global_batch=BATCH, seed=0, training=True)
+            taken = seconds(lambda loader=loader: [batch.clips.sum() for batch in loader.epoch(0)], device)
+            waited = []
+            for batch in loader.epoch(1):
+                waited.append(batch.data_wait_s)
+                time.sleep(2 * taken / loader.steps())  # a training step twice as long as a batch takes to make
+            rows.append({"decoder": decoder, "clips_per_s": round(len(clips) / taken, 1),
+                         "wait_of_a_slower_consumer_ms": round(1e3 * sum(waited[2:]) / len(waited[2:]), 2)})
+    return rows
+
+
 PARTS: dict[str, Callable[[Scale, str], list[dict[str, Any]]]] = {
-    "tests": tests, "loss": loss, "step": step, "decode": decode}
+    "tests": tests, "loss": loss, "step": step, "decode": decode, "feed": feed}
 
 
 def check(device: str) -> dict[str, Any]:

@@ -14,6 +14,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from bsou_dist.cluster import pack_command
+from bsou_dist.cluster.arguments import at_least_1
 from bsou_dist.engine.stopping import Stopped
 from bsou_dist.errors import InputError
 
@@ -66,30 +68,42 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _phantom(options: argparse.Namespace) -> int:
     from bsou_dist.cohort.phantom import PhantomConfig
-    from bsou_dist.experiment.phantom_cohort import write_phantom_cohort
+    from bsou_dist.experiment.phantom_cohort import write_phantom_cohort, write_phantom_layout
     from bsou_dist.experiment.settings import read_settings
 
     config = read_settings(PhantomConfig, options.config, options.overrides)
+    if options.layout:
+        table = write_phantom_layout(config, options.out, layout=options.layout, workers=options.workers)
+        print(f"{options.layout}: {options.out}; what reading it must give: {table}")
+        return DONE
     table = write_phantom_cohort(config, options.out, file_format=options.format, workers=options.workers)
     print(f"cohort table: {table}")
     return DONE
 
 
 def _pack(options: argparse.Namespace) -> int:
-    from bsou_dist.cohort.table import read_cohort
-    from bsou_dist.experiment.settings import read_settings
-    from bsou_dist.shards.pack import REJECTS_NAME, PackConfig, pack
-    from bsou_dist.shards.pseudonym import default_private_dir
+    from bsou_dist.cli import main as bsou  # by its name, under which jobs find it, however this was started
+    from bsou_dist.shards.folder import PackFailed
 
-    config = read_settings(PackConfig, options.config, options.overrides)
-    cohort = read_cohort(options.cohort, column_map=options.column_map, root=options.root, check_files=True)
+    try:
+        return pack_command.run(options, bsou)
+    except Stopped as stopped:
+        print(f"bsou: {stopped}; the same command goes on after the last whole shard", file=sys.stderr)
+        return _code(stopped)
+    except PackFailed as error:
+        print(f"bsou: {error}", file=sys.stderr)
+        return FAILED
+
+
+def _freeze(options: argparse.Namespace) -> int:
+    from bsou_dist.experiment.freeze import freeze_cohort
+
+    cohort = freeze_cohort(options.cohort, options.out, column_map=options.column_map, root=options.root,
+                           shards=options.shards)
     for note in cohort.notes:
         print(f"note: {note}", file=sys.stderr)
-    private = options.private or default_private_dir(options.out)
-    summary = pack(cohort.table, cohort.root, options.out, config=config, private=private, workers=options.workers)
-    print(summary)
-    if summary.rejects:
-        print(f"note: {private / REJECTS_NAME} tells which clips were rejected and why", file=sys.stderr)
+    print((options.out / "flow.md").read_text(encoding="utf-8"), end="")
+    print(f"cohort: {options.out}; its clips are relative to {cohort.root}")
     return DONE
 
 
@@ -103,11 +117,30 @@ def _inspect(options: argparse.Namespace) -> int:
     if options.cohort:
         table = read_cohort(options.cohort, column_map=options.column_map).table
         pseudonymizer = Pseudonymizer(load_key(options.pseudonym_key or default_private_dir(options.shards) / KEY_NAME))
+    if options.privacy:
+        return _inspect_privacy(options)
     print(describe(options.shards, table, pseudonymizer))
     sheet = options.sheet or Path(f"{options.shards.name or 'shards'}-contact-sheet.png")
     contact_sheet(options.shards, sheet)
     print(f"contact sheet: {sheet}")
     return DONE
+
+
+def _inspect_privacy(options: argparse.Namespace) -> int:
+    from bsou_dist.shards.privacy import inspect_privacy
+    from bsou_dist.shards.privacy_sheet import privacy_sheet
+    from bsou_dist.shards.pseudonym import default_private_dir
+
+    key = options.pseudonym_key
+    report = inspect_privacy(options.shards, key.parent if key else default_private_dir(options.shards))
+    print(report)
+    sheet = options.sheet or Path(f"{options.shards.name or 'shards'}-privacy.png")
+    looked_at = privacy_sheet(options.shards, sheet)
+    boxed = sum(places > 0 for _, places in looked_at)
+    print(f"privacy sheet: {sheet}: {len(looked_at)} clips, the most suspicious first, {boxed} with boxes\n"
+          "Look at it, because no program can tell that nothing is left: a box may be a bright bone, and print that "
+          "moves or is faint has none.")
+    return FAILED if report.findings else DONE
 
 
 def _verify(options: argparse.Namespace) -> int:
@@ -185,25 +218,36 @@ def _parser() -> argparse.ArgumentParser:
 
     phantom = commands.add_parser("phantom", help="generate a cohort of phantom patients")
     phantom.add_argument("out", type=Path, metavar="OUT", help="new folder for clips and cohort.csv")
-    phantom.add_argument("--format", choices=("dicom", "mp4", "npz"), default="dicom")
+    shape = phantom.add_mutually_exclusive_group()
+    shape.add_argument("--format", choices=("dicom", "mp4", "npz"), default="dicom")
+    shape.add_argument("--layout", choices=("nejm_v4", "famli2_enrolled", "famli2", "famli3"),
+                       help="write OUT as FAMLI's tables and files instead")
     _settings(phantom, "patients=20 twin_fraction=0.1")
     phantom.set_defaults(run=_phantom)
 
     pack = commands.add_parser("pack", help="pack a cohort's clips into shards")
-    pack.add_argument("cohort", type=Path, metavar="COHORT", help="cohort table, CSV or Parquet")
-    pack.add_argument("out", type=Path, metavar="OUT", help="shard folder")
-    pack.add_argument("--root", type=Path, help="folder that the table's paths are relative to (default: the table's)")
-    pack.add_argument("--column-map", type=Path, help="YAML that maps a foreign table to ours")
-    pack.add_argument("--private", type=Path, help="folder for key and rejects.csv (default: OUT.private)")
+    pack_command.add_arguments(pack)
+    _column_map(pack)
     _settings(pack, "codec=h264 prepare.size_px=128")
-    pack.set_defaults(run=_pack)
+    pack.set_defaults(run=_pack, workers=None)
+
+    cohort = commands.add_parser("cohort", help="what to do with a cohort itself")
+    cohort_commands = cohort.add_subparsers(required=True, metavar="COMMAND")
+    freeze = cohort_commands.add_parser("freeze", help="check a cohort and write it with version and flow")
+    freeze.add_argument("cohort", type=Path, metavar="COHORT", help="cohort table, or the folder of a ready layout")
+    freeze.add_argument("out", type=Path, metavar="OUT", help="new folder")
+    freeze.add_argument("--root", type=Path, help="folder that the clips' paths are relative to (default: the table's)")
+    freeze.add_argument("--shards", type=Path, help="shards packed from it: what packing rejected is in the flow too")
+    _column_map(freeze)
+    freeze.set_defaults(run=_freeze)
 
     inspect = commands.add_parser("inspect", help="count what is in shards, and draw a contact sheet")
     inspect.add_argument("shards", type=Path, metavar="SHARDS")
     inspect.add_argument("--cohort", type=Path, help="cohort table: counts by label as well")
-    inspect.add_argument("--column-map", type=Path, help="of that table")
+    _column_map(inspect)
     inspect.add_argument("--pseudonym-key", type=Path, help="default: in SHARDS.private")
     inspect.add_argument("--sheet", type=Path, help="where the picture goes (default: here)")
+    inspect.add_argument("--privacy", action="store_true", help="show instead what could still tell who a patient is")
     inspect.set_defaults(run=_inspect)
 
     verify = commands.add_parser("verify", help="read shards again and compare them with their checksums")
@@ -213,7 +257,7 @@ def _parser() -> argparse.ArgumentParser:
     train = commands.add_parser("train", help="run what a config says; run again to continue")
     train.add_argument("config", type=Path, metavar="CONFIG")
     train.add_argument("overrides", nargs="*", metavar="key.path=value")
-    train.add_argument("--check", type=_at_least_1, nargs="?", const=1, metavar="N",
+    train.add_argument("--check", type=at_least_1, nargs="?", const=1, metavar="N",
                        help="only look for mistakes, as N processes would meet them")
     train.add_argument("--check-device", choices=("cpu", "cuda"),
                        help="with --check: what those processes will compute on (default: as on this machine)")
@@ -241,16 +285,15 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _at_least_1(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1")
-    return int(text)
+def _column_map(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--column-map", metavar="NAME_OR_PATH", help="how to read a foreign layout: nejm_v4, "
+                        "famli2_enrolled, famli2, famli3, or YAML of your own")
 
 
 def _settings(parser: argparse.ArgumentParser, example: str) -> None:
     parser.add_argument("overrides", nargs="*", metavar="key=value", help=f"settings, such as {example}")
     parser.add_argument("--config", type=Path, help="YAML file of settings")
-    parser.add_argument("--workers", type=_at_least_1, default=len(os.sched_getaffinity(0)), help="processes")
+    parser.add_argument("--workers", type=at_least_1, default=len(os.sched_getaffinity(0)), help="processes")
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ from bsou_dist.evaluation.report import write_report
 from bsou_dist.evaluation.table import method_table
 from bsou_dist.model.encoder import EncoderConfig, build_encoder
 from bsou_dist.shards.codec import encode_frames
-from bsou_dist.shards.manifest import read_manifest, write_manifest
+from bsou_dist.shards.manifest import manifest_of, read_manifest, write_manifest
 from bsou_dist.shards.raw import UnreadableClip
 from bsou_dist.shards.read import read_clip
 from bsou_dist.shards.verify import verify
@@ -239,7 +239,8 @@ def test_a_manifest_cannot_name_files_outside_its_folder(packed: Path, tmp_path:
     shutil.copy(shards / "000000.tar", tmp_path)
     manifest = pd.read_parquet(shards / "manifest.parquet")
     for name in ("../000000.tar", f"{tmp_path}/000000.tar", ".."):
-        write_manifest(manifest.assign(shard=name).astype(object).replace({np.nan: None}).to_dict("records"), shards)
+        rows = manifest.assign(shard=name).astype(object).replace({np.nan: None}).to_dict("records")
+        write_manifest(manifest_of(rows), shards)
         with pytest.raises(InputError, match="in the folder itself"):
             read_manifest(shards)
 

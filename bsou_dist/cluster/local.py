@@ -5,14 +5,17 @@ from __future__ import annotations
 import sys
 import traceback
 
-from bsou_dist.cluster.job import Entry
+from bsou_dist.cluster.job import STOPPED, Entry
 from bsou_dist.cluster.plan import Plan
+
+TOLD_TO_STOP = (STOPPED, 130)
+"""Exit codes, by a signal and by Ctrl-C."""
 
 
 def run_here(plan: Plan, main: Entry) -> int:
     """Run every command of a plan as SLURM would allow it, each as a single process.
 
-    Returns the exit code of the first one that failed, else 0.
+    Returns the exit code of the first one that failed, else 0. One that was told to stop is the last.
     """
     codes: dict[str, list[int]] = {}
     for step in plan.steps:
@@ -28,6 +31,8 @@ def run_here(plan: Plan, main: Entry) -> int:
             except Exception:  # as a job of SLURM's would fail: itself, and not those beside it
                 traceback.print_exc()
                 code = 1
+            if code in TOLD_TO_STOP:
+                return code
             if code:
                 print(f"{title}: failed with exit code {code}", file=sys.stderr)
             codes[step.name].append(code)

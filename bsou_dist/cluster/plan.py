@@ -113,7 +113,7 @@ def plan_run(config: Path, overrides: list[str], given: dict[str, Any]) -> Plan:
     """One run as a plan of one step; InputError if its config is at fault."""
     run = read_settings(RunConfig, config, overrides)
     command = (TRAIN, str(config), *overrides)
-    return Plan((Step(run.name, (command,), _options(given)),), run.folder / "slurm")
+    return Plan((Step(run.name, (command,), read_options(given)),), run.folder / "slurm")
 
 
 def plan_experiment(path: Path, given: dict[str, Any]) -> Plan:
@@ -130,17 +130,18 @@ def plan_experiment(path: Path, given: dict[str, Any]) -> Plan:
         slurm = {**file.slurm, **given, **job.slurm}
         if commands[0][0] != TRAIN:  # other commands know one process only, and few of them a GPU
             slurm |= {"nodes": 1, "gpus_per_node": 0, "tasks_per_node": None} | job.slurm
-            options = _options(slurm, f"{path}, job {name}")
+            options = read_options(slurm, f"{path}, job {name}")
             if options.tasks > 1:
                 raise InputError(f"{path}, job {name}: {options.tasks} tasks, but 'bsou {commands[0][0]}' is one "
                                  "process: leave nodes and tasks_per_node out")
         else:
-            options = _options(slurm, f"{path}, job {name}")
+            options = read_options(slurm, f"{path}, job {name}")
         steps.append(Step(name, commands, options, tuple(job.after), tuple(job.after_any), tuple(job.each)))
     return Plan(tuple(steps), file.output / "slurm" / path.stem)
 
 
-def _options(given: dict[str, Any], where: str = "options") -> SlurmOptions:
+def read_options(given: dict[str, Any], where: str = "options") -> SlurmOptions:
+    """Options of a job from names and values; InputError says what is wrong with them, and of what they are."""
     try:
         return read_settings(SlurmOptions, None, [f"{key}={json.dumps(value)}" for key, value in given.items()])
     except InputError as error:

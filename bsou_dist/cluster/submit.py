@@ -37,9 +37,7 @@ def submit(plan: Plan, main: Entry) -> list[Submitted]:
     Raises:
         InputError: no SLURM here, or it refuses a job (the message is its own); none is left in the queue then.
     """
-    if not shutil.which("sbatch") or not shutil.which("srun"):
-        raise InputError("this machine has no SLURM (no sbatch and srun); run this on a login node of the cluster, "
-                         "look at the scripts with --dry-run, or run it here with --local")
+    require_slurm()
     folder = _fresh_folder(plan.folder)
     done: dict[str, list[Submitted]] = {}
     for step in plan.steps:
@@ -63,6 +61,13 @@ def submit(plan: Plan, main: Entry) -> list[Submitted]:
         done[step.name] = [Submitted(title, step, job.job_id, job.paths.stdout, job.paths.result_pickle)
                            for title, job in zip(step.titles, queued, strict=True)]
     return [job for jobs in done.values() for job in jobs]
+
+
+def require_slurm() -> None:
+    """InputError if nothing can be submitted from here."""
+    if not shutil.which("sbatch") or not shutil.which("srun"):
+        raise InputError("this machine has no SLURM (no sbatch and srun); run this on a login node of the cluster, "
+                         "look at the scripts with --dry-run, or run it here with --local (packing: --executor local)")
 
 
 def scripts(plan: Plan) -> list[str]:

@@ -14,17 +14,27 @@ MAX_LISTED = 20
 """How many bad cells a message spells out; the rest are counted."""
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True)
 class BadCell:
-    """One cell that can't be used: where it stands, what it holds, what would be accepted."""
+    """One cell that can't be used: where it stands, what it holds, what would be accepted.
+
+    ``table`` is the name of its file where a cohort is made of several.
+    """
 
     line: int
     column: str
     value: str
     accepted: str
+    table: str = ""
 
     def __str__(self) -> str:
-        return f"line {self.line}, {self.column} = {self.value}: {self.accepted}"
+        place = f"{self.table} line" if self.table else "line"
+        return f"{place} {self.line}, {self.column} = {self.value}: {self.accepted}"
+
+    @property
+    def place(self) -> tuple[str, int, str, str]:
+        """Sorts cells by where they stand."""
+        return self.table, self.line, self.column, self.accepted
 
 
 def bad_cells(table: pd.DataFrame, column: str, bad: pd.Series | np.ndarray, accepted: str) -> list[BadCell]:
@@ -43,7 +53,7 @@ def shown(value: object) -> str:
 
 def raise_bad_cells(where: str, cells: Iterable[BadCell]) -> None:
     """Raise one InputError that names every bad cell (the first ``MAX_LISTED``, then their number); none, no error."""
-    ordered = sorted(cells)
+    ordered = sorted(cells, key=lambda cell: cell.place)
     if not ordered:
         return
     count = len(ordered)

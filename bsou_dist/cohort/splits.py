@@ -53,9 +53,17 @@ class SplitConfig(BaseModel):
 
 
 def apply_splits(table: pd.DataFrame, config: SplitConfig) -> pd.DataFrame:
-    """The table with its four split columns: its own where it has any (checked), else ``split_patients``'."""
+    """The table with its four split columns: its own where it has any (checked), else ``split_patients``'.
+
+    A table that has one for stage 2 but none for stage 1 has stage 1 dealt among the training patients of stage 2.
+    """
     if not any(name in table.columns for name in SPLIT_COLUMNS):
         return split_patients(table, config)
+    if "split_stage2" in table.columns and "split_stage1" not in table.columns:
+        shares = {("split_stage1", split): share for split, share in config.stage1.model_dump().items()}
+        dealt = _deal(table[table["split_stage2"].eq("train")], shares, config, may_be_empty=True)
+        stage1 = {patient: split for patient, (_, split) in dealt.items()}
+        table = table.assign(split_stage1=table["patient_id"].map(stage1).astype("str"))
     complete = table.assign(**{name: pd.Series(pd.NA, index=table.index, dtype="str")
                                for name in SPLIT_COLUMNS if name not in table.columns})
     raise_bad_cells("cohort", find_split_leaks(complete))

@@ -1,25 +1,22 @@
-"""The cohort table: a row per clip, read from CSV or Parquet, cleaned and checked as a whole."""
+"""The cohort: a row per clip, read from one table or a layout of several, cleaned and checked as a whole."""
 
 from __future__ import annotations
 
 import hashlib
 import posixpath
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
 
 from bsou_dist.cohort import validate
-from bsou_dist.cohort.colmap import ColumnMap, read_column_map
-from bsou_dist.cohort.columns import (
-    CIRCULAR_GA_SOURCES,
-    COLUMNS,
-    MASKED_FOR_MULTIPLES,
-    MISSING,
-    OPTIONAL_SPLITS,
-)
+from bsou_dist.cohort.colmap import READY_MAPS, ColumnMap, load_column_map
+from bsou_dist.cohort.columns import CIRCULAR_GA_SOURCES, COLUMNS, MASKED_FOR_MULTIPLES, OPTIONAL_SPLITS
+from bsou_dist.cohort.famli.layout import read_layout
+from bsou_dist.cohort.flow import AS_FOUND, FlowStep, flow_step
 from bsou_dist.cohort.problems import BadCell, bad_cells, raise_bad_cells
 from bsou_dist.cohort.tags import read_tag
+from bsou_dist.cohort.text_table import missing_as_nan, read_text_table
 from bsou_dist.errors import InputError
 
 
@@ -28,39 +25,44 @@ class Cohort:
     """Who was scanned.
 
     ``table`` has the contract columns (text with NaN for missing, numbers as float64), the split columns that the
-    file has, and ``line``, the line of the file (of a Parquet file: the row, counted from 1). ``notes`` are
-    sentences about what was taken as missing or ignored.
+    source has, and ``line``, the line of the file (of a Parquet file: the row, counted from 1; of several tables: that
+    of the table of clips). ``notes`` are sentences about what was taken as missing or ignored. ``flow`` counts what
+    remains after each step that left clips out, ``files`` are the tables that were read.
     """
 
     table: pd.DataFrame
     root: Path
     notes: tuple[str, ...] = ()
+    flow: tuple[FlowStep, ...] = ()
+    files: tuple[Path, ...] = ()
 
 
-def read_cohort(path: Path, *, column_map: Path | None = None, root: Path | None = None,
+def read_cohort(path: Path, *, column_map: Path | str | None = None, root: Path | None = None,
                 allow_circular_dating: bool = False, check_files: bool = False) -> Cohort:
-    """Read and check a cohort table.
+    """Read and check a cohort.
 
     Args:
-        path: a ``.csv`` or ``.parquet`` file with a row per clip.
-        column_map: YAML that maps a foreign layout to ours (see ``ColumnMap``).
-        root: folder that ``path`` cells are relative to; by default the table's own.
+        path: a ``.csv`` or ``.parquet`` file with a row per clip, or with a map of several tables their folder.
+        column_map: name of a ready map (``READY_MAPS``), or YAML that maps a foreign layout to ours (``ColumnMap``).
+        root: folder that ``path`` cells are relative to; by default the table's own, or the folder of the tables.
         allow_circular_dating: keep ``ga_days`` dated by the same scan's biometry (``CIRCULAR_GA_SOURCES``).
-        check_files: also report the rows whose file does not exist.
+        check_files: also look for the clips' files: a row without one is bad, or in a layout of several tables left
+            out and counted.
 
     Raises:
-        InputError: the file or a column is missing, or any row is bad; one message names all bad rows.
+        InputError: a file or a column is missing, or any row is bad; one message names all bad rows.
     """
-    raw = _read_text(path)
-    mapping = read_column_map(column_map) if column_map else ColumnMap()
-    frame = mapping.rename(raw, str(path))
-    validate.check_columns(list(frame.columns), str(path))
+    mapping = load_column_map(column_map) if column_map else ColumnMap()
+    if mapping.tables:
+        root = root if root is not None else path
+        layout = read_layout(path, mapping, files_under=root if check_files else None)
+        table, bad, notes, flow, files = layout.table, layout.bad, layout.notes, layout.flow, layout.files
+    else:
+        root = root if root is not None else path.parent
+        table, bad, notes = _read_one_table(path, mapping)
+        flow, files = (), (path,)
 
-    notes = _note_ignored(frame, mapping)
-    table = _contract_columns(frame)
-    bad = mapping.decode(table)
     _fill_from_tags(table)
-    bad += _read_numbers(table, mapping.units)
     notes += _drop_other_placentas(table)
     notes += _mask_multiples(table)
     if not allow_circular_dating:
@@ -68,12 +70,33 @@ def read_cohort(path: Path, *, column_map: Path | None = None, root: Path | None
     _fill_exam_ids(table)
     table["path"] = table["path"].map(posixpath.normpath, na_action="ignore").astype("str")
 
-    root = root if root is not None else path.parent
-    bad += validate.find_bad_rows(table)
-    if check_files:
-        bad += validate.find_missing_files(table, root)
-    raise_bad_cells(str(path), bad)
-    return Cohort(table, root, tuple(notes))
+    rows = validate.find_bad_rows(table)
+    if mapping.tables:
+        rows = [replace(cell, table=layout.clips_name) for cell in rows]
+    elif check_files:
+        rows += validate.find_missing_files(table, root)
+    raise_bad_cells(str(path), bad + rows)
+    return Cohort(table, root, tuple(notes), flow or (flow_step(AS_FOUND, table),), files)
+
+
+def _read_one_table(path: Path, mapping: ColumnMap) -> tuple[pd.DataFrame, list[BadCell], list[str]]:
+    """The contract columns of a table with a row per clip, bad cells and notes."""
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; a layout of several tables needs a column map: one of "
+                         f"{', '.join(READY_MAPS)}, or one based on it")
+    if not path.is_file():
+        raise InputError(f"no cohort table at {path}")
+    if path.suffix.lower() not in (".csv", ".parquet"):
+        raise InputError(f"{path.name} is no cohort table by its name; it must end in .csv or .parquet")
+    raw = read_text_table(path)
+    if raw.empty:
+        raise InputError(f"{path} has no rows")
+    frame = mapping.rename(missing_as_nan(raw), str(path))
+    validate.check_columns(list(frame.columns), str(path))
+    table = _contract_columns(frame)
+    bad = mapping.decode(table)
+    bad += _read_numbers(table, mapping.units)
+    return table, bad, _note_ignored(frame, mapping)
 
 
 def cohort_fingerprint(table: pd.DataFrame) -> str:
@@ -81,67 +104,6 @@ def cohort_fingerprint(table: pd.DataFrame) -> str:
     columns = [name for name in (*COLUMNS, *OPTIONAL_SPLITS) if name in table.columns]
     text = table[columns].sort_values("path").to_csv(index=False, lineterminator="\n")
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _read_text(path: Path) -> pd.DataFrame:
-    """All cells as text (missing as NaN) and the column ``line``."""
-    if not path.is_file():
-        raise InputError(f"no cohort table at {path}")
-    if path.suffix.lower() == ".parquet":
-        frame = _read_parquet_text(path)
-    elif path.suffix.lower() == ".csv":
-        frame = _read_csv_text(path)
-    else:
-        raise InputError(f"{path.name} is no cohort table by its name; it must end in .csv or .parquet")
-    if frame.empty:
-        raise InputError(f"{path} has no rows")
-    return frame
-
-
-def _read_csv_text(path: Path) -> pd.DataFrame:
-    with path.open("rb") as file:
-        heading = file.readline()
-    if b"," not in heading and (mark := next((mark for mark in (b";", b"\t", b"|") if mark in heading), None)):
-        raise InputError(f"{path} is separated by {mark.decode()!r}; save it with commas")
-    try:
-        cells = pd.read_csv(path, header=None, dtype="str", na_filter=False, skip_blank_lines=False,
-                            encoding="utf-8-sig")
-    except pd.errors.EmptyDataError as error:
-        raise InputError(f"{path} is empty") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not in UTF-8 ({error.reason} at byte {error.start}); save it as 'CSV UTF-8'"
-                         ) from error
-    except pd.errors.ParserError as error:
-        raise InputError(f"{path} is not a comma-separated table: {error}. Separate its columns by commas, and quote "
-                         "cells that hold one") from error
-    cells = cells.fillna("")
-    breaks = cells.apply(lambda column: column.str.count("\n")).sum(axis="columns")  # a quoted cell may span lines
-    lines = pd.Series(range(1, len(cells) + 1)) + breaks.cumsum().shift(fill_value=0)
-    names = cells.iloc[0].str.strip().tolist()
-    repeated = sorted({name for name in names if names.count(name) > 1})
-    if repeated:
-        raise InputError(f"{path}: two columns have the same name: {', '.join(map(repr, repeated))}")
-    frame = cells.iloc[1:].set_axis(names, axis="columns").assign(line=lines.iloc[1:])
-    blank = (frame[names] == "").all(axis="columns")
-    return _missing_as_nan(frame[~blank].reset_index(drop=True))
-
-
-def _read_parquet_text(path: Path) -> pd.DataFrame:
-    try:
-        frame = pd.read_parquet(path)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} is not a Parquet file: {error}") from error
-    for column in frame.columns:
-        frame[column] = frame[column].astype("object").map(str, na_action="ignore").astype("str")
-    return _missing_as_nan(frame.assign(line=range(1, len(frame) + 1)))
-
-
-def _missing_as_nan(frame: pd.DataFrame) -> pd.DataFrame:
-    for column in frame.columns.drop("line"):
-        text = frame[column].str.strip()
-        sentinel = text.str.lower().str.replace(r"^(-\d+)\.0+$", r"\1", regex=True)
-        frame[column] = text.mask(sentinel.isin(MISSING))
-    return frame
 
 
 def _note_ignored(frame: pd.DataFrame, mapping: ColumnMap) -> list[str]:

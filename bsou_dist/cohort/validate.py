@@ -46,7 +46,8 @@ def find_bad_rows(table: pd.DataFrame) -> list[BadCell]:
         if column.required:
             bad += bad_cells(table, column.name, table[column.name].isna(), "may not be empty")
         if column.kind == "number":
-            bad += _find_out_of_range(table, column)
+            outside, allowed = find_out_of_range(table[column.name], column)
+            bad += bad_cells(table, column.name, outside, allowed)
         elif column.allowed:
             bad += bad_cells(table, column.name, table[column.name].notna() & ~table[column.name].isin(column.allowed),
                              f"{', '.join(column.allowed)} or empty")
@@ -100,14 +101,14 @@ def _records(rows: pd.DataFrame, *columns: str) -> Iterator[tuple[Any, ...]]:
     return rows[list(columns)].itertuples(index=False, name=None)
 
 
-def _find_out_of_range(table: pd.DataFrame, column: Column) -> list[BadCell]:
-    values = table[column.name]
+def find_out_of_range(values: pd.Series, column: Column) -> tuple[pd.Series, str]:
+    """Which numbers (float64, missing as NaN) are none of the column's, and what would be accepted."""
     bad = values.notna() & ~values.between(column.low, column.high)
     if column.whole:
         bad |= values.notna() & (values != np.floor(values))
     kind = "a whole number" if column.whole else "a number"
     unit = f" {column.unit}" if column.unit else ""
-    return bad_cells(table, column.name, bad, f"{kind} from {column.low:g} to {column.high:g}{unit}, or empty")
+    return bad, f"{kind} from {column.low:g} to {column.high:g}{unit}, or empty"
 
 
 def _find_bad_paths(table: pd.DataFrame) -> list[BadCell]:

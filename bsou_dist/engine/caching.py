@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from bsou_dist.engine.protocol import Engine
+from bsou_dist.engine.randomness import seed_dropout
 from bsou_dist.feed.batch import Batch
 from bsou_dist.objective.on_batches import Objective
 
@@ -60,7 +61,7 @@ class CachedStep:
         return slice(chunk * self.rows, (chunk + 1) * self.rows)
 
     def _outputs(self, engine: Engine, batch: Batch, chunk: int, seeds: list[int]) -> list[Tensor]:
-        torch.manual_seed(seeds[chunk])
+        seed_dropout(seeds[chunk])
         rows = self._slice(chunk)
         outputs: list[Tensor] = engine(batch.clips[rows], batch.slots[rows])
         return outputs

@@ -28,7 +28,9 @@ class DdpEngine:
             # Torch 2.11, which the project supports, does not know the successor of this argument.
             warnings.filterwarnings("ignore", "`broadcast_buffers`", FutureWarning)
             # Buffers are averaged over ranks before they are used (engine/buffers.py), not overwritten by rank 0's.
-            self._wrapped = DistributedDataParallel(network, device_ids=device_ids, broadcast_buffers=False)
+            # Gradients live in the buckets that are averaged: no copy of them, neither in time nor in memory.
+            self._wrapped = DistributedDataParallel(network, device_ids=device_ids, broadcast_buffers=False,
+                                                    gradient_as_bucket_view=True)
 
     def __call__(self, *inputs: Any) -> Any:
         with self._autocast:

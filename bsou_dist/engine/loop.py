@@ -66,10 +66,11 @@ class Fit:
                      shown=processes.first) as bar:
             for epoch in range(first, self.epochs):
                 began = saved = time.perf_counter()
+                waited_s = 0.0
                 for batch in self._batches(processes, epoch, step):
                     loss = train_step(self.engine, batch, self.objective, seed=self.seed, rank=processes.rank,
                                       cached=self.cached)
-                    step, losses = batch.step + 1, losses + loss
+                    step, losses, waited_s = batch.step + 1, losses + loss, waited_s + batch.data_wait_s
                     bar.step(loss, self.train_feed.global_batch, batch.data_wait_s)
                     report({"train/loss": loss, "train/data_wait_s": batch.data_wait_s}, epoch * steps + step)
                     due = processes.first and self._due(step, time.perf_counter() - saved)
@@ -81,6 +82,7 @@ class Fit:
                         self._try_to_save(processes, self._take(epoch, step, losses, best), epoch * steps + step)
                         saved = time.perf_counter()
                 trained_s = time.perf_counter() - began
+                waited_us = processes.vote(round(1e6 * waited_s))  # the others wait for the one that waited longest
                 checkpoint = self._take(epoch + 1, 0, 0.0, best)
                 try:
                     valid_loss = validate(self.engine, self.valid_feed, self.objective, processes, self.name)
@@ -93,7 +95,8 @@ class Fit:
                 best = min(best, valid_loss)
                 checkpoint.schedule, checkpoint.best_loss = self.schedule.state_dict(), best
                 self._save(processes, checkpoint, (epoch + 1) * steps, best=improved)
-                report({"train/epoch_loss": losses / steps, "valid/loss": valid_loss, "epoch_s": trained_s,
+                report({"train/epoch_loss": losses / steps, "train/data_wait_share": 1e-6 * waited_us / trained_s,
+                        "valid/loss": valid_loss, "epoch_s": trained_s,
                         "learning_rate": self.engine.optimizer.param_groups[0]["lr"]}, (epoch + 1) * steps)
                 bar.epoch(epoch + 1, losses / steps, valid_loss, last=epoch + 1 == self.epochs)
                 step, losses = 0, 0.0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from typing import Any
 
@@ -12,6 +11,7 @@ import torch.distributed as dist
 from bsou_dist.engine.caching import CachedStep
 from bsou_dist.engine.processes import Processes
 from bsou_dist.engine.protocol import Engine
+from bsou_dist.engine.randomness import dropout_seed, seed_dropout
 from bsou_dist.feed.batch import Batch
 from bsou_dist.feed.protocol import Feed
 from bsou_dist.objective.on_batches import Objective
@@ -32,11 +32,11 @@ def train_step(engine: Engine, batch: Batch, objective: Objective, *, seed: int,
     """
     engine.network.train()
     chunks = cached.chunks if cached else 1
-    seeds = [_dropout_seed(seed, batch.epoch, batch.step, rank, chunk) for chunk in range(chunks)]
+    seeds = [dropout_seed(seed, batch.epoch, batch.step, rank, chunk) for chunk in range(chunks)]
     if cached:
         loss, gradients = cached.loss(engine, batch, objective, seeds)
     else:
-        torch.manual_seed(seeds[0])
+        seed_dropout(seeds[0])
         loss = objective(_forward(engine, batch), batch)
     value = loss.item()
     if not math.isfinite(value):
@@ -80,7 +80,3 @@ def validate(engine: Engine, feed: Feed, objective: Objective, processes: Proces
 def _forward(engine: Engine, batch: Batch) -> Any:
     """Outputs of the network for this rank's rows."""
     return engine(batch.clips, batch.slots)
-
-
-def _dropout_seed(*parts: int) -> int:
-    return int.from_bytes(hashlib.blake2b(repr(parts).encode(), digest_size=7).digest(), "little")

@@ -11,6 +11,7 @@ from bsou_dist.cohort.splits import SplitConfig
 from bsou_dist.engine.checkpoint import CheckpointConfig
 from bsou_dist.engine.protocol import EngineConfig
 from bsou_dist.feed.augment import AugmentConfig
+from bsou_dist.feed.ordering import OrderConfig
 from bsou_dist.feed.pixels import FeedConfig
 from bsou_dist.model.encoder import EncoderConfig
 from bsou_dist.model.norm import BY_BATCH
@@ -32,7 +33,8 @@ class DataConfig(Part):
 
     shards: Path
     cohort: Path
-    column_map: Path | None = None
+    column_map: str | None = None
+    """Name of a ready column map, or YAML with one."""
     pseudonym_key: Path | None = None
     """Default: `pseudonym.key` in the folder `<shards>.private`, where `bsou pack` leaves it."""
     splits: SplitConfig = SplitConfig()
@@ -58,6 +60,16 @@ class StageConfig(Part):
     learning_rate: float = Field(gt=0, allow_inf_nan=False)
     epochs: int = Field(ge=1)
     plateau: PlateauConfig = PlateauConfig()
+    order: OrderConfig = OrderConfig()
+
+    @field_validator("order")
+    @classmethod
+    def _classes_to_balance(cls, order: OrderConfig) -> OrderConfig:
+        known = [name for name, task in TASKS.items() if task.kind == "classification"]
+        if order.by is not None and (order.kind != "balanced" or order.by not in known):
+            raise ValueError(f"by is {order.by!r}: with kind 'balanced' it names a task with classes, one of "
+                             f"{', '.join(known)}; with another kind leave it out")
+        return order
 
     @field_validator("tasks")
     @classmethod
@@ -91,6 +103,9 @@ class PretrainConfig(StageConfig):
             if TASKS[task].kind != "classification":
                 raise ValueError(f"stage 1 compares classes, and {task!r} is a regression; "
                                  f"use {', '.join(t for t in TASKS if TASKS[t].kind == 'classification')}")
+        if self.order.kind == "balanced" and self.order.by is None:
+            raise ValueError("order.kind is 'balanced', and stage 1 has several tasks: say with order.by which of them "
+                             f"to balance, such as {self.tasks[0]!r}")
         if self.method in ("mtscon", "ucon") and self.global_batch < 2:
             raise ValueError("global_batch is 1, and a contrastive loss compares clips: use 2 or more")
         return self
@@ -112,6 +127,14 @@ class FinetuneConfig(StageConfig):
 
     learning_rate: float = Field(3e-4, gt=0, allow_inf_nan=False)
     epochs: int = Field(15, ge=1)
+
+    @model_validator(mode="after")
+    def _classes(self) -> FinetuneConfig:
+        values = [task for task in self.tasks if TASKS[task].kind == "regression"]
+        if self.order.kind == "balanced" and self.order.by is None and values:
+            raise ValueError(f"order.kind is 'balanced', and {', '.join(values)} have no classes: say with order.by "
+                             "which classes to balance, such as 'ga_bin', or tune these tasks in a run of their own")
+        return self
 
 
 class TrackingConfig(Part):

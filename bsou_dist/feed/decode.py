@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from bsou_dist.errors import InputError
-from bsou_dist.shards.codec import decode_frames
+from bsou_dist.shards.codec import EXTENSIONS, decode_frames
 
 Request = tuple[bytes, dict[str, Any], np.ndarray]
 """Bytes of a clip member, its JSON record, and the indices of the frames wanted (int64, rising)."""
@@ -57,8 +57,13 @@ def make_decoder(name: DecoderName, codec: str, device: str, threads: int) -> De
     DALI (NVDEC) is to be asked for by name: it has not been measured.
 
     Raises:
-        InputError: DALI is asked for and is not installed or cannot decode the codec on this device.
+        InputError: a codec that this program does not know, or DALI is asked for and is not installed or cannot decode
+            the codec on this device; the message says how to pack again.
     """
+    again = "pack the cohort again with 'bsou pack COHORT NEW_FOLDER codec=jpeg'"
+    if codec not in EXTENSIONS:
+        raise InputError(f"these shards are of codec {codec!r}, which cannot be decoded here (known: "
+                         f"{', '.join(EXTENSIONS)}); take the program that packed them, or {again}")
     cuda = torch.device(device).type == "cuda"
     installed = importlib.util.find_spec("nvidia") is not None and importlib.util.find_spec("nvidia.dali") is not None
     if name == "dali":
@@ -66,8 +71,8 @@ def make_decoder(name: DecoderName, codec: str, device: str, threads: int) -> De
             raise InputError("decoder is 'dali' and NVIDIA DALI is not installed; "
                              "pip install nvidia-dali-cuda130, or set decoder to 'reference'")
         if codec == "h264" and not cuda:
-            raise InputError("decoder is 'dali', and DALI decodes h264 on a GPU only; set decoder to 'reference' or "
-                             "pack again with 'bsou pack COHORT OUT codec=jpeg'")
+            raise InputError("decoder is 'dali', and DALI decodes h264 on a GPU only; set decoder to 'reference', or "
+                             f"{again}")
     if name == "reference" or not installed or (name == "auto" and codec != "jpeg"):
         return ReferenceDecoder()
     from bsou_dist.feed.dali import DaliDecoder  # an optional dependency that is slow to load

@@ -90,7 +90,6 @@ class Loader:
         self.order = (make_order(order or OrderConfig(), dataset, global_batch, seed) if training
                       else InTurn(len(dataset), global_batch))
         self._rows = rank_slice(global_batch, rank, world)
-        self._side = SideStream(source.device)
 
     def steps(self) -> int:
         """Global batches in an epoch."""
@@ -105,13 +104,16 @@ class Loader:
             QuarantineExceeded: more clips could not be decoded than allowed.
         """
         items = self.order.epoch(epoch)
+        torch.get_num_threads()  # settles how many this thread computes with, before the makers' own number becomes
+        # that of every thread that has not computed yet
         with ThreadPoolExecutor(self.source.threads, "bsou-feed", initializer=_compute_alone) as makers:
+            side = SideStream(self.source.device)
             windows = deque(self.order.windows(epoch) if isinstance(self.order, Windowed) else ())
             upcoming = iter(range(start_step, len(items)))
 
             def begin(step: int) -> _Begun:
                 self._announce_windows(makers, windows, step)
-                return self._begin(makers, items[step], epoch, step)
+                return self._begin(makers, side, items[step], epoch, step)
 
             ahead = deque(begin(step) for step in islice(upcoming, self.prefetch))
             try:
@@ -119,7 +121,7 @@ class Loader:
                     began = time.perf_counter()
                     current = ahead.popleft()
                     ahead.extend(begin(step) for step in islice(upcoming, 1))
-                    batch = self._finish(current, epoch)
+                    batch = self._finish(current, side, epoch)
                     batch.data_wait_s = time.perf_counter() - began
                     yield batch
             finally:
@@ -136,25 +138,27 @@ class Loader:
             if start >= end:
                 return
 
-    def _begin(self, makers: ThreadPoolExecutor, items: np.ndarray, epoch: int, step: int) -> _Begun:
+    def _begin(self, makers: ThreadPoolExecutor, side: SideStream, items: np.ndarray, epoch: int,
+               step: int) -> _Begun:
         """Hand a batch to the makers in pieces, so that none of them waits for another."""
         index = items[self._rows]
         picked = self.dataset.pick(index, self.seed, self._drawn(epoch), self.training)
         clips = picked.ravel()
         makers.submit(self.source.announce, clips)
-        with self._side.making():
+        with side.making():
             rows = self.source.empty(len(clips))
         pieces = [slice(first, first + self.source.piece) for first in range(0, len(clips), self.source.piece)]
         return _Begun(step, index, rows, picked.shape,
-                      [makers.submit(self._fill, rows[:, piece], clips[piece], epoch) for piece in pieces])
+                      [makers.submit(self._fill, side, rows[:, piece], clips[piece], epoch) for piece in pieces])
 
-    def _fill(self, rows: Tensor, picked: np.ndarray, epoch: int) -> tuple[np.ndarray, torch.cuda.Event | None]:
-        with self._side.making():
-            return self.source.fill(rows, picked, self._drawn(epoch)), self._side.mark()
+    def _fill(self, side: SideStream, rows: Tensor, picked: np.ndarray, epoch: int
+              ) -> tuple[np.ndarray, torch.cuda.Event | None]:
+        with side.making():
+            return self.source.fill(rows, picked, self._drawn(epoch)), side.mark()
 
-    def _finish(self, begun: _Begun, epoch: int) -> Batch:
+    def _finish(self, begun: _Begun, side: SideStream, epoch: int) -> Batch:
         present, marks = zip(*(piece.result() for piece in begun.pieces), strict=True)
-        self._side.hand_over(list(marks), [begun.rows])
+        side.hand_over(list(marks), [begun.rows])
         return self._batch(begun, np.concatenate(present).reshape(begun.slots), epoch)
 
     def _drawn(self, epoch: int) -> int:
@@ -185,8 +189,5 @@ class Loader:
 
 
 def _compute_alone() -> None:
-    """Makers work side by side, each on its own piece: torch's threads within an operation would wait for one another.
-
-    This holds for the calling thread, and for threads that begin to compute later; not for those that train already.
-    """
+    """Makers work side by side, each on its own piece; torch's threads within an operation would only wait."""
     torch.set_num_threads(1)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 _DOPPLER_CHROMA = 40.0  # levels; compressed grey stays below, Doppler maps are far above
 _TINT_CHROMA = 0.05  # of the brightness; the median pixel of an untinted clip stays below, Doppler or not
 _DARK_LEVEL = 16  # below, a tint cannot be seen
-_SAMPLED_SIDE_PX = 128  # so many rows and columns are enough for a share
+_SAMPLED_SIDE_PX = 64  # so many rows and columns are enough for a share
 
 
 def coloured_share(frames: NDArray[np.uint8], fan: NDArray[np.bool_]) -> float:
@@ -22,10 +22,13 @@ def coloured_share(frames: NDArray[np.uint8], fan: NDArray[np.bool_]) -> float:
     """
     step = max(1, min(fan.shape) // _SAMPLED_SIDE_PX)
     inside = fan[::step, ::step]
-    pixels = frames[:, ::step, ::step][:, inside].astype(np.float32)  # (F, P, 3)
-    red, green, blue = pixels[..., 0], pixels[..., 1], pixels[..., 2]
+    channels = np.stack([frames[:, ::step, ::step, channel][:, inside] for channel in range(3)])  # (3, F, P)
+    spread = channels.max(axis=0) - channels.min(axis=0)
+    if spread.max() * np.sqrt(2) <= _DOPPLER_CHROMA:  # no chroma can be greater; most clips are grey and end here
+        return 0.0
+    red, green, blue = channels.astype(np.float32)
     chroma = np.stack([red - green, (red + green) / 2 - blue], axis=-1)  # (F, P, 2)
-    brightness = pixels.mean(axis=-1)
+    brightness = (red + green + blue) / 3
     seen = brightness >= _DARK_LEVEL
     if not seen.any():
         return 0.0

@@ -20,7 +20,7 @@ _FAINT_CHANGE = 2  # grey levels
 _CHANGING_SHARE = 0.2  # of consecutive frame pairs; a label that pops up, or an I-frame, changes a pixel once
 _DENSITY = 0.3  # share of changing pixels in a window: bridges the gaps between speckles, drops lone pixels
 _WINDOW_SHARE = 1 / 40  # window, as a share of the picture's shorter side
-_PRINT_LEVEL = 40  # grey levels; at least so bright,
+_PRINT_LEVELS = (20, 40)  # grey levels; at least so bright: thin print that shrinking dims, print in a bright haze,
 _PRINT_CHANGE = 16  # and changing less than this over the whole clip: print
 _PRINT_MARGIN_PX = 2  # anti-aliased and compressed edges of print
 
@@ -32,22 +32,22 @@ def fan_mask(frames: NDArray[np.uint8]) -> NDArray[np.bool_]:
     flank) is cut out again, so long as dark pixels separate it from the moving tissue.
     """
     window = max(3, round(min(frames.shape[1:]) * _WINDOW_SHARE))
-    core = _largest_component(_dense(_changing(frames, _CLEAR_CHANGE), window))
+    clear, faint = _changing(frames, (_CLEAR_CHANGE, _FAINT_CHANGE))
+    core = _largest_component(_dense(clear, window))
     if not core.any():
         return core
-    faint = _changing(frames, _FAINT_CHANGE)
-    labels, _ = ndimage.label(_dense(faint, window) | core)
-    area = np.isin(labels, np.unique(labels[core]))
-    hull = _convex_hull(area & faint)
+    hull = _convex_hull(_components_touching(core, _dense(faint, window) | core) & faint)
     return hull & ~_still_print(frames, hull, core)
 
 
-def _changing(frames: NDArray[np.uint8], levels: int) -> NDArray[np.bool_]:
-    """Pixels that change by so many grey levels in enough of the consecutive frame pairs."""
-    changes = np.zeros(frames.shape[1:], np.uint16)
+def _changing(frames: NDArray[np.uint8], levels: tuple[int, ...]) -> list[NDArray[np.bool_]]:
+    """For each number of grey levels, the pixels that change by it in enough of the consecutive frame pairs."""
+    counts = [np.zeros(frames.shape[1:], np.uint16) for _ in levels]
     for before, after in pairwise(frames):
-        changes += np.maximum(before, after) - np.minimum(before, after) >= levels
-    return changes >= max(1.0, _CHANGING_SHARE * (len(frames) - 1))
+        change = np.maximum(before, after) - np.minimum(before, after)
+        for count, level in zip(counts, levels, strict=True):
+            count += change >= level
+    return [count >= max(1.0, _CHANGING_SHARE * (len(frames) - 1)) for count in counts]
 
 
 def _dense(changing: NDArray[np.bool_], window: int) -> NDArray[np.bool_]:
@@ -65,10 +65,22 @@ def _largest_component(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return labels == sizes.argmax()
 
 
+def _components_touching(
+    seeds: NDArray[np.bool_], mask: NDArray[np.bool_], structure: NDArray[np.bool_] | None = None
+) -> NDArray[np.bool_]:
+    """Those connected parts of the mask that hold a seed; seeds lie in the mask."""
+    labels, count = ndimage.label(mask, structure)
+    touched = np.zeros(count + 1, np.bool_)
+    touched[labels[seeds]] = True
+    return touched[labels]
+
+
 def _convex_hull(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    rows, columns = np.nonzero(mask)
+    rows = np.nonzero(mask.any(axis=1))[0]
+    # The ends of each row have the hull of all its points, and are few.
+    first, last = mask[rows].argmax(axis=1), mask.shape[1] - 1 - mask[rows, ::-1].argmax(axis=1)
     try:
-        hull = ConvexHull(np.stack([columns, rows], axis=1))
+        hull = ConvexHull(np.stack([np.concatenate([first, last]), np.concatenate([rows, rows])], axis=1))
     except (QhullError, ValueError):  # no points, or all in one line
         return np.zeros_like(mask)
     picture = Image.new("1", (mask.shape[1], mask.shape[0]))
@@ -80,8 +92,9 @@ def _still_print(
     frames: NDArray[np.uint8], hull: NDArray[np.bool_], core: NDArray[np.bool_]
 ) -> NDArray[np.bool_]:
     brightest = frames.max(axis=0)
-    bright = hull & (brightest >= _PRINT_LEVEL)
-    labels, _ = ndimage.label(bright, structure=np.ones((3, 3)))
-    alone = bright & ~np.isin(labels, np.unique(labels[core & bright]))
-    still_print = alone & (brightest - frames.min(axis=0) < _PRINT_CHANGE)
+    still = brightest - frames.min(axis=0) < _PRINT_CHANGE
+    still_print = np.zeros_like(hull)
+    for level in _PRINT_LEVELS:
+        bright = hull & (brightest >= level)
+        still_print |= bright & still & ~_components_touching(core & bright, bright, np.ones((3, 3), np.bool_))
     return ndimage.maximum_filter(still_print, 2 * _PRINT_MARGIN_PX + 1)

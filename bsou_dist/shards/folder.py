@@ -4,15 +4,35 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
+from filelock import FileLock, Timeout
+
 from bsou_dist.errors import InputError
 from bsou_dist.files import write_text
-from bsou_dist.shards.manifest import FORMAT_VERSION, PARTS_NAME, SUMMARY_NAME, read_summary, write_manifest
+from bsou_dist.shards.manifest import (
+    FORMAT_VERSION,
+    PARTS_NAME,
+    SUMMARY_NAME,
+    manifest_of,
+    read_summary,
+    write_manifest,
+)
+from bsou_dist.shards.parts import DamagedPart, Part, read_part, shard_name, write_part
+from bsou_dist.shards.plan import PackPlan
 
 _BEGUN_NAME = "begun.json"
+
+
+class PackFailed(Exception):
+    """Packing cannot go on; the message says why. What was packed stays, and the same command goes on from there."""
 
 
 @dataclass(frozen=True)
@@ -36,13 +56,32 @@ class PackSummary:
         ])
 
 
+@dataclass(frozen=True)
+class Merged:
+    """All parts of a plan as one manifest, and the reasons of rejects by clip pseudonym."""
+
+    manifest: pa.Table
+    reasons: dict[str, str]
+    clips_losing_depth: int
+
+    @property
+    def rejects(self) -> dict[str, int]:
+        """Counts by reason."""
+        return dict(sorted(Counter(map(reason_class, self.reasons.values())).items()))
+
+
+def reason_class(reason: str) -> str:
+    """What rejects are counted by."""
+    return reason.split(":")[0]
+
+
 class ShardFolder:
     """A folder made from one recipe (configuration, cohort, pseudonym key), and from no other."""
 
     def __init__(self, out: Path, recipe: dict[str, Any]) -> None:
-        self._out = out
+        self.path = out
+        self.recipe: dict[str, Any] = json.loads(json.dumps(recipe))  # as it reads back: tuples are lists
         self._parts = out / PARTS_NAME
-        self._recipe = json.loads(json.dumps(recipe))  # as it reads back: tuples are lists
 
     def finished(self) -> PackSummary | None:
         """The summary, if this recipe has made the whole folder.
@@ -50,55 +89,98 @@ class ShardFolder:
         Raises:
             InputError: it was made from another recipe.
         """
-        if not (self._out / SUMMARY_NAME).is_file():
+        if not (self.path / SUMMARY_NAME).is_file():
             return None
-        summary = read_summary(self._out)
+        summary = read_summary(self.path)
         self._check_recipe(summary["recipe"])
         shutil.rmtree(self._parts, ignore_errors=True)  # there if the last run was stopped at the very end
         return PackSummary(**summary["counts"])
 
+    def check(self) -> None:
+        """InputError if the folder was begun from another recipe, or holds something else."""
+        if is_begun(self.path):
+            self._check_recipe(json.loads((self._parts / _BEGUN_NAME).read_text()))
+        elif self.path.is_dir() and any(path.name != PARTS_NAME for path in self.path.iterdir()):
+            raise InputError(f"{self.path} is not empty and holds no shards of this program; name a new folder")
+
     def begin(self) -> None:
-        """Make the folder ready for parts.
+        """Make the folder ready for parts; InputError as `check`."""
+        self.check()
+        if not is_begun(self.path):
+            self._parts.mkdir(parents=True, exist_ok=True)
+            write_text(self._parts / _BEGUN_NAME, json.dumps(self.recipe))
+
+    @contextmanager
+    def claimed(self, number: int) -> Iterator[None]:
+        """Keep a shard for this process alone; the claim ends with it, however it dies.
 
         Raises:
-            InputError: it was begun from another recipe, or holds something else.
+            InputError: another process is writing this shard.
         """
-        begun = self._parts / _BEGUN_NAME
-        if begun.is_file():
-            self._check_recipe(json.loads(begun.read_text()))
-            return
-        if self._out.is_dir() and any(path.name != PARTS_NAME for path in self._out.iterdir()):
-            raise InputError(f"{self._out} is not empty and holds no shards of this program; name a new folder")
-        self._parts.mkdir(parents=True, exist_ok=True)
-        write_text(begun, json.dumps(self._recipe))
+        try:
+            with FileLock(self._parts / f"{shard_name(number)}.lock", blocking=False):
+                yield
+        except Timeout:
+            raise InputError(f"another process is packing into {self.path} (shard {shard_name(number)}); wait for it, "
+                             "or end it and give the command again") from None
 
-    def has_part(self, number: int) -> bool:
-        """Whether shard `number` is finished."""
-        return self._part(number).is_file()
+    def pending(self, plan: PackPlan, numbers: range) -> tuple[list[int], list[str]]:
+        """Which of these shards are still to be packed, and what is wrong with those that have a record already."""
+        pending, faults = [], []
+        for number in numbers:
+            if not self._part(number).is_file():
+                pending.append(number)
+                continue
+            try:
+                self._read(plan, number)
+            except DamagedPart as fault:
+                pending.append(number)
+                faults.append(f"shard {shard_name(number)} is packed again: {fault}")
+        return pending, faults
 
-    def write_part(self, number: int, part: dict[str, Any]) -> None:
+    def write_part(self, number: int, part: Part) -> None:
         """Record shard `number` as finished; its files must have their names by now."""
-        write_text(self._part(number), json.dumps(part))
+        write_part(self._part(number), part)
 
-    def read_part(self, number: int) -> dict[str, Any]:
-        """What `write_part` recorded."""
-        part: dict[str, Any] = json.loads(self._part(number).read_text())
-        return part
+    def forget_part(self, number: int) -> None:
+        """Shard `number` shall be packed again."""
+        self._part(number).unlink(missing_ok=True)
 
-    def finish(self, rows: list[dict[str, Any]], rejects: dict[str, int], clips_losing_depth: int) -> PackSummary:
+    def merge(self, plan: PackPlan) -> Merged:
+        """All parts as one, every planned clip in it exactly once.
+
+        Raises:
+            PackFailed: a part or a shard is missing or damaged.
+        """
+        tables, reasons, losing_depth, faults = [], dict[str, str](), 0, []
+        for number in plan.shards:
+            try:
+                part = self._read(plan, number)
+            except DamagedPart as fault:
+                faults.append(f"  shard {shard_name(number)}: {fault}")
+                continue
+            tables.append(manifest_of(part.rows))
+            reasons |= part.rejects
+            losing_depth += part.clips_losing_depth
+        if faults:
+            raise PackFailed("\n".join([f"{self.path} is not whole; the same command packs what is missing", *faults]))
+        return Merged(pa.concat_tables(tables).combine_chunks(), reasons, losing_depth)
+
+    def finish(self, merged: Merged) -> PackSummary:
         """Write the manifest, then `shards.json`, which makes the folder whole, and drop the parts."""
+        manifest = merged.manifest
         summary = PackSummary(
-            clips=len(rows),
-            shards=len({row["shard"] for row in rows}),
-            frames=sum(row["frames"] for row in rows),
-            bytes=sum(row["size"] for row in rows),
-            rejects=rejects,
-            clips_without_spacing=sum(row["mm_per_px"] is None for row in rows),
-            clips_losing_depth=clips_losing_depth,
+            clips=len(manifest),
+            shards=pc.count_distinct(manifest["shard"]).as_py(),
+            frames=pc.sum(manifest["frames"]).as_py(),
+            bytes=pc.sum(manifest["size"]).as_py(),
+            rejects=merged.rejects,
+            clips_without_spacing=manifest["mm_per_px"].null_count,
+            clips_losing_depth=merged.clips_losing_depth,
         )
-        write_manifest(rows, self._out)
-        record = {"format_version": FORMAT_VERSION, "recipe": self._recipe, "counts": asdict(summary)}
-        write_text(self._out / SUMMARY_NAME, json.dumps(record, indent=2) + "\n")
+        write_manifest(manifest, self.path)
+        record = {"format_version": FORMAT_VERSION, "recipe": self.recipe, "counts": asdict(summary)}
+        write_text(self.path / SUMMARY_NAME, json.dumps(record, indent=2) + "\n")
         shutil.rmtree(self._parts)
         return summary
 
@@ -106,16 +188,32 @@ class ShardFolder:
         """Forget the parts: nothing was worth keeping, and mended files deserve another try."""
         shutil.rmtree(self._parts)
 
+    def _read(self, plan: PackPlan, number: int) -> Part:
+        return read_part(self._part(number), self.path, number, plan.clips(plan.rows_of(number)))
+
     def _part(self, number: int) -> Path:
-        return self._parts / f"{number:06d}.json"
+        return self._parts / f"{shard_name(number)}.json"
 
     def _check_recipe(self, found: dict[str, Any]) -> None:
-        ours, theirs = _flat(self._recipe), _flat(found)
+        ours, theirs = _flat(self.recipe), _flat(found)
         differences = [f"{name} was {theirs.get(name)!r} and is now {ours.get(name)!r}"
                        for name in sorted(ours.keys() | theirs.keys()) if ours.get(name) != theirs.get(name)]
         if differences:
-            raise InputError(f"{self._out} was packed differently: {'; '.join(differences)}; name a new folder, or "
+            raise InputError(f"{self.path} was packed differently: {'; '.join(differences)}; name a new folder, or "
                              "pack as before (cohort and pseudonym_key are fingerprints of the table and of the key)")
+
+
+def is_begun(out: Path) -> bool:
+    """Whether packing into a folder has begun and not come to its end."""
+    return (out / PARTS_NAME / _BEGUN_NAME).is_file()
+
+
+def recipe_of(out: Path) -> dict[str, Any] | None:
+    """What a folder that was begun or finished is made from; None if it is neither."""
+    if is_begun(out):
+        begun: dict[str, Any] = json.loads((out / PARTS_NAME / _BEGUN_NAME).read_text())
+        return begun
+    return read_summary(out)["recipe"] if (out / SUMMARY_NAME).is_file() else None
 
 
 def _flat(nested: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -74,7 +75,7 @@ def contact_sheet(shards_dir: Path, picture: Path, *, clips: int = 12, frames: i
     Raises:
         InputError: not a finished shard folder.
     """
-    chosen = _varied(read_manifest(shards_dir), clips)
+    chosen = varied(read_manifest(shards_dir), clips, ("device", "sweep"))
     row_px = tile_px + _CAPTION_PX
     sheet = Image.new("L", (frames * tile_px, len(chosen) * row_px))
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=11)
@@ -90,9 +91,8 @@ def contact_sheet(shards_dir: Path, picture: Path, *, clips: int = 12, frames: i
     sheet.save(picture)
 
 
-def _varied(manifest: pd.DataFrame, clips: int) -> pd.DataFrame:
-    """The first clip of every device and sweep, then the second of each, and so on; in manifest order."""
-    described = [manifest["device"].fillna(""), manifest["sweep"].fillna("")]
-    turn = manifest.groupby(described).cumcount().to_numpy()
+def varied(manifest: pd.DataFrame, clips: int, columns: Sequence[str]) -> pd.DataFrame:
+    """At most so many rows: the first of each kind by these columns, then the second of each, and so on, in order."""
+    turn = manifest.groupby([manifest[name].fillna("") for name in columns]).cumcount().to_numpy()
     order = np.argsort(turn, kind="stable")[:clips]
     return manifest.iloc[np.sort(order)]

@@ -49,10 +49,15 @@ SCHEMA = pa.schema([
 ])
 
 
-def write_manifest(rows: list[dict[str, Any]], shards_dir: Path) -> None:
+def manifest_of(rows: list[dict[str, Any]]) -> pa.Table:
+    """Rows, a record each, as a table of `SCHEMA`."""
+    return pa.Table.from_pylist(rows, schema=SCHEMA)
+
+
+def write_manifest(manifest: pa.Table, shards_dir: Path) -> None:
     """Write `manifest.parquet`, whole or not at all."""
     with whole_file(shards_dir / MANIFEST_NAME) as temporary:
-        pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), temporary)
+        pq.write_table(manifest, temporary)
 
 
 def read_summary(shards_dir: Path) -> dict[str, Any]:
@@ -92,7 +97,8 @@ def read_manifest(shards_dir: Path) -> pd.DataFrame:
         raise InputError(f"{path} cannot be read ({type(error).__name__}); copy the shard folder again") from error
     if table.schema.names != SCHEMA.names:
         raise InputError(f"{path} has columns {table.schema.names}; expected {SCHEMA.names}")
-    manifest = table.to_pandas()
+    manifest = table.to_pandas(split_blocks=True, self_destruct=True)  # or a large one would be held twice
+    del table
     for shard in manifest["shard"].unique():
         if not re.fullmatch(r"[^/\\\0]+\.tar", str(shard)):
             raise InputError(f"{path} names the shard {shard!r}, and shards are tar files in the folder itself; this "

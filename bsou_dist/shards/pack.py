@@ -1,63 +1,60 @@
-"""A cohort's clips into shards: the same input and pseudonym key give the same bytes, however often it is stopped."""
+"""A cohort's clips into shards: the same input and pseudonym key give the same bytes, however often it is stopped and
+however many processes share the work."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections import Counter
+import sys
 from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, Field
-from tqdm import tqdm
 
 from bsou_dist.errors import InputError
-from bsou_dist.files import whole_file
-from bsou_dist.shards.codec import Codec, encode_frames
-from bsou_dist.shards.folder import PackSummary, ShardFolder
-from bsou_dist.shards.plan import PlannedClip, plan_clips
-from bsou_dist.shards.prepare import PrepareConfig, RejectedClip, prepare
-from bsou_dist.shards.pseudonym import Pseudonymizer, load_or_create_key
-from bsou_dist.shards.raw import UnreadableClip
-from bsou_dist.shards.read import read_clip
+from bsou_dist.shards.encode import EncodedClip, PackConfig, encode_clip
+from bsou_dist.shards.folder import PackFailed, PackSummary, ShardFolder, recipe_of
+from bsou_dist.shards.parts import Part, shard_name
+from bsou_dist.shards.plan import PackPlan, PlannedClip, plan_clips
+from bsou_dist.shards.private import KEY_NAME, REJECTS_NAME, PrivateFolder
+from bsou_dist.shards.progress import PackProgress
+from bsou_dist.shards.pseudonym import Pseudonymizer, load_key, load_or_create_key
+from bsou_dist.shards.rejects import MAX_REJECTS, RejectCounts
 from bsou_dist.shards.shard_file import ShardWriter
-from bsou_dist.shards.workers import Crashed, ordered_map
+from bsou_dist.shards.workers import Limits, Lost, ordered_map
 
-KEY_NAME = "pseudonym.key"
-KEYMAP_NAME = "keymap.parquet"
-REJECTS_NAME = "rejects.csv"
+LIMITS = Limits(seconds=120, memory_mb=4096)
+"""What a clip may take, unless told otherwise."""
 
-
-class PackConfig(BaseModel):
-    """How a cohort is packed: preparation, codec ('jpeg' or 'h264' with its quality), and cohort rows per shard."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    prepare: PrepareConfig = PrepareConfig()
-    codec: Codec = "jpeg"
-    jpeg_quality: int = Field(default=90, ge=1, le=95)
-    crf: int = Field(default=18, ge=1, le=51)
-    shard_clips: int = Field(default=256, ge=1)
+Result = EncodedClip | str | Lost  # str: why the clip is rejected
 
 
 @dataclass(frozen=True)
-class _EncodedClip:
-    record: dict[str, Any]  # the JSON member, but for key and sweep
-    data: bytes
-    sha256: str
-    loses_depth: bool
+class Share:
+    """Every `of`-th shard, from the `number`-th on, counted from 1."""
+
+    number: int = 1
+    of: int = 1
+
+    def shards(self, plan: PackPlan) -> range:
+        """Their numbers."""
+        return plan.shards[self.number - 1 :: self.of]
 
 
-_Result = _EncodedClip | str | Crashed  # str: why the clip is rejected
+@dataclass(frozen=True)
+class Packing:
+    """A shard folder and what is to be packed into it."""
+
+    plan: PackPlan
+    folder: ShardFolder
+    private: PrivateFolder
+    config: PackConfig
 
 
 def pack(cohort_table: pd.DataFrame, root: Path, out: Path, *, config: PackConfig, private: Path, workers: int = 2,
-         progress: bool = True) -> PackSummary:
+         limits: Limits = LIMITS, max_rejects: float = MAX_REJECTS, progress: bool = True) -> PackSummary:
     """Pack every clip of the cohort into shards under `out`.
 
     A clip that cannot be read or is of no use is rejected with a reason, never an error: paths and reasons go to
@@ -74,121 +71,148 @@ def pack(cohort_table: pd.DataFrame, root: Path, out: Path, *, config: PackConfi
         config: how to pack.
         private: folder outside `out`, readable by its owner only.
         workers: processes that read and encode; 0 works in this process.
+        limits: what a clip may take before it is rejected; with 0 workers there are none.
+        max_rejects: share of the latest clips (up to 1000, and not before 100) above which packing stops.
         progress: show a progress bar.
 
     Raises:
         InputError: a column is missing, `private` lies inside `out`, `out` holds something else or was begun with
-            another configuration, cohort or key, or every clip was rejected.
+            another configuration, cohort or key, another process is packing into it, or every clip was rejected.
+        PackFailed: too many clips were rejected, or shards went missing meanwhile.
     """
+    packing = plan_packing(cohort_table, root, out, config=config, private=private)
+    if isinstance(packing, PackSummary):
+        return packing
+    begin(packing)
+    pack_share(packing, Share(), workers=workers, limits=limits, max_rejects=max_rejects, progress=progress)
+    return finish(packing)
+
+
+def plan_packing(cohort_table: pd.DataFrame, root: Path, out: Path, *, config: PackConfig, private: Path
+                 ) -> Packing | PackSummary:
+    """What is to be packed, without touching `out`; the summary if all is packed already. InputError as `pack`."""
     out, private = out.absolute(), private.absolute()
     if private == out or out in private.parents:
         raise InputError(f"the private folder {private} lies inside the shard folder {out}; name one outside it, "
                          "because whoever gets the shards must not get the key")
     pseudonymizer = Pseudonymizer(load_or_create_key(private / KEY_NAME))
-    clips = plan_clips(cohort_table, pseudonymizer)
-    folder = ShardFolder(out, {"config": config.model_dump(), "cohort": _fingerprint(clips),
+    plan = plan_clips(cohort_table, root.absolute(), config.shard_clips, pseudonymizer)
+    folder = ShardFolder(out, {"config": config.model_dump(), "cohort": plan.fingerprint(),
                                "pseudonym_key": pseudonymizer.fingerprint})
     if (finished := folder.finished()) is not None:
+        PrivateFolder(private).forget_plan()  # there if the last run was stopped at the very end
         return finished
-    folder.begin()
-
-    shards = {number: clips[start : start + config.shard_clips]
-              for number, start in enumerate(range(0, len(clips), config.shard_clips))}
-    pending = {number: members for number, members in shards.items() if not folder.has_part(number)}
-    jobs = ((root / clip.path, clip.mm_per_px) for members in pending.values() for clip in members)
-    done = len(clips) - sum(map(len, pending.values()))
-    with (
-        closing(ordered_map(partial(_encode_clip, config=config), jobs, workers)) as results,
-        tqdm(total=len(clips), initial=done, desc="pack", unit="clip",
-             disable=None if progress else True) as bar,
-    ):
-        counted = _counted(results, bar)
-        for number, members in pending.items():
-            # Not strict: what `members` leaves over belongs to the next shards.
-            folder.write_part(number, _write_shard(out, number, zip(members, counted, strict=False)))
-
-    parts = [folder.read_part(number) for number in shards]
-    rows = [row for part in parts for row in part["rows"]]
-    reasons = {clip: reason for part in parts for clip, reason in part["rejects"].items()}
-    _write_private(private, clips, reasons)
-    counts = dict(sorted(Counter(reason.split(":")[0] for reason in reasons.values()).items()))
-    if not rows:
-        folder.abandon()
-        listed = ", ".join(f"{count} {reason}" for reason, count in counts.items())
-        raise InputError(f"none of the {len(clips)} clips could be packed ({listed}); {private / REJECTS_NAME} says "
-                         f"why for each, for example: {next(iter(reasons.values()))}")
-    return folder.finish(rows, counts, sum(part["clips_losing_depth"] for part in parts))
+    folder.check()
+    return Packing(plan, folder, PrivateFolder(private), config)
 
 
-def _encode_clip(job: tuple[Path, float | None], config: PackConfig) -> _EncodedClip | str:
-    """The clip at rest, or why it is rejected."""
-    path, mm_per_px = job
+def begin(packing: Packing, source: dict[str, Any] | None = None) -> None:
+    """Make the folder ready for `pack_share`, in this process and in others that call `begun_before`.
+
+    `source` is kept with the plan, for whoever wants to know what that was made from.
+    """
+    packing.folder.begin()
+    packing.private.write_plan(packing.plan, packing.folder.recipe["cohort"], source or {})
+
+
+def begun_before(out: Path, *, config: PackConfig, private: Path) -> Packing | PackSummary:
+    """What `begin` made ready, without reading the cohort again; the summary if all is packed.
+
+    Raises:
+        InputError: nothing was made ready, or with another configuration, or another key is there now.
+    """
+    out, secrets = out.absolute(), PrivateFolder(private.absolute())
+    if (recipe := recipe_of(out)) is None:
+        raise InputError(f"{out} is not begun, and a share of the work is only known then; give the same command with "
+                         "--begin instead of --share first")
+    key = Pseudonymizer(load_key(secrets.path / KEY_NAME)).fingerprint
+    folder = ShardFolder(out, {**recipe, "config": config.model_dump(), "pseudonym_key": key})
+    if (finished := folder.finished()) is not None:
+        return finished
+    folder.check()
+    return Packing(secrets.read_plan(recipe["cohort"], config.shard_clips), folder, secrets, config)
+
+
+def pack_share(packing: Packing, share: Share, *, workers: int, limits: Limits = LIMITS,
+               max_rejects: float = MAX_REJECTS, progress: bool = True) -> None:
+    """Pack what is missing of a share of the shards. Several processes may do so at once, each with its own share.
+
+    Raises:
+        InputError: another process is writing a shard of this share.
+        PackFailed: too many clips were rejected; shards of this run that lost more than `max_rejects` of theirs are
+            not kept, since whatever is mended may bring their clips back.
+    """
+    plan, folder = packing.plan, packing.folder
+    pending, faults = folder.pending(plan, share.shards(plan))
+    for fault in faults:
+        print(f"note: {fault}", file=sys.stderr)
+    jobs = ((plan.root, clip.path, clip.mm_per_px) for number in pending for clip in plan.clips(plan.rows_of(number)))
+    counts = RejectCounts(max_rejects)
+    doubtful = []
+    total, missing = (sum(len(plan.rows_of(number)) for number in numbers) for numbers in (share.shards(plan), pending))
     try:
-        clip = prepare(read_clip(path, config.prepare.max_frames), config.prepare, mm_per_px)
-        data, frame_offsets = encode_frames(clip.frames, config.codec, jpeg_quality=config.jpeg_quality, crf=config.crf)
-    except UnreadableClip as error:
-        return f"unreadable: {error}"
-    except RejectedClip as error:
-        return str(error)
-    except Exception as error:  # of a million clips one will find a bug; its text may quote the header
-        return f"unreadable: it cannot be prepared ({type(error).__name__})"
-    count, height, width = clip.frames.shape
-    record: dict[str, Any] = {"codec": config.codec, "frames": count, "height": height, "width": width,
-                              "mm_per_px": clip.mm_per_px}
-    if frame_offsets is not None:
-        record["frame_offsets"] = frame_offsets
-    return _EncodedClip(record, data, hashlib.sha256(data).hexdigest(), clip.depth_lost_mm > 0)
+        with (
+            closing(ordered_map(partial(encode_clip, config=packing.config), jobs, workers, limits)) as results,
+            PackProgress(total=total, done=total - missing, shown=progress) as bar,
+        ):
+            for number in pending:
+                with folder.claimed(number):
+                    # Not strict: what the clips leave over belongs to the next shards.
+                    members = zip(plan.clips(plan.rows_of(number)), results, strict=False)
+                    part = _write_shard(folder.path, number, _counted(members, counts, bar))
+                    folder.write_part(number, part)
+                if part.reject_share > max_rejects:
+                    doubtful.append(number)
+    except PackFailed:
+        for number in doubtful:
+            folder.forget_part(number)
+        raise
 
 
-def _write_shard(out: Path, number: int, members: Iterable[tuple[PlannedClip, _Result]]) -> dict[str, Any]:
+def finish(packing: Packing) -> PackSummary:
+    """Merge the parts of all shares, check that every clip is there once, and write manifest, map and rejects.
+
+    Raises:
+        PackFailed: a shard is missing or damaged.
+        InputError: every clip was rejected.
+    """
+    merged = packing.folder.merge(packing.plan)
+    packing.private.write_results(packing.plan, merged.reasons)
+    if not len(merged.manifest):
+        packing.folder.abandon()
+        listed = ", ".join(f"{count} {reason}" for reason, count in merged.rejects.items())
+        raise InputError(f"none of the {len(packing.plan.table)} clips could be packed ({listed}); "
+                         f"{packing.private.path / REJECTS_NAME} says why for each, for example: "
+                         f"{next(iter(merged.reasons.values()))}")
+    summary = packing.folder.finish(merged)
+    packing.private.forget_plan()
+    return summary
+
+
+def _counted(members: Iterable[tuple[PlannedClip, Result]], counts: RejectCounts, bar: PackProgress
+             ) -> Iterator[tuple[PlannedClip, EncodedClip | str]]:
+    """The clips and what became of them, passing the progress bar and the judge of rejects."""
+    for clip, result in members:
+        outcome = f"unreadable: {result.reason}" if isinstance(result, Lost) else result
+        counts.add(clip, outcome if isinstance(outcome, str) else None)
+        bar.update(counts.by_reason)
+        yield clip, outcome
+
+
+def _write_shard(out: Path, number: int, members: Iterable[tuple[PlannedClip, EncodedClip | str]]) -> Part:
     """Write one shard (no file if all its clips are rejected); returns its part of the folder's record."""
-    part: dict[str, Any] = {"rows": [], "rejects": {}, "clips_losing_depth": 0}
-    with ShardWriter(out, f"{number:06d}") as shard:
-        for clip, result in members:
-            if isinstance(result, _EncodedClip):
-                place = shard.add({"key": clip.key, "sweep": clip.columns["sweep"], **result.record}, result.data)
-                described = {name: value for name, value in result.record.items() if name != "frame_offsets"}
-                part["rows"].append({"key": clip.key, **clip.columns, **described, **place, "sha256": result.sha256})
-                part["clips_losing_depth"] += result.loses_depth
-            else:
-                reason = "unreadable: its decoder crashed" if isinstance(result, Crashed) else result
-                part["rejects"][clip.columns["clip"]] = reason
-        if part["rows"]:
+    part = Part()
+    with ShardWriter(out, shard_name(number)) as shard:
+        for clip, outcome in members:
+            if isinstance(outcome, str):
+                part.rejects[clip.columns["clip"]] = outcome
+                continue
+            place = shard.add({"key": clip.key, "sweep": clip.columns["sweep"], **outcome.record}, outcome.data)
+            described = {name: value for name, value in outcome.record.items() if name != "frame_offsets"}
+            part.rows.append({"key": clip.key, **clip.columns, **described, **place, "sha256": outcome.sha256})
+            part.clips_losing_depth += outcome.loses_depth
+        if part.rows:
             shard.commit()
+        else:
+            shard.remove()  # what an earlier attempt made of clips that are rejected now
     return part
-
-
-def _counted(results: Iterable[_Result], bar: tqdm) -> Iterator[_Result]:
-    """The results, passing the progress bar."""
-    rejects = 0
-    for result in results:
-        rejects += not isinstance(result, _EncodedClip)
-        bar.set_postfix(rejects=rejects, refresh=False)
-        bar.update()
-        yield result
-
-
-def _write_private(private: Path, clips: list[PlannedClip], reasons: dict[str, str]) -> None:
-    rejects = [{"path": clip.path, "reason": reasons[clip.columns["clip"]]} for clip in clips
-               if clip.columns["clip"] in reasons]
-    with _owners_file(private / REJECTS_NAME) as file:
-        pd.DataFrame(rejects, columns=["path", "reason"]).to_csv(file, index=False)
-    pseudonyms = ("clip", "patient", "study", "exam")
-    keymap = [{"path": clip.path, **clip.identities, **{name: clip.columns[name] for name in pseudonyms},
-               "key": None if clip.columns["clip"] in reasons else clip.key} for clip in clips]
-    with _owners_file(private / KEYMAP_NAME) as file:
-        pd.DataFrame(keymap).to_parquet(file, index=False)
-
-
-@contextmanager
-def _owners_file(path: Path) -> Iterator[Path]:
-    """A whole file that its owner alone may read, whoever may look into the folder."""
-    with whole_file(path) as temporary:
-        temporary.touch(mode=0o600)
-        yield temporary
-
-
-def _fingerprint(clips: list[PlannedClip]) -> str:
-    """Hash of all that shards take from the cohort."""
-    text = json.dumps([[clip.key, clip.mm_per_px, clip.columns] for clip in clips], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import ceil
+from math import ceil, floor
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from bsou_dist.shards.colour import coloured_share
 from bsou_dist.shards.fan import fan_mask
-from bsou_dist.shards.raw import RawClip, checked_mm_per_px, even_indices
+from bsou_dist.shards.raw import RawClip, checked_mm_per_px, even_indices, shrinkage
 
 _SEEN_LEVEL = 20  # grey levels; darker is no echo
 _MIN_FAN_SHARE = 0.02  # of the picture
@@ -41,6 +41,11 @@ class PrepareConfig(BaseModel):
         if size_px % 2:
             raise ValueError(f"size_px is {size_px}; it must be even, because video codecs halve it")
         return size_px
+
+    @property
+    def mm_per_px(self) -> float:
+        """Pixel spacing (mm) of prepared clips of known spacing."""
+        return self.field_mm / self.size_px
 
 
 @dataclass(frozen=True)
@@ -77,23 +82,26 @@ def prepare(raw: RawClip, config: PrepareConfig, mm_per_px: float | None = None)
         raise RejectedClip("still image: one frame")
     if raw.source_frames < config.min_frames:
         raise RejectedClip(f"too few frames: {raw.source_frames} of at least {config.min_frames}")
-    frames = raw.frames[even_indices(len(raw.frames), config.max_frames)]
+    chosen = even_indices(len(raw.frames), config.max_frames)
+    frames = raw.frames if len(chosen) == len(raw.frames) else raw.frames[chosen]
     if raw.region is not None:
         frames = frames[:, raw.region.y0 : raw.region.y1, raw.region.x0 : raw.region.x1]
-    grey = _to_grey(frames)
+    across_mm = raw.mm_per_px if raw.mm_per_px is not None else checked_mm_per_px(mm_per_px)
+    shrink = shrinkage(across_mm, raw.pixel_aspect, config.mm_per_px) if raw.shrunk == 1 else 1
+    grey = _shrunken_grey(frames, shrink)
 
     if (grey.max(axis=0) >= _SEEN_LEVEL).mean() < _MIN_FAN_SHARE:
         raise RejectedClip("no tissue: the picture is dark")
     fan = fan_mask(grey)
     if fan.mean() < _MIN_FAN_SHARE:
         raise RejectedClip("still image: nothing moves from frame to frame")
-    if frames.ndim == 4 and coloured_share(frames, fan) > _MAX_COLOURED_SHARE:
+    if frames.ndim == 4 and coloured_share(frames[:, ::shrink, ::shrink], fan) > _MAX_COLOURED_SHARE:
         raise RejectedClip("colour Doppler")
     if (grey.mean(axis=0)[fan] >= _SEEN_LEVEL).mean() < _MIN_ECHO_SHARE:
         raise RejectedClip("no tissue: the fan holds no lasting echo")
 
-    across_mm = raw.mm_per_px if raw.mm_per_px is not None else checked_mm_per_px(mm_per_px)
-    grey *= fan
+    if across_mm is not None:
+        across_mm *= shrink
     rows, columns = np.nonzero(fan.any(axis=1))[0], np.nonzero(fan.any(axis=0))[0]
     top, bottom, left, right = int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
     down_px = (bottom - top) * raw.pixel_aspect  # in pixel widths
@@ -108,30 +116,37 @@ def prepare(raw: RawClip, config: PrepareConfig, mm_per_px: float | None = None)
         top + field_px / raw.pixel_aspect,
     )
     return PreparedClip(
-        frames=_resample(grey, field, config.size_px),
-        mm_per_px=config.field_mm / config.size_px if across_mm else None,
+        frames=_resample(grey, fan, field, config.size_px),
+        mm_per_px=config.mm_per_px if across_mm else None,
         depth_lost_mm=max(0.0, depth_mm - config.field_mm) if depth_mm is not None else 0.0,
     )
 
 
-def _to_grey(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """A new array (F, H, W); ITU-R 601 luma of RGB."""
-    if frames.ndim == 3:
-        return frames.copy()
-    return np.stack([np.asarray(Image.fromarray(frame).convert("L")) for frame in frames])
+def _shrunken_grey(frames: NDArray[np.uint8], shrink: int) -> NDArray[np.uint8]:
+    """(F, ceil(H / shrink), ceil(W / shrink)): ITU-R 601 luma of RGB, averaged over `shrink` by `shrink` pixels."""
+    if frames.ndim == 3 and shrink == 1:
+        return frames
+    return np.stack([np.asarray(Image.fromarray(frame).convert("L").reduce(shrink)) for frame in frames])
 
 
-def _resample(frames: NDArray[np.uint8], field: tuple[float, float, float, float], size_px: int) -> NDArray[np.uint8]:
-    """The part of each frame inside `field` (left, top, right, bottom in pixels, maybe beyond the edge) as a square.
+def _resample(
+    frames: NDArray[np.uint8], fan: NDArray[np.bool_], field: tuple[float, float, float, float], size_px: int
+) -> NDArray[np.uint8]:
+    """The part of the fan inside `field` (left, top, right, bottom in pixels, maybe beyond the edge) as a square.
 
     Averages over the area where it shrinks, weighted towards its middle (an even weight, Pillow's BOX, takes or leaves
     whole pixels, so that edges jump); bilinear where it enlarges.
     """
     left, top, right, bottom = field
-    height, width = frames.shape[1:]
-    pad = [(max(0, ceil(-top)), max(0, ceil(bottom - height))), (max(0, ceil(-left)), max(0, ceil(right - width)))]
-    y0, x0 = pad[0][0], pad[1][0]
-    box = (left + x0, top + y0, right + x0, bottom + y0)
+    x0, y0 = floor(left), floor(top)
+    canvas = np.zeros((ceil(bottom) - y0, ceil(right) - x0), np.uint8)
+    height, width = fan.shape
+    inside = np.s_[max(0, y0) : min(height, ceil(bottom)), max(0, x0) : min(width, ceil(right))]
+    on_canvas = canvas[inside[0].start - y0 : inside[0].stop - y0, inside[1].start - x0 : inside[1].stop - x0]
+    box = (left - x0, top - y0, right - x0, bottom - y0)
     way = Image.Resampling.HAMMING if right - left >= size_px else Image.Resampling.BILINEAR
-    padded = (Image.fromarray(np.pad(frame, pad)) for frame in frames)
-    return np.stack([np.asarray(frame.resize((size_px, size_px), way, box)) for frame in padded])
+    squares = np.empty((len(frames), size_px, size_px), np.uint8)
+    for square, frame in zip(squares, frames, strict=True):
+        np.multiply(frame[inside], fan[inside], out=on_canvas)
+        square[...] = np.asarray(Image.fromarray(canvas).resize((size_px, size_px), way, box))
+    return squares

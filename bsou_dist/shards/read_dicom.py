@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import struct
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,11 +21,26 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
 )
 
-from bsou_dist.shards.raw import RawClip, Region, UnreadableClip, checked_mm_per_px, even_indices, to_uint8
+from bsou_dist.shards.bounded_file import BoundedFile
+from bsou_dist.shards.jpeg_dicom import read_jpeg_frames
+from bsou_dist.shards.raw import (
+    MAX_DEFLATION,
+    RawClip,
+    Region,
+    UnreadableClip,
+    checked_aspect,
+    checked_mm_per_px,
+    even_in_time,
+    refuse_impossible,
+    shrinkage,
+    to_uint8,
+)
 
 _TWO_DIMENSIONAL = 1  # Region Spatial Format, PS3.3 C.8.5.5.1.1
 _CENTIMETRE = 3  # Physical Units, PS3.3 C.8.5.5.1.15
 _MIN_REGION_PX = 16
+_ITEM_HEAD_BYTES = 8  # of an encapsulated frame
+_NATIVE = (None, ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian)
 
 
 def looks_like_headless_dicom(head: bytes) -> bool:
@@ -40,8 +55,11 @@ def looks_like_headless_dicom(head: bytes) -> bool:
     return False
 
 
-def read_dicom(path: Path, max_frames: int | None = None) -> RawClip:
+def read_dicom(path: Path, max_frames: int | None = None, wanted_mm_per_px: float | None = None) -> RawClip:
     """Read a DICOM clip in any transfer syntax for which pydicom has a decoder.
+
+    Frames finer than `wanted_mm_per_px` may come shrunk, where decoding does it for nothing; spacing and region are
+    then those of the shrunk frames.
 
     Spacing comes from the chosen ultrasound region: PhysicalDeltaX is in cm per pixel, so times 10. A region that
     leaves the frame describes another picture (the clip was scaled after acquisition): it is ignored with its spacing.
@@ -50,14 +68,40 @@ def read_dicom(path: Path, max_frames: int | None = None) -> RawClip:
         UnreadableClip: no picture, no decoder, or fewer bytes than the header states.
     """
     with _nothing_quoted():
-        header = pydicom.dcmread(path, stop_before_pixels=True, force=True)
+        with BoundedFile(path) as file:
+            header = pydicom.dcmread(file, stop_before_pixels=True, force=True)
         if "Rows" not in header or "Columns" not in header:
             raise UnreadableClip("a DICOM object without a picture")
         count = int(header.get("NumberOfFrames") or 1)
-        indices = even_indices(count, max_frames)
-        frames = _to_screen(_pixels(path, header, indices), header)
-    region, mm_per_px, pixel_aspect = _region(header, int(header.Columns), int(header.Rows))
-    return RawClip(frames, "dicom", count, mm_per_px, pixel_aspect, region)
+        _refuse_impossible(path, header, count)
+        indices = even_in_time(_times_ms(header, count), max_frames)
+        region, mm_per_px, pixel_aspect = _region(header, int(header.Columns), int(header.Rows))
+        shrink = shrinkage(mm_per_px, pixel_aspect, wanted_mm_per_px)
+        pixels: NDArray[np.generic] | None = read_jpeg_frames(path, header, indices, shrink)
+        if pixels is None:
+            pixels, shrink = _pixels(path, header, indices), 1
+        frames = _to_screen(pixels, header)
+    return RawClip(frames, "dicom", count, mm_per_px and mm_per_px * shrink, pixel_aspect,
+                   region and region.shrunk(shrink), shrink)
+
+
+def _refuse_impossible(path: Path, header: Dataset, count: int) -> None:
+    file_bytes = path.stat().st_size
+    syntax = header.file_meta.get("TransferSyntaxUID") if hasattr(header, "file_meta") else None
+    height, width = int(header.Rows), int(header.Columns)
+    if syntax in _NATIVE:
+        samples = 2 if header.get("PhotometricInterpretation") == "YBR_FULL_422" else header.get("SamplesPerPixel", 1)
+        claimed = count * height * width * samples * header.get("BitsAllocated", 8) / 8
+        most = file_bytes * (MAX_DEFLATION if syntax == DeflatedExplicitVRLittleEndian else 1)
+    else:
+        claimed, most = count * _ITEM_HEAD_BYTES, file_bytes
+    refuse_impossible(count, height, width, claimed, most)
+
+
+def _times_ms(header: Dataset, count: int) -> Sequence[float]:
+    """When each frame was taken; where the header does not say so frame by frame, as if at a fixed rate."""
+    steps = header.get("FrameTimeVector")
+    return np.cumsum(steps).tolist() if isinstance(steps, Sequence) and len(steps) == count else range(count)
 
 
 @contextmanager
@@ -80,10 +124,12 @@ def _pixels(path: Path, header: Dataset, indices: list[int]) -> NDArray[np.gener
     try:
         if syntax not in (None, DeflatedExplicitVRLittleEndian):
             try:
-                return np.stack(list(iter_pixels(path, indices=indices)))  # holds only the frames wanted
+                with BoundedFile(path) as file:
+                    return np.stack(list(iter_pixels(file, indices=indices)))  # holds only the frames wanted
             except (ValueError, StopIteration):
                 pass  # pydicom forgives a few faults of encapsulation only in a dataset that is wholly in memory
-        dataset = pydicom.dcmread(path, force=True)
+        with BoundedFile(path) as file:
+            dataset = pydicom.dcmread(file, force=True)
         dataset.file_meta.TransferSyntaxUID = syntax or _guessed_syntax(dataset)
         return np.stack(list(iter_pixels(dataset, indices=indices)))
     except (NotImplementedError, RuntimeError) as error:
@@ -150,6 +196,7 @@ def _spacing(item: Dataset) -> tuple[float | None, float]:
         return None, 1.0
     across_cm, down_cm = (abs(float(item.get(name) or 0)) for name in ("PhysicalDeltaX", "PhysicalDeltaY"))
     mm_per_px = checked_mm_per_px(across_cm * 10)
-    if mm_per_px is None or checked_mm_per_px(down_cm) is None:
+    if mm_per_px is None:
         return None, 1.0
-    return mm_per_px, down_cm / across_cm
+    aspect = down_cm / across_cm
+    return (mm_per_px, aspect) if checked_aspect(aspect) == aspect else (None, 1.0)

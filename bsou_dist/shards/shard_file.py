@@ -65,6 +65,11 @@ class ShardWriter:
         write_text(index, index_text(self._rows))
         self._temporary.replace(self._tar_path)
 
+    def remove(self) -> None:
+        """Remove both files, if they are there under their names."""
+        for suffix in (".tar", ".idx"):
+            self._tar_path.with_suffix(suffix).unlink(missing_ok=True)
+
 
 def index_text(rows: Iterable[Mapping[str, Any]]) -> str:
     """DALI's index of a shard (what `wds2idx` writes), from its manifest rows in order."""

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from famli_tables import Famli
 
 WriteCohort = Callable[..., Path]
 
@@ -27,3 +28,24 @@ def write_cohort(tmp_path: Path) -> WriteCohort:
         pd.DataFrame(rows).to_csv(path, index=False)
         return path
     return write
+
+
+@pytest.fixture(params=["famli2_enrolled", "famli2", "famli3"])
+def folder_layout(request: pytest.FixtureRequest, tmp_path: Path) -> Famli:
+    """An empty layout whose exams are folders, each of the three in turn."""
+    return Famli(tmp_path, request.param)
+
+
+@pytest.fixture
+def famli3(tmp_path: Path) -> Famli:
+    return Famli(tmp_path, "famli3")
+
+
+@pytest.fixture
+def enrolled(tmp_path: Path) -> Famli:
+    return Famli(tmp_path, "famli2_enrolled")
+
+
+@pytest.fixture
+def nejm(tmp_path: Path) -> Famli:
+    return Famli(tmp_path, "nejm_v4")

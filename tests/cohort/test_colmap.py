@@ -38,7 +38,7 @@ def test_an_unlisted_code_is_a_bad_cell(tmp_path):
 
 
 @pytest.mark.parametrize(("column_map", "message"), [
-    ("column: {}", "Keys are columns, codes, constants, units"),
+    ("column: {}", "Keys are base, columns, codes, constants, units"),
     ("columns: {patient: pid}", "are no columns of a cohort"),
     ("columns: {site: pid}\nconstants: {site: x}", "both in 'columns' and in 'constants'"),
     ("units: {site: 10}", "hold text"),

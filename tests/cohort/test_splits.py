@@ -131,3 +131,12 @@ def test_configs_that_make_no_sense():
         SplitConfig.model_validate({"stage1": {"train": 1, "valid": 1, "test": 1}})
     with pytest.raises(InputError, match="stratify: 'parity' not in the cohort"):
         split_patients(cohort_table(20), SMALL.model_copy(update={"stratify": ("parity",)}))
+
+
+def test_stage_1_is_dealt_among_the_training_patients_of_a_table_with_stage_2_alone():
+    of_patient = {f"P{number}": split for number, split in enumerate(["train"] * 8 + ["valid"] * 2 + ["test"] * 2)}
+    table = cohort_table(12)
+    table = table.assign(split_stage2=table["patient_id"].map(of_patient))
+    applied = apply_splits(table, SplitConfig())
+    assert patients_in(applied, "split_stage1") == patients_in(applied, "split_stage2", "train")
+    assert patients_in(applied, "split_stage1", "valid")

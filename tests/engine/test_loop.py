@@ -1,4 +1,4 @@
-"""A run that is stopped while it validates has trained its epoch, and validates it when it goes on."""
+"""A run that is stopped while it validates has trained its epoch, and validates it when it goes on; what it tells."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from gloo import run_ranks
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
@@ -37,8 +38,8 @@ class Feed:
     dataset = SimpleNamespace(slots=1)
     global_batch = 5
 
-    def __init__(self, processes: Processes | None = None, stop_at: int = -1) -> None:
-        self.processes, self.stop_at, self.passes = processes, stop_at, 0
+    def __init__(self, processes: Processes | None = None, stop_at: int = -1, data_wait_s: float = 0.0) -> None:
+        self.processes, self.stop_at, self.passes, self.data_wait_s = processes, stop_at, 0, data_wait_s
 
     def steps(self) -> int:
         return STEPS
@@ -50,7 +51,8 @@ class Feed:
             index, there = torch.arange(5), torch.ones(5, dtype=torch.bool)
             rows = torch.randn(5, 4, generator=torch.Generator().manual_seed(100 * epoch + step))
             yield Batch(clips=rows, slots=there[:, None], valid=there, labels={}, key=["clip"] * 5, study=index,
-                        exam=index, subject=index, sweep=index, index=index, views=1, epoch=epoch, step=step)
+                        exam=index, subject=index, sweep=index, index=index, views=1, epoch=epoch, step=step,
+                        data_wait_s=self.data_wait_s)
         self.passes += 1
 
 
@@ -62,12 +64,13 @@ class MeanSquare:
         return batch.valid.sum()
 
 
-def train(folder: Path, processes: Processes, valid: Feed, reports: list) -> tuple[float, Checkpoint]:
+def train(folder: Path, processes: Processes, valid: Feed, reports: list,
+          train_feed: Feed | None = None) -> tuple[float, Checkpoint]:
     torch.manual_seed(0)
     kept = Checkpoints(folder, keep=2)
     engine, start = resume_engine(Net(), EngineConfig(name="ddp"), learning_rate=0.1, checkpoints=kept,
                                   processes=processes)
-    best = Fit(engine=engine, train_feed=Feed(), valid_feed=valid, objective=MeanSquare(),
+    best = Fit(engine=engine, train_feed=train_feed or Feed(), valid_feed=valid, objective=MeanSquare(),
                schedule=ReduceLROnPlateau(engine.optimizer, patience=0), epochs=EPOCHS, seed=0, checkpoints=kept,
                saving=CheckpointConfig(), facts={}, name="test").run(
                    processes, lambda values, step: reports.append((step, values)), start)
@@ -100,3 +103,15 @@ def test_stopped_in_validation(tmp_path):
                 if "valid/loss" in values]
 
     assert told(again) == told(reports)
+
+
+def _told_waits(rank: int, world: int, folder: Path) -> list[float]:
+    """Seconds that an epoch is said to have waited, by epoch, where the second rank waits three times as long."""
+    reports: list = []
+    train(folder, Processes(rank, world, "cpu"), Feed(), reports, Feed(data_wait_s=[0.25, 0.75][rank]))
+    return [values["train/data_wait_share"] * values["epoch_s"] for _, values in reports if "epoch_s" in values]
+
+
+def test_the_share_of_waiting_is_that_of_the_process_that_waited_longest(tmp_path):
+    expected = pytest.approx([0.75 * STEPS] * EPOCHS)
+    assert run_ranks(2, _told_waits, tmp_path) == [expected, expected]

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from bsou_dist.shards.codec import Codec, encode_frames
-from bsou_dist.shards.manifest import MANIFEST_NAME, write_manifest
+from bsou_dist.shards.manifest import MANIFEST_NAME, manifest_of, write_manifest
 from bsou_dist.shards.shard_file import ShardWriter
 from bsou_dist.tasks import SWEEPS
 
@@ -42,7 +42,7 @@ def write_shards(folder: Path, clips: int = 14, frames: int = 10, side: int = 32
                 rows.append({**record, **place, "study": f"study{visit}", "exam": f"exam{visit}",
                              "patient": f"patient{visit // 2}", "sha256": hashlib.sha256(data).hexdigest()})
             writer.commit()
-    write_manifest(rows, folder)
+    write_manifest(manifest_of(rows), folder)
     return folder, pd.read_parquet(folder / MANIFEST_NAME)
 
 

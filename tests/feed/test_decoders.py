@@ -90,8 +90,10 @@ def test_the_choice_of_a_decoder(monkeypatch) -> None:
     assert isinstance(make_decoder("auto", "jpeg", "cpu", 1), DaliDecoder)
     assert isinstance(make_decoder("auto", "h264", "cpu", 1), ReferenceDecoder)
     assert isinstance(make_decoder("reference", "jpeg", "cpu", 1), ReferenceDecoder)
-    with pytest.raises(InputError, match=r"GPU only.*codec=jpeg"):
+    with pytest.raises(InputError, match=r"GPU only.*bsou pack COHORT NEW_FOLDER codec=jpeg"):
         make_decoder("dali", "h264", "cpu", 1)
+    with pytest.raises(InputError, match=r"codec 'av1'.*known: jpeg, h264.*bsou pack COHORT NEW_FOLDER codec=jpeg"):
+        make_decoder("auto", "av1", "cpu", 1)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert isinstance(make_decoder("auto", "jpeg", "cpu", 1), ReferenceDecoder)
     with pytest.raises(InputError, match="pip install nvidia-dali"):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -263,6 +266,26 @@ def test_batches_are_made_ahead_but_not_without_bound(shards, tmp_path, monkeypa
     time.sleep(0.1)  # room to go too far
     assert sorted(made) == sorted(ahead.order.epoch(0)[:4].tolist())
     assert [batch.step for batch in batches] == list(range(1, 14))
+
+
+def test_makers_compute_alone_and_whoever_trains_does_not(shards, tmp_path) -> None:
+    """In a process of its own, whose first computation comes after the first batch."""
+    program = f"""
+import os, sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+import pandas as pd, torch
+from test_loader import clip_set, loader
+from pathlib import Path
+folder = Path({str(shards[0])!r})
+feed = loader(clip_set((folder, pd.read_parquet(folder / "manifest.parquet"))), Path({str(tmp_path)!r}))
+fill, threads = feed.source.fill, []
+feed.source.fill = lambda *args: (threads.append(torch.get_num_threads()), fill(*args))[1]
+next(feed.epoch(0))
+print(torch.get_num_threads(), set(threads))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True,
+                          env=os.environ | {"OMP_NUM_THREADS": "2"})
+    assert done.stdout == "2 {1}\n"
 
 
 def test_stopping_early_leaves_no_thread(shards, tmp_path) -> None:

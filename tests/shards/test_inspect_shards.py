@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from bsou_dist.shards.inspect import _varied, contact_sheet, describe
+from bsou_dist.shards.inspect import contact_sheet, describe, varied
 from bsou_dist.shards.pack import KEY_NAME
 from bsou_dist.shards.pseudonym import Pseudonymizer, load_key
 
@@ -47,5 +47,5 @@ def test_contact_sheet_shows_frames_of_every_device_and_sweep(packed: Packed, tm
 
 def test_a_sample_covers_devices_and_sweeps_before_it_repeats() -> None:
     manifest = pd.DataFrame({"device": ["A"] * 5 + ["B", None], "sweep": ["M", "M", "M", "L", None, "M", None]})
-    assert _varied(manifest, 5).index.tolist() == [0, 3, 4, 5, 6]
-    assert _varied(manifest, 6).index.tolist() == [0, 1, 3, 4, 5, 6]
+    assert varied(manifest, 5, ("device", "sweep")).index.tolist() == [0, 3, 4, 5, 6]
+    assert varied(manifest, 6, ("device", "sweep")).index.tolist() == [0, 1, 3, 4, 5, 6]

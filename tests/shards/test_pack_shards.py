@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from fan_clips import FanClip, fan_clips, fan_frames, folder_bytes, read_table, row, write_video
 
-import bsou_dist.shards.pack as pack_module
+import bsou_dist.shards.encode as encode_module
 from bsou_dist.errors import InputError
 from bsou_dist.shards.codec import decode_frames
 from bsou_dist.shards.manifest import SCHEMA, read_manifest, read_member, read_summary
@@ -57,10 +57,11 @@ def test_manifest_tells_what_the_shards_hold(cohort: Cohort, packed: Packed, con
     assert manifest["key"].is_unique
 
 
+@pytest.mark.parametrize("workers", [0, 1, 3])
 def test_bytes_do_not_depend_on_workers_or_on_when(
-    cohort: Cohort, packed: Packed, config: PackConfig, tmp_path: Path
+    cohort: Cohort, packed: Packed, config: PackConfig, tmp_path: Path, workers: int
 ) -> None:
-    repack(cohort, packed, tmp_path / "again", config, workers=2)
+    repack(cohort, packed, tmp_path / "again", config, workers=workers)
     assert folder_bytes(tmp_path / "again") == folder_bytes(packed[0])
 
 
@@ -81,7 +82,7 @@ KILLED = """
 import os, signal, sys
 import pandas as pd
 from pathlib import Path
-import bsou_dist.shards.pack as module
+import bsou_dist.shards.encode as module
 from bsou_dist.shards.pack import PackConfig, pack
 
 def shoot(*args, seen=[]):
@@ -111,7 +112,7 @@ def test_a_killed_packer_goes_on_and_ends_with_the_same_bytes(
         read_manifest(out)
 
     prepared = []
-    monkeypatch.setattr(pack_module, "prepare", lambda *args: prepared.append(args) or prepare(*args))
+    monkeypatch.setattr(encode_module, "prepare", lambda *args: prepared.append(args) or prepare(*args))
     repack(cohort, packed, out, config)
     assert len(prepared) == 6  # the first shard's four clips are not done again
     assert folder_bytes(out) == folder_bytes(packed[0])
@@ -127,7 +128,7 @@ def test_an_interrupt_leaves_whole_shards_only(
             raise KeyboardInterrupt
         return prepare(*args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(pack_module, "prepare", interrupted)
+    monkeypatch.setattr(encode_module, "prepare", interrupted)
     with pytest.raises(KeyboardInterrupt):
         repack(cohort, packed, tmp_path / "out", config)
     monkeypatch.undo()
@@ -199,6 +200,22 @@ def test_bad_clips_become_rejects_with_reasons(tmp_path: Path, config: PackConfi
     assert keymap["patient_id"].tolist() == table["patient_id"].tolist()
 
 
+def test_links_out_of_the_cohort_are_rejected(tmp_path: Path, config: PackConfig) -> None:
+    root = tmp_path / "cohort"
+    table = read_table(write_phantom(fan_clips(4), root))
+    first, second, *_ = (root / path for path in table["path"])
+    elsewhere = first.rename(tmp_path / "of_someone_else.dcm")
+    first.symlink_to(elsewhere)
+    (second.parent / "moved.dcm").symlink_to(second.rename(root / "within.dcm"))
+    (second.parent / "moved.dcm").rename(second)
+    summary = pack(table, root, tmp_path / "out", config=config, private=tmp_path / "private", workers=0,
+                   progress=False)
+    assert summary.clips == 3
+    rejects = pd.read_csv(tmp_path / "private" / "rejects.csv")
+    assert rejects["path"].tolist() == [table["path"][0]]
+    assert "leads out of the cohort's folder" in rejects["reason"][0]
+
+
 def test_a_bug_in_preparation_costs_one_clip_and_tells_no_secret(
     cohort: Cohort, config: PackConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -209,7 +226,7 @@ def test_a_bug_in_preparation_costs_one_clip_and_tells_no_secret(
             raise IndexError("Musterfrau")
         return prepare(*args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(pack_module, "prepare", broken)
+    monkeypatch.setattr(encode_module, "prepare", broken)
     pack(*cohort, tmp_path / "out", config=config, private=tmp_path / "private", workers=0, progress=False)
     rejects = pd.read_csv(tmp_path / "private" / "rejects.csv")
     assert rejects["reason"].tolist() == ["unreadable: it cannot be prepared (IndexError)"]

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fan_clips import fan_frames, fan_truth, printed, write_video
+from PIL import Image
 from pydantic import ValidationError
 from pydicom.data import get_testdata_file
 from scipy.ndimage import maximum_filter
@@ -53,6 +54,12 @@ def test_print_near_the_fan_and_in_its_hollow_is_blanked(text: str, x: int, y: i
     assert not (fan_mask(frames) & ink).any()
 
 
+def test_print_in_a_haze_that_joins_it_to_the_tissue_is_blanked() -> None:
+    frames, ink = printed(FRAMES, "II", 52, 4)
+    frames[:, 4:20, 48:64] = np.maximum(frames[:, 4:20, 48:64], 30)
+    assert not (fan_mask(frames) & ink).any()
+
+
 def test_print_is_blanked_in_lossy_video(tmp_path: Path) -> None:
     frames, ink = printed(np.pad(FRAMES, ((0, 0), (0, 0), (16, 16))), "M MUSTERFRAU", 2, 2)
     write_video(tmp_path / "clip.mp4", frames)
@@ -81,6 +88,40 @@ def test_outside_the_fan_is_zero_after_preparation() -> None:
     assert clean.frames.shape == (12, 64, 64)
 
 
+@pytest.mark.parametrize("level", [45, 230])
+@pytest.mark.parametrize(("x", "y"), [(1, 1), (5, 41), (109, 17), (5, 169)])
+def test_thin_print_leaves_no_trace_in_pictures_shrunk_before_the_fan_is_looked_for(x: int, y: int, level: int) -> None:
+    fine = FRAMES.repeat(2, axis=1).repeat(2, axis=2)
+    frames = fine.copy()
+    frames[:, y : y + 9, x] = frames[:, y : y + 9, x + 6] = level  # strokes of one pixel, half a pixel after shrinking
+    frames[:, y + 4, x : x + 7] = level
+    clean, with_print = (prepare(raw(clip, mm_per_px=0.6), SMALL) for clip in (fine, frames))
+    np.testing.assert_array_equal(with_print.frames, clean.frames)
+
+
+def test_shrinking_moves_the_fans_edge_by_no_more_than_a_pixel() -> None:
+    fine = fan_frames(height=192, width=224)
+    halves = np.stack([np.asarray(Image.fromarray(frame).reduce(2)) for frame in fine])
+    whole, shrunk = fan_mask(fine), fan_mask(halves).repeat(2, axis=0).repeat(2, axis=1)
+    assert not (shrunk & ~maximum_filter(whole, 5)).any()
+    assert not (whole & ~maximum_filter(shrunk, 5)).any()
+
+
+def test_what_the_reader_has_shrunk_is_not_shrunk_again() -> None:
+    """Or print would lose another half of its brightness."""
+    fine = FRAMES.repeat(2, axis=1).repeat(2, axis=2)
+    fine[:, 17:26, 109] = 21  # thin print in the hollow, bright enough to be found unless it is shrunk
+    clean = np.where(fine == 21, 0, fine).astype(np.uint8)
+    twice_as_fine, as_read = (raw(clip, mm_per_px=0.6, shrunk=2) for clip in (clean, fine))
+    np.testing.assert_array_equal(prepare(as_read, SMALL).frames, prepare(twice_as_fine, SMALL).frames)
+
+
+def test_the_clip_as_read_is_left_as_it_is() -> None:
+    frames = FRAMES.copy()
+    prepare(raw(frames), SMALL)
+    np.testing.assert_array_equal(frames, FRAMES)
+
+
 def _extent_px(frames: np.ndarray) -> tuple[int, int]:
     seen = frames.max(axis=0) > 8
     return int(seen.any(axis=0).sum()), int(seen.any(axis=1).sum())
@@ -97,7 +138,7 @@ def test_scale_is_physical_whatever_the_pixel_count() -> None:
     for other in (fine, tall):
         assert np.abs(np.subtract(_extent_px(other.frames), (across, down))).max() <= 1
         difference = np.abs(other.frames.astype(int) - coarse.frames)
-        assert difference[:, 10:30, 24:40].mean() < 6  # well inside, where edges do not count
+        assert difference[:, 10:30, 24:40].mean() < 8  # well inside, where edges do not count
 
 
 def test_fan_is_centred_across_and_starts_at_the_top() -> None:

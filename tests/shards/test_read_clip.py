@@ -85,7 +85,7 @@ def encapsulate_frames(dataset: pydicom.Dataset, syntax: pydicom.uid.UID, image_
 @pytest.mark.parametrize("syntax", [RLELossless, JPEG2000Lossless, JPEGLSLossless])
 def test_lossless_transfer_syntaxes(dicom: Path, syntax: pydicom.uid.UID) -> None:
     dataset = pydicom.dcmread(dicom)
-    if syntax == JPEG2000Lossless:  # pydicom's encoder for it (pylibjpeg-openjpeg 2.6) was seen to fail now and then
+    if syntax == JPEG2000Lossless:  # pydicom has no encoder of its own for it
         encapsulate_frames(dataset, syntax, "JPEG2000", irreversible=False, no_jp2=True)
     else:
         dataset.compress(syntax)
@@ -261,15 +261,15 @@ def _mistake(kind: str, path: Path, dicom: Path) -> None:
     ("text", "neither DICOM, MP4, MOV, AVI, MKV, MHA, MHD, NRRD nor NPZ"),
     ("absent", "no such file"),
     ("folder", "cannot be opened"),
-    ("short DICOM", "missing, incomplete"),
+    ("short DICOM", "incomplete or damaged"),
     ("no picture", "without a picture"),
-    ("no pixels", "missing, incomplete"),
+    ("no pixels", "incomplete or damaged"),
     ("private syntax", "transfer syntax unknown"),
     ("MP4 without index", "truncated or damaged video"),
     ("short MP4", "truncated or damaged video"),
     ("zip", "damaged npz file"),
     ("NPZ of something", "no array 'frames'"),
-    ("short MHA", "damaged or incomplete"),
+    ("short MHA", "incomplete or damaged"),
 ])
 def test_mistakes_have_a_reason(tmp_path: Path, dicom: Path, kind: str, reason: str) -> None:
     path = tmp_path / "clip.dcm"

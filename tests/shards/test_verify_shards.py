@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from bsou_dist.shards.manifest import read_manifest, read_member, write_manifest
+from bsou_dist.shards.manifest import manifest_of, read_manifest, read_member, write_manifest
 from bsou_dist.shards.verify import verify
 
 Packed = tuple[Path, Path]
@@ -49,13 +49,13 @@ def _swap_sums(folder: Path, row: pd.Series) -> None:
     _overwrite(folder / row["shard"], row["offset"], data)
     manifest = read_manifest(folder)
     manifest.loc[manifest["key"] == row["key"], "sha256"] = hashlib.sha256(data).hexdigest()
-    write_manifest(manifest.astype(object).where(manifest.notna(), None).to_dict("records"), folder)
+    write_manifest(manifest_of(manifest.astype(object).where(manifest.notna(), None).to_dict("records")), folder)
 
 
 def _drop_a_row(folder: Path, row: pd.Series) -> None:
     manifest = read_manifest(folder)
     kept = manifest[manifest["key"] != row["key"]]
-    write_manifest(kept.astype(object).where(kept.notna(), None).to_dict("records"), folder)
+    write_manifest(manifest_of(kept.astype(object).where(kept.notna(), None).to_dict("records")), folder)
 
 
 @pytest.mark.parametrize(("harm", "reasons"), [

@@ -32,20 +32,29 @@ class Cluster:
 
     def start(self, *arguments: str | Path) -> subprocess.Popen[str]:
         """`launch/slurm.py` with these arguments, on two CPU nodes, followed to the end."""
-        return subprocess.Popen(
-            [sys.executable, ROOT / "launch/slurm.py", *arguments, "--gpus-per-node=0", "--cpus-per-task=1",
-             "--follow"],
-            cwd=ROOT, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        return self._start(ROOT / "launch/slurm.py", *arguments, "--gpus-per-node=0", "--cpus-per-task=1", "--follow")
+
+    def start_bsou(self, *arguments: str | Path) -> subprocess.Popen[str]:
+        """`bsou` with these arguments."""
+        return self._start("-m", "bsou_dist.cli", *arguments)
+
+    def _start(self, *words: str | Path) -> subprocess.Popen[str]:
+        return subprocess.Popen([sys.executable, *words], cwd=ROOT, env=self.environment, stdout=subprocess.PIPE,
+                                stderr=subprocess.PIPE, text=True)
 
     def run(self, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
         return ended(self.start(*arguments))
 
     def job(self, name: str) -> dict[str, str]:
         """What SLURM knows of the job of this name; nothing before it is submitted."""
+        return next(iter(self.jobs(name)), {})
+
+    def jobs(self, name: str) -> list[dict[str, str]]:
+        """What SLURM knows of all jobs of this name, tasks of an array each."""
         done = subprocess.run(["scontrol", "-o", "show", "job"], env=self.environment, capture_output=True, text=True,
                               check=True)
         jobs = [dict(fact.split("=", 1) for fact in line.split() if "=" in fact) for line in done.stdout.splitlines()]
-        return next((job for job in jobs if job.get("JobName") == name), {})
+        return [job for job in jobs if job.get("JobName") == name]
 
 
 def ended(process: subprocess.Popen[str], timeout_s: float = 200.0) -> subprocess.CompletedProcess[str]:

@@ -77,15 +77,18 @@ def phantom_patients(config: PhantomConfig) -> Iterator[Patient]:
     return (phantom_patient(config, index) for index in range(config.patients))
 
 
-def phantom_patient(config: PhantomConfig, index: int) -> Patient:
-    """The mother of one index: a pure function of (config, index), so that processes can share a cohort."""
+def phantom_patient(config: PhantomConfig, index: int, fetuses: int | None = None) -> Patient:
+    """The mother of one index: a pure function of its arguments, so that processes can share a cohort.
+
+    ``fetuses`` asks for a number of them; without it that is drawn (``twin_fraction``).
+    """
     rng = stream(config, _PATIENT, index)
     patient_id = f"P{index:05d}"
     obese = rng.uniform() < config.obese_fraction
     bmi = round(float(rng.uniform(30.5, 44.0) if obese else np.clip(rng.normal(24.5, 2.8), 18.5, 29.9)), 1)
     placenta: Placenta = "anterior" if rng.uniform() < 0.5 else "posterior"
     offset = (float(np.clip(rng.normal(0.0, 0.22), -0.5, 0.5)), float(np.clip(rng.normal(0.15, 0.25), -0.4, 0.55)))
-    twins = rng.uniform() < config.twin_fraction
+    drawn = 2 if rng.uniform() < config.twin_fraction else 1
     novice = rng.uniform() < config.novice_fraction
     growth, fluid, fat, muscle = (float(v) for v in rng.normal(size=4))
     lean = float(np.clip(rng.normal(0.0, 6.0), -14.0, 14.0))
@@ -108,7 +111,7 @@ def phantom_patient(config: PhantomConfig, index: int) -> Patient:
             lean_mm=lean,
             placenta_side=placenta,
             placenta_offset=offset,
-            lies=tuple(_lie(draw, age, config.balanced) for _ in range(2 if twins else 1)),
+            lies=tuple(_lie(draw, age, config.balanced) for _ in range(fetuses or drawn)),
         )
         study_id, anatomy = f"{patient_id}-V{visit + 1}", build_anatomy(plan)
         labels = _labels(config, draw, age, anatomy)

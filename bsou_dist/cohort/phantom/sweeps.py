@@ -89,30 +89,40 @@ def probe_poses(
         x = centre[0] + 0.95 * half[0] * (1.0 - 2.0 * pace) + 0.5 * hand.drift_mm * a
         z = low + (top - low) * HEIGHT_SHARE[sweep] + hand.drift_mm * b
 
-    body = anatomy.body
-    side = np.clip((x - body.centre[0]) / body.radii[0], -0.8, 0.8)
-    up = np.clip((z - body.centre[2]) / body.radii[2], -0.8, 0.8)
-    on_ball = np.stack([side, -np.sqrt(np.maximum(1.0 - side**2 - up**2, 0.05)), up], axis=1)
-    skin = body.centre + on_ball * body.radii
-    outward = _unit(on_ball / body.radii)
-    inward = _unit([0.0, UPRIGHT, 0.0] - (1.0 - UPRIGHT) * outward)
+    skin, outward = skin_at(anatomy, x, z)
+    inward = unit([0.0, UPRIGHT, 0.0] - (1.0 - UPRIGHT) * outward)
 
     along = np.broadcast_to([1.0, 0.0, 0.0] if sweep in LATERAL_SHARE else [0.0, 0.0, -1.0], inward.shape)
-    lateral = _unit(along - (along * inward).sum(1, keepdims=True) * inward)
+    lateral = unit(along - (along * inward).sum(1, keepdims=True) * inward)
     normal = np.cross(inward, lateral)
     inward, lateral = _rotated(inward, lateral, hand.tilt_rad * tilt_in)
     inward, normal = _rotated(inward, normal, hand.tilt_rad * tilt_along)
     lateral, normal = _rotated(lateral, normal, hand.tilt_rad * twist)
 
-    lean = np.linalg.norm(np.cross(inward, outward), axis=1)  # sine of the angle between probe and skin
-    depth = edge_gap_mm + 3.0 + 0.6 * EDGE_MM * lean + hand.press_mm * press
+    depth = touching_mm(inward, outward, edge_gap_mm) + hand.press_mm * press
     time = np.linspace(0.0, 1.0, frames)
     off = (time >= course.lifted[0]) & (time < course.lifted[1])
     face = skin - outward * np.where(off, -2.0, depth)[:, None]
     return Poses(face, inward, lateral, normal)
 
 
-def _unit(vectors: Array) -> Array:
+def skin_at(anatomy: Anatomy, x: Array, z: Array) -> tuple[Array, Array]:
+    """Points (F, 3) of the belly at (x, z), mm, and the skin's outward unit normals (F, 3) there."""
+    body = anatomy.body
+    side = np.clip((x - body.centre[0]) / body.radii[0], -0.8, 0.8)
+    up = np.clip((z - body.centre[2]) / body.radii[2], -0.8, 0.8)
+    on_ball = np.stack([side, -np.sqrt(np.maximum(1.0 - side**2 - up**2, 0.05)), up], axis=1)
+    return body.centre + on_ball * body.radii, unit(on_ball / body.radii)
+
+
+def touching_mm(inward: Array, outward: Array, edge_gap_mm: float) -> Array:
+    """How deep (F,) the middle of a probe's face goes below the skin, so that its whole face touches."""
+    lean = np.linalg.norm(np.cross(inward, outward), axis=1)  # sine of the angle between probe and skin
+    return edge_gap_mm + 3.0 + 0.6 * EDGE_MM * lean
+
+
+def unit(vectors: Array) -> Array:
+    """The directions (..., 3) of vectors."""
     return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
 
 

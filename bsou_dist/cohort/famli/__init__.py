@@ -1,0 +1,1 @@
+"""FAMLI's layouts of several tables, made into one table of contract columns."""

@@ -1,0 +1,79 @@
+"""Structured reports of the scanners: one measurement per row, made into one value per visit and maker."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from statistics import mode
+
+import numpy as np
+import pandas as pd
+
+from bsou_dist.cohort.columns import COLUMNS
+from bsou_dist.cohort.facts import REPORT_FACTS
+from bsou_dist.cohort.famli.devices import makers
+from bsou_dist.cohort.famli.tables import Tables
+from bsou_dist.cohort.problems import bad_cells
+
+_LOWEST = {"days": 0.0, "cm": 0.0, "fetuses": 1.0, "text": 1.0}
+_HIGHEST = {"days": COLUMNS["ga_days"].high, "cm": 60.0, "fetuses": 5.0, "text": 5.0}
+"""What a measurement can be, by the last word of its name: its unit or what it counts."""
+
+_KEY = ["study_id", "maker"]
+
+
+def read_reports(tables: Tables, roles: Iterable[str]) -> pd.DataFrame:
+    """Measurements (columns of ``REPORT_FACTS`` but for ``fetuses_text``, float64) by ``study_id`` and ``maker``.
+
+    A value stands for the device that made it: no other exam of the visit gets it.
+    """
+    rows = pd.concat([_measurements(tables, role) for role in roles], ignore_index=True)
+    measures = [measure for measure in REPORT_FACTS if measure != "fetuses_text"]
+    return _one_value_each(rows).unstack("measure").reindex(columns=measures).astype("float64")
+
+
+def _measurements(tables: Tables, role: str) -> pd.DataFrame:
+    """Rows of interest: ``study_id``, ``maker``, ``measure``, ``value`` and ``derivation``."""
+    table = tables.read(role)
+    name = table["name"].where(table["qualifier"].isna(), table["name"] + ", " + table["qualifier"])
+    measure = name.map(_measure_of(tables.mapping.measurements)).astype("str")
+    usable = measure.notna() & table["study_id"].notna() & table["alert"].isna()
+    table = table[usable].assign(measure=measure[usable])
+    table["maker"] = makers(table["maker"])
+    value = pd.to_numeric(table["number"], errors="coerce").astype("float64")
+    value = value.where(~table["text"].str.endswith(" mm").eq(True), value / 10)
+
+    in_words = table["measure"].eq("fetuses_text")
+    words = table["text"].str.lower().where(in_words)
+    counted = pd.Series(np.nan, index=table.index).mask(words.str.contains("twin").eq(True), 2.0)
+    counted = counted.mask(words.str.contains("sole").eq(True), 1.0)
+    tables.blame(role, bad_cells(table, "text", words.notna() & counted.isna(), "text with 'sole' or 'twin' in it"))
+    value = value.mask(in_words, counted)
+    table["measure"] = table["measure"].mask(in_words, "fetuses")
+
+    low, high = (table["measure"].map({name: limits[name.rpartition("_")[2]] for name in REPORT_FACTS})
+                 .astype("float64") for limits in (_LOWEST, _HIGHEST))
+    impossible = value.notna() & ~value.between(low, high)
+    if impossible.any():
+        tables.notes.append(f"{int(impossible.sum())} values of structured reports are beyond anything possible and "
+                            "were not used")
+    return table.assign(value=value.mask(impossible)).dropna(subset=["value", "maker"])
+
+
+def _measure_of(measurements: Mapping[str, Iterable[str]]) -> dict[str, str]:
+    return {name: measure for measure, names in measurements.items() for name in names}
+
+
+def _one_value_each(rows: pd.DataFrame) -> pd.Series:
+    """By visit, maker and measure: the row that the scanner derived by the measure's method, else that method."""
+    key = [*_KEY, "measure"]
+    method = rows["measure"].map(REPORT_FACTS)
+    made = [rows[method.eq(name)].groupby(key)["value"].agg(_count_of if name == "nof" else name)
+            for name in set(REPORT_FACTS.values())]
+    derived = rows[rows["derivation"].str.lower().eq(method) & method.ne("nof")].groupby(key)["value"].first()
+    return derived.combine_first(pd.concat(made))
+
+
+def _count_of(counts: pd.Series) -> float:
+    """How many fetuses repeats mean: an even number of rows were written fetus by fetus, so the largest counts."""
+    values = counts.tolist()
+    return max(values) if len(values) % 2 == 0 else mode(values)

@@ -1,0 +1,126 @@
+"""The tables of a layout as facts: our names, codes decoded, numbers read, and what is wrong with any of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import pandas as pd
+
+from bsou_dist.cohort.colmap import ColumnMap, Source
+from bsou_dist.cohort.columns import COLUMNS
+from bsou_dist.cohort.facts import FACTS, NUMBERS
+from bsou_dist.cohort.problems import BadCell, bad_cells
+from bsou_dist.cohort.text_table import missing_as_nan, read_text_table
+from bsou_dist.cohort.validate import find_out_of_range
+from bsou_dist.errors import InputError
+
+
+@dataclass
+class Tables:
+    """Reads tables by role and gathers bad cells, notes and the file of each role."""
+
+    root: Path
+    mapping: ColumnMap
+    bad: list[BadCell] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    files: dict[str, Path] = field(default_factory=dict)
+
+    def read(self, role: str, *, sentinels: bool = True) -> pd.DataFrame:
+        """Facts of a table as text (missing as NaN) and ``line``; no rows if an optional table is not there.
+
+        With ``sentinels`` off, cells that mean 'not recorded' stay as they are.
+        """
+        facts = [fact for group in FACTS[role] for fact in group]
+        source = self.mapping.tables.get(role)
+        path = _find(self.root, source.file) if source else None
+        if source is None or path is None:
+            if source and not source.optional:
+                raise InputError(f"{self.root} has no {source.file}; it must be the folder that holds the projects "
+                                 f"({', '.join(sorted({t.file.split('/')[0] for t in self.mapping.tables.values()}))})")
+            if source:
+                self.notes.append(f"no {source.file}: what it tells is missing")
+            empty = pd.DataFrame({fact: pd.Series(dtype="str") for fact in facts})
+            return empty.assign(line=pd.Series(dtype="int64"))
+        self.files[role] = path
+        raw = read_text_table(path, source.sheet)
+        chosen = {fact: raw[header] for fact, header in _headers(raw, source, path).items()}
+        table = pd.DataFrame(chosen, index=raw.index).assign(line=raw["line"])
+        if sentinels:
+            table = missing_as_nan(table, source.missing)
+        table = table.reindex(columns=[*facts, "line"])
+        return table.astype(dict.fromkeys(facts, "str"))
+
+    def decode(self, role: str, table: pd.DataFrame) -> None:
+        """Codes to ours and text to numbers in their unit, in place; what can't be used is noted and made missing."""
+        cells = self.mapping.decode(table)
+        for fact in table.columns:
+            if fact not in NUMBERS:
+                continue
+            text = table[fact]
+            numbers = pd.to_numeric(text, errors="coerce").astype("float64")
+            cells += bad_cells(table, fact, text.notna() & numbers.isna(), "a number or an empty cell")
+            table[fact] = numbers * self.mapping.units.get(fact, 1.0)
+            outside, allowed = find_out_of_range(table[fact], NUMBERS[fact])
+            cells += bad_cells(table, fact, outside, allowed)
+            table[fact] = table[fact].mask(outside)
+        self.blame(role, cells)
+
+    def one_row_each(self, role: str, table: pd.DataFrame, key: str) -> pd.DataFrame:
+        """``table`` by ``key``; a second row for a key must say the same. Rows without it belong to nobody."""
+        table = table.dropna(subset=[key]).drop_duplicates(subset=list(table.columns.drop("line")))
+        again = table[key].duplicated()
+        first = table.drop_duplicates(key).set_index(key)["line"].to_dict()
+        self.blame(role, [BadCell(int(line), key, "(repeated)", f"one row each; another row, line {first[value]}, says "
+                                  "something else") for line, value in zip(table.loc[again, "line"],
+                                                                           table.loc[again, key], strict=True)])
+        return table[~again].set_index(key)
+
+    def blame(self, role: str, cells: list[BadCell]) -> None:
+        """Note bad cells of a table under its file's name and its own headers."""
+        source = self.mapping.tables.get(role)
+        headers = {**source.columns_if_any, **source.columns} if source else {}
+        self.bad += [replace(cell, column=headers.get(cell.column) or cell.column, table=self.files[role].name)
+                     for cell in cells]
+
+    def drop_uncoded(self, role: str, table: pd.DataFrame, fact: str) -> None:
+        """Make a fact missing, in place and with a note, whose codes nobody has given."""
+        if fact in self.mapping.codes or not table[fact].notna().any():
+            return
+        header, (first, second) = self.mapping.tables[role].columns[fact], COLUMNS[fact].allowed
+        found = ", ".join(repr(value) for value in sorted(table[fact].dropna().unique())[:10])
+        self.notes.append(f"{fact} is missing: {header} of {self.files[role].name} holds {found}, and no map says what "
+                          f"they mean. Give one of your own, with base: NAME and codes: {{{fact}: {{1: {first}, "
+                          f"2: {second}}}}}")
+        table[fact] = pd.Series(pd.NA, index=table.index, dtype="str")
+
+
+def _find(root: Path, pattern: str) -> Path | None:
+    """A file below ``root`` by a pattern whose parts may hold ``*``, whatever the case.
+
+    Of several folders the first that has one counts, of several files the last: dates in their names rise.
+    """
+    *folders, name = pattern.split("/")
+    places = [root]
+    for part in folders:
+        places = [found for place in places for found in _matching(place, part) if found.is_dir()]
+    return next((found for place in places for found in reversed(_matching(place, name)) if found.is_file()), None)
+
+
+def _matching(folder: Path, pattern: str) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if fnmatchcase(path.name.lower(), pattern.lower()))
+
+
+def _headers(raw: pd.DataFrame, source: Source, path: Path) -> dict[str, str]:
+    """The table's own spelling of the header of each fact."""
+    by_lower = {name.lower(): name for name in raw.columns}
+    wanted = {fact: header for fact, header in source.columns.items() if header}
+    absent = sorted(header for header in wanted.values() if header.lower() not in by_lower)
+    if absent:
+        found = ", ".join(map(str, raw.columns.drop("line")))
+        raise InputError(f"{path} has no column {', '.join(map(repr, absent))}, which the column map names; it has "
+                         f"{found}. A map of your own (base: ...) can name another column, or null")
+    wanted |= {fact: header for fact, header in source.columns_if_any.items()
+               if header and header.lower() in by_lower}
+    return {fact: by_lower[header.lower()] for fact, header in wanted.items()}

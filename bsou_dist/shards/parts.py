@@ -1,0 +1,92 @@
+"""The record of one finished shard, and whether it is what the plan asks for."""
+
+from __future__ import annotations
+
+import json
+import tarfile
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bsou_dist.files import write_text
+from bsou_dist.shards.plan import PlannedClip
+from bsou_dist.shards.shard_file import index_text
+
+
+class DamagedPart(Exception):
+    """The record of a shard, or the shard itself, is missing or not as planned; the message says what is wrong."""
+
+
+@dataclass
+class Part:
+    """What one shard holds: manifest rows, why its other clips were rejected (by clip pseudonym), and a count."""
+
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    rejects: dict[str, str] = field(default_factory=dict)
+    clips_losing_depth: int = 0
+
+    @property
+    def reject_share(self) -> float:
+        """Of all its clips."""
+        return len(self.rejects) / (len(self.rows) + len(self.rejects))
+
+
+def shard_name(number: int) -> str:
+    """Of the files of a shard, without their endings."""
+    return f"{number:06d}"
+
+
+def write_part(path: Path, part: Part) -> None:
+    """Record a shard as finished; its files must have their names by now."""
+    write_text(path, json.dumps(asdict(part)))
+
+
+def read_part(path: Path, shards_dir: Path, number: int, clips: list[PlannedClip]) -> Part:
+    """What `write_part` recorded of shard `number`, which was planned to hold `clips`.
+
+    Raises:
+        DamagedPart: the record cannot be read, does not have every clip exactly once, or its files are not there as it
+            says.
+    """
+    try:
+        part = Part(**json.loads(path.read_bytes()))
+        _check_clips(part, clips)
+        _check_files(part, shards_dir / f"{shard_name(number)}.tar")
+    except FileNotFoundError as error:
+        raise DamagedPart(f"{Path(error.filename).name} is missing") from None
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise DamagedPart(f"its record cannot be read ({type(error).__name__})") from None
+    return part
+
+
+def _check_clips(part: Part, clips: list[PlannedClip]) -> None:
+    """Each planned clip once, in a row or rejected; `rows` in the planned order, so that keys are those of the plan."""
+    found = Counter([row["clip"] for row in part.rows] + list(part.rejects))
+    missing = sum(clip.columns["clip"] not in found for clip in clips)
+    twice = sum(count > 1 for count in found.values())
+    unknown = len(found.keys() - {clip.columns["clip"] for clip in clips})
+    if missing or twice or unknown:
+        raise DamagedPart(f"{missing} of its {len(clips)} clips are missing, {twice} are there twice, {unknown} are "
+                          "not of it")
+    keys = [clip.key for clip in clips if clip.columns["clip"] not in part.rejects]
+    if [row["key"] for row in part.rows] != keys:
+        raise DamagedPart("its keys are not those that were planned")
+
+
+def _check_files(part: Part, tar: Path) -> None:
+    if not part.rows:
+        return
+    last = part.rows[-1]
+    size = tar.stat().st_size
+    expected = _whole(_whole(last["offset"] + last["size"], tarfile.BLOCKSIZE) + 2 * tarfile.BLOCKSIZE,
+                      tarfile.RECORDSIZE)
+    if size != expected:
+        raise DamagedPart(f"{tar.name} has {size} bytes of {expected}")
+    if tar.with_suffix(".idx").read_text(errors="replace") != index_text(part.rows):
+        raise DamagedPart(f"{tar.stem}.idx is not the index of its shard")
+
+
+def _whole(size: int, block: int) -> int:
+    """Bytes in whole blocks."""
+    return -(-size // block) * block

@@ -1,0 +1,30 @@
+"""The phantom's patients as FAMLI's tables and files: the same anatomy and labels in each of four layouts.
+
+What the layouts look like on disk is known from public code and documents only; where those are silent (placenta
+codes, names of some folders, makers' strings) a value was made up.
+"""
+
+from bsou_dist.shards.phantom_layouts.files import WrittenFile, write_recording
+from bsou_dist.shards.phantom_layouts.forms import write_forms
+from bsou_dist.shards.phantom_layouts.instances import write_instances
+from bsou_dist.shards.phantom_layouts.recordings import Recording, recordings
+from bsou_dist.shards.phantom_layouts.reports import write_reports
+from bsou_dist.shards.phantom_layouts.truth import write_truth
+from bsou_dist.shards.phantom_layouts.visits import MIN_PATIENTS, ROLES, Layout, Role, Visit, layout_visits
+
+__all__ = [
+    "MIN_PATIENTS",
+    "ROLES",
+    "Layout",
+    "Recording",
+    "Role",
+    "Visit",
+    "WrittenFile",
+    "layout_visits",
+    "recordings",
+    "write_forms",
+    "write_instances",
+    "write_recording",
+    "write_reports",
+    "write_truth",
+]
