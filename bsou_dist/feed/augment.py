@@ -159,11 +159,15 @@ def _column(values: Sequence[float], device: torch.device) -> Tensor:
     return torch.tensor(values, dtype=torch.float32, device=device)[:, None, None]
 
 
-@cache
 def _pixel_centres(size_px: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """x (1, 1, S) and y (1, S, 1) in [-1, 1], as `grid_sample` with align_corners=False counts them."""
-    centres = (2 * torch.arange(size_px, dtype=torch.float32, device=device) + 1) / size_px - 1
+    centres = _centres(size_px).to(device)
     return centres[None, None, :], centres[None, :, None]
+
+
+@cache
+def _centres(size_px: int) -> Tensor:
+    return (2 * torch.arange(size_px, dtype=torch.float32) + 1) / size_px - 1
 
 
 def _warp(clips: Tensor, parameters: Sequence[Parameters], size_px: int) -> Tensor:

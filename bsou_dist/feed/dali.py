@@ -47,8 +47,11 @@ class DaliDecoder:
     def decode(self, requests: Sequence[Request]) -> list[Tensor | Exception]:
         """See `Decoder.decode`; tensors on the decoder's device."""
         try:
-            return list(self._jpeg(requests) if self.codec == "jpeg" else self._video(requests))
+            clips = self._jpeg(requests) if self.codec == "jpeg" else self._video(requests)
+            return list(self._kept(clips))
         except (RuntimeError, ValueError, LookupError, TypeError) as error:  # DALI's, or a record that does not add up
+            if "out of memory" in str(error).lower():
+                raise  # no clip's fault
             self._pipeline = self._build()  # one that failed cannot be used again
             if len(requests) == 1:
                 reason = str(error).split("encountered:")[-1].split("Current pipeline")[0].strip()
@@ -72,6 +75,13 @@ class DaliDecoder:
                 pipeline.set_outputs(fn.decoders.video(encoded, device=backend, frames=frames))
         pipeline.build()
         return pipeline
+
+    def _kept(self, clips: list[Tensor]) -> list[Tensor]:
+        """The clips, safe from DALI: on a GPU it takes back memory without regard to what torch has queued on it."""
+        if self.device.type == "cuda":
+            clips = [clip.clone() for clip in clips]
+            torch.cuda.current_stream(self.device).synchronize()
+        return clips
 
     def _jpeg(self, requests: Sequence[Request]) -> list[Tensor]:
         pictures: list[np.ndarray] = []

@@ -24,12 +24,17 @@ DecoderName = Literal["auto", "dali", "reference"]
 class Decoder(Protocol):
     """Turns requests into frames."""
 
+    device: torch.device
+    """Where the frames are."""
+
     def decode(self, requests: Sequence[Request]) -> list[Tensor | Exception]:
         """uint8 (F, H, W) per request, or what went wrong with it; one bad clip does not harm the others."""
 
 
 class ReferenceDecoder:
     """One clip after the other through `shards.codec`; CPU tensors for every codec."""
+
+    device = torch.device("cpu")
 
     def decode(self, requests: Sequence[Request]) -> list[Tensor | Exception]:
         """See `Decoder.decode`."""
@@ -77,4 +82,4 @@ def make_decoder(name: DecoderName, codec: str, device: str, threads: int) -> De
         return ReferenceDecoder()
     from bsou_dist.feed.dali import DaliDecoder  # an optional dependency that is slow to load
 
-    return DaliDecoder(codec, device, threads)
+    return DaliDecoder(codec, device, threads if cuda else 1)  # on a CPU, whoever calls is one of several threads

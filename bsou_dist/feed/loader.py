@@ -18,7 +18,7 @@ from bsou_dist.feed.batch import Batch
 from bsou_dist.feed.clips import ClipSet, ExamSet
 from bsou_dist.feed.order import PADDING, InTurn, Windowed, rank_slice
 from bsou_dist.feed.ordering import OrderConfig, make_order
-from bsou_dist.feed.side_stream import SideStream
+from bsou_dist.feed.side_stream import SideStream, to_device
 from bsou_dist.tasks import MISSING_CLASS
 
 
@@ -58,6 +58,17 @@ class _Begun:
     slots: tuple[int, int]
     """Items and slots of each."""
     pieces: list[Future[tuple[np.ndarray, torch.cuda.Event | None]]]
+
+
+@dataclass(frozen=True)
+class _Window:
+    """Shards that are read together."""
+
+    wanted: int
+    """Position in the epoch from which on they are announced: the beginning of the window before."""
+    end: int
+    """Position at which the next window begins."""
+    shards: list[int]
 
 
 class Loader:
@@ -108,7 +119,7 @@ class Loader:
         # that of every thread that has not computed yet
         with ThreadPoolExecutor(self.source.threads, "bsou-feed", initializer=_compute_alone) as makers:
             side = SideStream(self.source.device)
-            windows = deque(self.order.windows(epoch) if isinstance(self.order, Windowed) else ())
+            windows = self._windows(epoch)
             upcoming = iter(range(start_step, len(items)))
 
             def begin(step: int) -> _Begun:
@@ -127,16 +138,23 @@ class Loader:
             finally:
                 makers.shutdown(wait=False, cancel_futures=True)  # leaving the 'with' waits for what is under way
 
-    def _announce_windows(self, makers: ThreadPoolExecutor, windows: deque[tuple[int, list[int]]], step: int) -> None:
-        """Announce those of `windows` that begin before the end of a batch, and the one behind them."""
+    def _windows(self, epoch: int) -> deque[_Window]:
+        """What is to be announced in an epoch: of an order in windows all of them, of another nothing."""
+        if not isinstance(self.order, Windowed):
+            return deque()
+        windows = self.order.windows(epoch)
+        starts = [start for start, _ in windows]
+        return deque(_Window(wanted, end, shards) for wanted, end, (_, shards) in
+                     zip([0, *starts], [*starts[1:], len(self.dataset)], windows, strict=False))
+
+    def _announce_windows(self, makers: ThreadPoolExecutor, windows: deque[_Window], step: int) -> None:
+        """Announce and drop those that the batch of a step makes wanted."""
         first, end = step * self.global_batch, (step + 1) * self.global_batch
-        while windows:
-            start, shards = windows.popleft()
-            if not windows or windows[0][0] > first:  # else it lies behind us: we go on from the midst of an epoch
-                for shard in shards:
+        while windows and windows[0].wanted < end:
+            window = windows.popleft()
+            if window.end > first:  # else it lies behind us: we go on from the midst of an epoch
+                for shard in window.shards:
                     makers.submit(self.source.announce_shard, shard)
-            if start >= end:
-                return
 
     def _begin(self, makers: ThreadPoolExecutor, side: SideStream, items: np.ndarray, epoch: int,
                step: int) -> _Begun:
@@ -172,19 +190,19 @@ class Loader:
 
         def rows(values: np.ndarray, missing: float, where: np.ndarray) -> Tensor:
             filled = np.where(where, np.array(missing, dtype=values.dtype), values[index])
-            return torch.from_numpy(np.tile(filled, views)).to(device)
+            return to_device(np.tile(filled, views), device)
 
         clips = begun.rows.flatten(0, 1)
         return Batch(
             clips=clips if self.dataset.slots == 1 else clips.unflatten(0, (-1, self.dataset.slots)),
-            slots=torch.from_numpy(np.tile(slots, (views, 1))).to(device),
-            valid=torch.from_numpy(np.tile(valid, views)).to(device),
+            slots=to_device(np.tile(slots, (views, 1)), device),
+            valid=to_device(np.tile(valid, views), device),
             labels={task: rows(values, MISSING_CLASS if values.dtype == np.int64 else np.nan, ~valid)
                     for task, values in self.dataset.labels.items()},
             key=["" if item == PADDING else self.dataset.key[item] for item in index] * views,
             study=rows(self.dataset.study, -1, padded), exam=rows(self.dataset.exam, -1, padded),
             subject=rows(self.dataset.subject, -1, padded), sweep=rows(self.dataset.sweep, -1, padded),
-            index=torch.from_numpy(np.tile(index, views)).to(device),
+            index=to_device(np.tile(index, views), device),
             views=views, epoch=epoch, step=begun.step)
 
 

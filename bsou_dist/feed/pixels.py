@@ -18,6 +18,7 @@ from bsou_dist.feed.decode import Decoder, DecoderName, Request, attempt, make_d
 from bsou_dist.feed.quarantine import Quarantine
 from bsou_dist.feed.randomness import keyed_generator
 from bsou_dist.feed.reader import ShardReader
+from bsou_dist.feed.side_stream import to_device
 from bsou_dist.shards.codec import CorruptClip
 
 CPU_PIECE = 8
@@ -68,13 +69,15 @@ class Pixels:
         self.quarantine = quarantine
         self.views = views
         self.device = device
-        # CPU threads share a batch; for a GPU one thread queues the whole of it.
-        cuda = torch.device(device).type == "cuda"
-        self.threads, self.piece = (1, GPU_PIECE) if cuda else (config.threads, CPU_PIECE)
         self._reader = ShardReader(clips.shards_dir, clips.manifest)
-        self._new_decoder = partial(make_decoder, config.decoder, clips.codec, device, config.threads if cuda else 1)
+        self._new_decoder = partial(make_decoder, config.decoder, clips.codec, device, config.threads)
+        decoder = self._new_decoder()  # now, since it may have to refuse
         self._idle_decoders: SimpleQueue[Decoder] = SimpleQueue()
-        self._idle_decoders.put(self._new_decoder())  # now, since it may have to refuse
+        self._idle_decoders.put(decoder)
+        # Threads share what a CPU decodes; for a GPU one of them queues the whole of it.
+        self.threads, self.piece = (1, GPU_PIECE) if decoder.device.type == "cuda" else (config.threads, CPU_PIECE)
+        self._damaged: dict[int, Exception] = {}
+        """Clips that could not be decoded, and need not be tried again: whoever decodes one alone loses time."""
 
     def empty(self, count: int) -> Tensor:
         """float32 (views, count, 1, F, S, S) of any values."""
@@ -120,7 +123,8 @@ class Pixels:
         requests: dict[int, Request] = {}
         failures: dict[int, Exception] = {}
         for place in np.flatnonzero(picked >= 0).tolist():
-            member = attempt(self._reader.read, int(picked[place]))
+            known = self._damaged.get(int(picked[place]))
+            member = attempt(self._reader.read, int(picked[place])) if known is None else known
             if isinstance(member, Exception):
                 failures[place] = member
                 continue
@@ -132,11 +136,11 @@ class Pixels:
             decoded = decoder.decode(list(requests.values()))
         for (place, request), result in zip(requests.items(), decoded, strict=True):
             if isinstance(result, Exception):
-                failures[place] = result
+                failures[place] = self._damaged[int(picked[place])] = result
             elif result.shape[1:] != expected:
                 failures[place] = CorruptClip(f"pictures of {tuple(result.shape[1:])}, the manifest says {expected}")
             else:
-                frames[place] = _by_view(self._there(result), request[2], chosen[place])
+                frames[place] = _by_view(to_device(result, self.device), request[2], chosen[place])
         for place in sorted(failures):
             self._set_aside(int(picked[place]), failures[place])
         return frames
@@ -150,12 +154,6 @@ class Pixels:
             decoder = self._new_decoder()
         yield decoder
         self._idle_decoders.put(decoder)
-
-    def _there(self, frames: Tensor) -> Tensor:
-        """Frames on the device wanted; a copy to it goes on in the background."""
-        if frames.device.type == torch.device(self.device).type:
-            return frames
-        return frames.pin_memory().to(self.device, non_blocking=True)
 
     def _frames(self, clip: int, epoch: int) -> np.ndarray:
         """Frames of a clip for every view, int64 (views, F)."""

@@ -4,8 +4,17 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
 
+import numpy as np
 import torch
 from torch import Tensor
+
+
+def to_device(values: np.ndarray | Tensor, device: str) -> Tensor:
+    """A tensor on a device; a copy to a GPU goes on in the background, behind what is queued there already."""
+    tensor = torch.from_numpy(values) if isinstance(values, np.ndarray) else values
+    if tensor.device.type == torch.device(device).type:
+        return tensor
+    return tensor.pin_memory().to(device, non_blocking=True)
 
 
 class SideStream:

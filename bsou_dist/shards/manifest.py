@@ -49,6 +49,10 @@ SCHEMA = pa.schema([
 ])
 
 
+PLACE = ("json_offset", "json_size", "offset", "size")
+"""Columns that say where in its shard a clip is."""
+
+
 def manifest_of(rows: list[dict[str, Any]]) -> pa.Table:
     """Rows, a record each, as a table of `SCHEMA`."""
     return pa.Table.from_pylist(rows, schema=SCHEMA)
@@ -117,16 +121,22 @@ def read_member(shards_dir: Path, row: Mapping[str, Any] | pd.Series) -> tuple[d
         OSError: the shard cannot be opened.
         CorruptClip: it ends too early, or has no JSON at that place.
     """
-    start, length = int(row["json_offset"]), int(row["offset"] + row["size"] - row["json_offset"])
     descriptor = os.open(shards_dir / row["shard"], os.O_RDONLY)
     try:
-        data = os.pread(descriptor, length, start)
+        return member_at(descriptor, row["shard"], *(int(row[name]) for name in PLACE))
     finally:
         os.close(descriptor)
+
+
+def member_at(descriptor: int, shard: str, json_offset: int, json_size: int, offset: int, size: int
+              ) -> tuple[dict[str, Any], bytes]:
+    """`read_member` from an open file, the shard of this name."""
+    length = offset + size - json_offset
+    data = os.pread(descriptor, length, json_offset)
     if len(data) < length:
-        raise CorruptClip(f"{row['shard']} ends {length - len(data)} bytes before the clip does")
+        raise CorruptClip(f"{shard} ends {length - len(data)} bytes before the clip does")
     try:
-        meta = json.loads(data[: int(row["json_size"])])
+        meta = json.loads(data[:json_size])
     except ValueError:
-        raise CorruptClip(f"{row['shard']} has no JSON record at byte {start}") from None
-    return meta, data[int(row["offset"]) - start :]
+        raise CorruptClip(f"{shard} has no JSON record at byte {json_offset}") from None
+    return meta, data[offset - json_offset :]
