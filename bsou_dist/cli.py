@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bsou_dist.cluster import pack_command
-from bsou_dist.cluster.arguments import at_least_1
+from bsou_dist.cluster.arguments import Parser, at_least_1
 from bsou_dist.engine.stopping import Stopped
 from bsou_dist.errors import InputError
 
@@ -28,11 +28,10 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
-    parser = _parser()
-    options, late = parser.parse_known_args(arguments)
+    options, late = _parser().parse_known_args(arguments)
     # argparse takes no positional after an option once the first ones were seen, and overrides may stand anywhere.
     if late and (not hasattr(options, "overrides") or any(text.startswith("-") for text in late)):
-        parser.error(f"unrecognized arguments: {' '.join(late)}")
+        options.parser.error(f"unrecognized arguments: {' '.join(late)}")
     if late:
         options.overrides += late
     try:
@@ -98,27 +97,30 @@ def _pack(options: argparse.Namespace) -> int:
 def _freeze(options: argparse.Namespace) -> int:
     from bsou_dist.experiment.freeze import freeze_cohort
 
+    there_before = options.out.exists()
     cohort = freeze_cohort(options.cohort, options.out, column_map=options.column_map, root=options.root,
                            shards=options.shards)
     for note in cohort.notes:
         print(f"note: {note}", file=sys.stderr)
     print((options.out / "flow.md").read_text(encoding="utf-8"), end="")
-    print(f"cohort: {options.out}; its clips are relative to {cohort.root}")
+    print(f"cohort: {options.out}{' (unchanged)' if there_before else ''}; its clips are relative to {cohort.root}")
     return DONE
 
 
 def _inspect(options: argparse.Namespace) -> int:
     from bsou_dist.cohort.table import read_cohort
-    from bsou_dist.shards.inspect import contact_sheet, describe
+    from bsou_dist.shards.inspect import check_picture, contact_sheet, describe
     from bsou_dist.shards.pack import KEY_NAME
     from bsou_dist.shards.pseudonym import Pseudonymizer, default_private_dir, load_key
 
+    if options.sheet:
+        check_picture(options.sheet)
+    if options.privacy:
+        return _inspect_privacy(options)
     table = pseudonymizer = None
     if options.cohort:
         table = read_cohort(options.cohort, column_map=options.column_map).table
         pseudonymizer = Pseudonymizer(load_key(options.pseudonym_key or default_private_dir(options.shards) / KEY_NAME))
-    if options.privacy:
-        return _inspect_privacy(options)
     print(describe(options.shards, table, pseudonymizer))
     sheet = options.sheet or Path(f"{options.shards.name or 'shards'}-contact-sheet.png")
     contact_sheet(options.shards, sheet)
@@ -212,8 +214,8 @@ def _compare(options: argparse.Namespace) -> int:
     return DONE
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="bsou", description="Train on blind-sweep obstetric ultrasound clips.")
+def _parser() -> Parser:
+    parser = Parser(prog="bsou", description="Train on blind-sweep obstetric ultrasound clips.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     phantom = commands.add_parser("phantom", help="generate a cohort of phantom patients")
@@ -282,6 +284,8 @@ def _parser() -> argparse.ArgumentParser:
     compare.add_argument("--uri", help="MLflow server or store (default: mlflow.db under --output)")
     compare.add_argument("--output", type=Path, default=Path("runs"), help="folder of runs")
     compare.set_defaults(run=_compare)
+    for command in (*commands.choices.values(), freeze):
+        command.set_defaults(parser=command)
     return parser
 
 

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from bsou_dist.errors import InputError
+
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
@@ -23,6 +25,14 @@ def whole_file(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def check_outside(corpus: Path, *folders: Path) -> None:
+    """InputError if a folder to be written lies in a corpus, which belongs to others and is read again."""
+    for folder in folders:
+        if folder.resolve().is_relative_to(corpus.resolve()):
+            raise InputError(f"{folder} lies inside the corpus {corpus}, which nothing is written to; name a folder "
+                             "outside it")
 
 
 def write_text(path: Path, text: str) -> None:

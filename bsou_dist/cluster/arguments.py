@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Container
-from typing import Any, get_args, get_origin
+from typing import Any, NoReturn, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
 from bsou_dist.cluster.options import SlurmOptions
 from bsou_dist.errors import InputError
+
+
+class Parser(argparse.ArgumentParser):
+    """Tells what is wrong in one line; its parsers of commands do so too."""
+
+    def error(self, message: str) -> NoReturn:
+        """End with exit code 2."""
+        self.exit(2, f"{self.prog}: {message}; see '{self.prog} --help'\n")
 
 
 def add_options(parser: argparse.ArgumentParser | argparse._ArgumentGroup, without: Container[str] = ()) -> None:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from bsou_dist.cluster.arguments import add_options, given_options
+from bsou_dist.cluster.arguments import Parser, add_options, given_options
 from bsou_dist.cluster.carry_out import Way, carry_out
 from bsou_dist.cluster.job import Entry
 from bsou_dist.cluster.plan import TRAIN, Plan, is_experiment, plan_experiment, plan_run
@@ -58,7 +58,7 @@ def _check(plan: Plan, main: Entry, *, local: bool) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="slurm.py", allow_abbrev=False, description="Submit a run, or a file of jobs, to SLURM; docs/slurm.md "
                                                          "explains.")
     parser.add_argument("config", type=Path, metavar="CONFIG", help="config of a run, or file of jobs")

@@ -86,15 +86,26 @@ def run(options: argparse.Namespace, main: Callable[[Sequence[str]], int]) -> in
 
 def _run_here(options: argparse.Namespace, order: PackOrder) -> PackSummary | None:
     from bsou_dist.experiment.pack_cohort import begin_order, only_estimate, pack_all, pack_one_share
+    from bsou_dist.shards.folder import PackSummary
 
     workers = options.workers or _cpus()
+    if options.estimate:
+        return only_estimate(order, workers)
     if options.share:
-        pack_one_share(order, options.share, workers)
-    elif options.begin:
-        begin_order(order, workers)
-    else:
-        return only_estimate(order, workers) if options.estimate else pack_all(order, workers)
-    return None
+        packed = pack_one_share(order, options.share, workers)
+        if isinstance(packed, PackSummary):
+            return packed
+        print(f"share {options.share} is packed: {_shards(len(options.share.shards(packed.plan)))} of "
+              f"{len(packed.plan.shards)}; when all shares are, the same command without --share finishes {order.out}")
+        return None
+    if options.begin:
+        begun = begin_order(order, workers)
+        if isinstance(begun, PackSummary):
+            return begun
+        print(f"{order.out} is begun: {_shards(len(begun.plan.shards))} to pack; go on with --share 1/N to N/N instead "
+              "of --begin, then with neither to finish")
+        return None
+    return pack_all(order, workers)
 
 
 def _run_jobs(options: argparse.Namespace, order: PackOrder, main: Callable[[Sequence[str]], int]) -> int:
@@ -103,6 +114,7 @@ def _run_jobs(options: argparse.Namespace, order: PackOrder, main: Callable[[Seq
     from bsou_dist.cluster.plan import read_options
     from bsou_dist.cluster.submit import require_slurm
     from bsou_dist.experiment.pack_cohort import begin_order, only_estimate
+    from bsou_dist.shards.folder import PackSummary
 
     local = options.executor == "local"
     if options.share or options.begin:
@@ -116,16 +128,18 @@ def _run_jobs(options: argparse.Namespace, order: PackOrder, main: Callable[[Seq
                      order.out.with_name(f"{order.out.name}.slurm"))
     if way == "dry_run":
         return carry_out(plan, main, way)
-    processes = workers if local else workers * array
+    at_once = 1 if local else array
     if options.estimate:
-        summary = only_estimate(order, processes)
-    else:
-        if not local:
-            require_slurm()
-        summary = begin_order(order, processes)  # here, so that the jobs need not race for it
-    if summary is not None:
-        _print(summary, order)
-    return DONE if options.estimate or summary is not None else carry_out(plan, main, way)
+        if (summary := only_estimate(order, workers, at_once)) is not None:
+            _print(summary, order)
+        return DONE
+    if not local:
+        require_slurm()
+    begun = begin_order(order, workers, at_once)  # here, so that the jobs need not race for it
+    if isinstance(begun, PackSummary):
+        _print(begun, order)
+        return DONE
+    return carry_out(plan, main, way)
 
 
 def _command(options: argparse.Namespace) -> list[str]:
@@ -143,6 +157,10 @@ def _print(summary: PackSummary, order: PackOrder) -> None:
     print(summary)
     if summary.rejects:
         print(f"note: {order.private / REJECTS_NAME} tells which clips were rejected and why", file=sys.stderr)
+
+
+def _shards(count: int) -> str:
+    return f"{count} {'shard' if count == 1 else 'shards'}"
 
 
 def _cpus() -> int:

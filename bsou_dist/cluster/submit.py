@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import shutil
+import subprocess
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -54,6 +55,8 @@ def submit(plan: Plan, main: Entry) -> list[Submitted]:
                 submitit.SlurmJob(folder, job.job_id).cancel(check=False)
             if not before:
                 shutil.rmtree(folder)
+                with contextlib.suppress(OSError):  # it holds the logs of others
+                    folder.parent.rmdir()
             reason = ", ".join(line.removeprefix("sbatch: ").removeprefix("error: ")
                                for line in str(error).splitlines())
             raise InputError(f"SLURM refuses the job {step.name}: {reason}; mend its options ('sinfo' lists "
@@ -68,6 +71,11 @@ def require_slurm() -> None:
     if not shutil.which("sbatch") or not shutil.which("srun"):
         raise InputError("this machine has no SLURM (no sbatch and srun); run this on a login node of the cluster, "
                          "look at the scripts with --dry-run, or run it here with --local (packing: --executor local)")
+    asked = subprocess.run(["sinfo", "--noheader"], capture_output=True, text=True, check=False)
+    if asked.returncode:
+        said = asked.stderr.strip().rpartition("\n")[2].removeprefix("sinfo: ")
+        raise InputError(f"SLURM cannot be reached from this machine ({said}); run this on a login node of the "
+                         "cluster, or wait until its controller is back")
 
 
 def scripts(plan: Plan) -> list[str]:

@@ -12,7 +12,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from bsou_dist.cohort.columns import COLUMNS, OPTIONAL_SPLITS
-from bsou_dist.cohort.facts import FACTS, REPORT_FACTS, check_role
+from bsou_dist.cohort.facts import FACTS, NUMBERS, REPORT_FACTS, check_role
 from bsou_dist.cohort.problems import BadCell, bad_cells
 from bsou_dist.cohort.validate import did_you_mean
 from bsou_dist.errors import InputError
@@ -144,7 +144,11 @@ class ColumnMap(BaseModel):
         return frame.assign(**self.constants)
 
     def decode(self, table: pd.DataFrame) -> list[BadCell]:
-        """Replace raw codes in ``table`` (text, missing as NaN) in place; returns cells whose code is not listed."""
+        """Codes of ``table`` (text, missing as NaN) to ours and numbers to float64 in their unit, in place.
+
+        Returns:
+            Cells whose code is not listed or that are no number; they become missing.
+        """
         bad: list[BadCell] = []
         for column, codes in self.codes.items():
             if column not in table.columns:
@@ -155,6 +159,10 @@ class ColumnMap(BaseModel):
             bad += bad_cells(table, column, table.index.isin(unlisted),
                              f"the column map knows the codes {', '.join(codes)}")
             table[column] = raw.map(codes).reindex(table.index).astype("str")
+        for column in table.columns.intersection(list(NUMBERS)):
+            numbers = pd.to_numeric(table[column], errors="coerce").astype("float64")
+            bad += bad_cells(table, column, table[column].notna() & numbers.isna(), "a number or an empty cell")
+            table[column] = numbers * self.units.get(column, 1.0)
         return bad
 
 

@@ -22,6 +22,8 @@ NUMBERS: dict[str, Column] = {
 }
 """Facts that are numbers. Height and weight are of unknown unit until ``bmi`` looks at them."""
 
+_REPORT = (("study_id", "maker", "name", "number"), ("qualifier", "text", "derivation", "alert"))
+
 FACTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "clips": (("patient_id", "study_id"),
               ("tag_raw", "exam_id", "file_path", "exam_folder", "file_name", "maker", "model", "frames")),
@@ -29,8 +31,8 @@ FACTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "forms": (("study_id",), ("eligible", "ga_days", "ga_weeks", "ga_extra_days", "presentation", "placenta", "dvp_cm",
                               "fetuses", "height", "weight", "novice")),
     "spacing": (("file_name", "mm_per_px"), ("study_id",)),
-    "reports": (("study_id", "maker", "name", "number"), ("qualifier", "text", "derivation", "alert")),
-    "sonosite_reports": (("study_id", "maker", "name", "number"), ("qualifier", "text", "derivation", "alert")),
+    "reports": _REPORT,
+    "sonosite_reports": _REPORT,
     "tag_corrections": (("file_name", "tag_raw"), ()),
     "twins": (("patient_id", "fetuses", "final_fetuses"), ("reported_fetuses",)),
 }

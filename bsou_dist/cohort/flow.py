@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import pandas as pd
 
@@ -24,6 +26,11 @@ def flow_step(reason: str, table: pd.DataFrame) -> FlowStep:
     """Counts of a table with ``patient_id``, ``study_id`` and ``exam_id``, a row per clip; empty ids count nothing."""
     return FlowStep(reason, table["patient_id"].nunique(), table["study_id"].nunique(), table["exam_id"].nunique(),
                     len(table))
+
+
+def left_out(steps: Sequence[FlowStep]) -> dict[str, int]:
+    """Clips by the reason that they were left out for, in the order of the steps; no reason that none was."""
+    return {step.reason: before.clips - step.clips for before, step in pairwise(steps) if step.clips < before.clips}
 
 
 class Flow:

@@ -1,7 +1,8 @@
 """Patient-wise splits with the structure of the paper's Table 1.
 
-Stage 1 (train, valid) and the main sets of stage 2 (train, valid, test) share no patient. Two sets are held out of
-both to measure a shift: obese patients, and novices' exams with a handheld probe.
+Stage 1 (train, valid) and the main sets of stage 2 (train, valid, test) share no patient, and two sets are held out of
+both to measure a shift: obese patients, and novices' exams with a handheld probe. A table's own splits stand instead;
+where they are of stage 2 alone, stage 1 shares its training patients.
 """
 
 from __future__ import annotations

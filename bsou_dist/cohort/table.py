@@ -14,7 +14,7 @@ from bsou_dist.cohort.colmap import READY_MAPS, ColumnMap, load_column_map
 from bsou_dist.cohort.columns import CIRCULAR_GA_SOURCES, COLUMNS, MASKED_FOR_MULTIPLES, OPTIONAL_SPLITS
 from bsou_dist.cohort.famli.layout import read_layout
 from bsou_dist.cohort.flow import AS_FOUND, FlowStep, flow_step
-from bsou_dist.cohort.problems import BadCell, bad_cells, raise_bad_cells
+from bsou_dist.cohort.problems import BadCell, raise_bad_cells
 from bsou_dist.cohort.tags import read_tag
 from bsou_dist.cohort.text_table import missing_as_nan, read_text_table
 from bsou_dist.errors import InputError
@@ -82,8 +82,10 @@ def read_cohort(path: Path, *, column_map: Path | str | None = None, root: Path 
 def _read_one_table(path: Path, mapping: ColumnMap) -> tuple[pd.DataFrame, list[BadCell], list[str]]:
     """The contract columns of a table with a row per clip, bad cells and notes."""
     if path.is_dir():
-        raise InputError(f"{path} is a folder; a layout of several tables needs a column map: one of "
-                         f"{', '.join(READY_MAPS)}, or one based on it")
+        own = path / "cohort.csv"
+        raise InputError(f"{path} is a folder; " + (f"did you mean {own}? Otherwise a" if own.is_file() else "a")
+                         + f" layout of several tables needs a column map: one of {', '.join(READY_MAPS)}, or one "
+                         "based on it")
     if not path.is_file():
         raise InputError(f"no cohort table at {path}")
     if path.suffix.lower() not in (".csv", ".parquet"):
@@ -95,7 +97,6 @@ def _read_one_table(path: Path, mapping: ColumnMap) -> tuple[pd.DataFrame, list[
     validate.check_columns(list(frame.columns), str(path))
     table = _contract_columns(frame)
     bad = mapping.decode(table)
-    bad += _read_numbers(table, mapping.units)
     return table, bad, _note_ignored(frame, mapping)
 
 
@@ -134,19 +135,6 @@ def _fill_from_tags(table: pd.DataFrame) -> None:
         table[column] = table[column].fillna(table["tag_raw"].map(meaning_of).astype("str"))
     not_blind = table["clip_class"].notna() & table["clip_class"].ne("blind")
     table["sweep"] = table["sweep"].mask(not_blind & ~known_sweep)
-
-
-def _read_numbers(table: pd.DataFrame, units: dict[str, float]) -> list[BadCell]:
-    """Text to float64, in place, times the map's unit; returns cells that are no number."""
-    bad: list[BadCell] = []
-    for column in COLUMNS.values():
-        if column.kind != "number":
-            continue
-        text = table[column.name]
-        numbers = pd.to_numeric(text, errors="coerce").astype("float64")
-        bad += bad_cells(table, column.name, text.notna() & numbers.isna(), "a number or an empty cell")
-        table[column.name] = numbers * units.get(column.name, 1.0)
-    return bad
 
 
 def _drop_other_placentas(table: pd.DataFrame) -> list[str]:

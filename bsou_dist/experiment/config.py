@@ -66,9 +66,8 @@ class StageConfig(Part):
     @classmethod
     def _classes_to_balance(cls, order: OrderConfig) -> OrderConfig:
         known = [name for name, task in TASKS.items() if task.kind == "classification"]
-        if order.by is not None and (order.kind != "balanced" or order.by not in known):
-            raise ValueError(f"by is {order.by!r}: with kind 'balanced' it names a task with classes, one of "
-                             f"{', '.join(known)}; with another kind leave it out")
+        if order.by is not None and order.by not in known:
+            raise ValueError(f"by is {order.by!r}; it names a task with classes, one of {', '.join(known)}")
         return order
 
     @field_validator("tasks")

@@ -18,10 +18,15 @@ from bsou_dist.cohort.flow import Flow, FlowStep
 from bsou_dist.cohort.table import Cohort, cohort_fingerprint, read_cohort
 from bsou_dist.errors import InputError
 from bsou_dist.evaluation.flow_plot import flow_png
+from bsou_dist.files import check_outside
 from bsou_dist.shards.outcome import PACKED, packing_outcome
 from bsou_dist.shards.pseudonym import default_private_dir
 
 TABLE_NAME, VERSION_NAME, FLOW_NAME = "cohort.csv", "version.json", "flow"
+
+_VERSION_OF = {"cohort_sha256": "the clips and their labels", "column_map": "the column map",
+               "column_map_sha256": "the column map", "sources_sha256": "the tables",
+               "bsou_dist": "the version of bsou-dist"}
 
 
 def freeze_cohort(path: Path, out: Path, *, column_map: str | None = None, root: Path | None = None,
@@ -35,6 +40,9 @@ def freeze_cohort(path: Path, out: Path, *, column_map: str | None = None, root:
     Raises:
         InputError: the cohort or the shards are bad, or ``out`` is there and not this very version.
     """
+    if path.is_dir():
+        for corpus in (path, root or path):
+            check_outside(corpus, out)
     cohort = read_cohort(path, column_map=column_map, root=root, check_files=True)
     packing = _flow_of_packing(cohort.table, shards) if shards else ()
     flow = (*cohort.flow, *packing)
@@ -78,8 +86,12 @@ def _check_same(out: Path, version: str, flow: Sequence[FlowStep]) -> None:
     found = [out / name for name in (VERSION_NAME, f"{FLOW_NAME}.csv")]
     if not all(file.is_file() for file in found):
         raise InputError(f"{out} is there and holds no frozen cohort; name a new folder")
-    if [file.read_text(encoding="utf-8") for file in found] != [version, _flow_csv(flow)]:
-        raise InputError(f"{out} holds another version of the cohort; name a new folder for this one")
+    found_version, found_flow = (file.read_text(encoding="utf-8") for file in found)
+    if (found_version, found_flow) != (version, _flow_csv(flow)):
+        before, now = json.loads(found_version), json.loads(version)
+        other = [what for name, what in _VERSION_OF.items() if before.get(name) != now[name]]
+        raise InputError(f"{out} holds another version of the cohort (it differs in "
+                         f"{', '.join(dict.fromkeys(other)) or 'the flow'}); name a new folder for this one")
 
 
 def _flow_csv(flow: Sequence[FlowStep]) -> str:

@@ -167,9 +167,10 @@ class Grouped:
             raise InputError(f"global_batch is {self.global_batch}, which groups of {self.group} clips of a study do "
                              f"not fill; set it to a multiple of {self.group}")
         if not self.steps():
+            groups = self._groups()
+            lower = f"lower global_batch to at most {groups * self.group}, or " if groups else ""
             raise InputError(f"global_batch is {self.global_batch}, and the studies of the training split make "
-                             f"{self._groups()} groups of {self.group}; lower global_batch to at most "
-                             f"{self._groups() * self.group}, or take smaller groups")
+                             f"{groups} groups of {self.group}; {lower}take smaller groups")
 
     def steps(self) -> int:
         """See `Order`."""

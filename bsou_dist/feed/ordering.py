@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from bsou_dist.errors import InputError
 from bsou_dist.feed.clips import ClipSet, ExamSet
@@ -25,6 +25,14 @@ class OrderConfig(BaseModel):
     """For 'balanced': the task whose classes a batch holds equally many of; None is the stage's own task."""
     group: int = Field(default=2, ge=2)
     """For 'grouped': clips of one study that come together."""
+
+    @model_validator(mode="after")
+    def _of_its_kind(self) -> OrderConfig:
+        for name, kind in (("window_shards", "windowed"), ("by", "balanced"), ("group", "grouped")):
+            if kind != self.kind and getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(f"{name} is for kind {kind!r}, and kind is {self.kind!r}: leave {name} out, or set "
+                                 f"kind to {kind!r}")
+        return self
 
 
 def make_order(config: OrderConfig, dataset: ClipSet | ExamSet, global_batch: int, seed: int) -> Order:

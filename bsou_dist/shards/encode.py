@@ -10,8 +10,9 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from bsou_dist.shards.codec import Codec, encode_frames
+from bsou_dist.shards.parts import GIVEN_UP
 from bsou_dist.shards.prepare import PrepareConfig, RejectedClip, prepare
-from bsou_dist.shards.raw import UnreadableClip
+from bsou_dist.shards.raw import UnreachableClip, UnreadableClip
 from bsou_dist.shards.read import read_clip, refuse_outside
 
 
@@ -53,6 +54,8 @@ def encode_clip(job: Job, config: PackConfig) -> EncodedClip | str:
         raw = read_clip(root / path, config.prepare.max_frames, config.prepare.mm_per_px)
         clip = prepare(raw, config.prepare, mm_per_px)
         data, frame_offsets = encode_frames(clip.frames, config.codec, jpeg_quality=config.jpeg_quality, crf=config.crf)
+    except UnreachableClip as error:
+        return f"{GIVEN_UP}: {error}"
     except UnreadableClip as error:
         return f"unreadable: {error}"
     except RejectedClip as error:

@@ -17,6 +17,7 @@ from bsou_dist.errors import InputError
 from bsou_dist.shards.encode import EncodedClip, Job, PackConfig, encode_clip
 from bsou_dist.shards.folder import reason_class
 from bsou_dist.shards.pack import LIMITS, Packing
+from bsou_dist.shards.parts import GIVEN_UP
 from bsou_dist.shards.raw import even_indices
 from bsou_dist.shards.workers import Limits, Lost, ordered_map
 
@@ -67,8 +68,8 @@ class Estimate:
         reasons = ", ".join(f"{count} {reason}" for reason, count in self.rejects.items())
         return "\n".join([
             f"estimate for {self.clips} clips, from {self.tried} of them that were tried:",
-            f"  time: {tqdm.format_interval(self.seconds.low)} to {tqdm.format_interval(self.seconds.high)} "
-            f"(hours:minutes:seconds) with {self.processes} processes",
+            f"  time: {_clock(self.seconds.low)} to {_clock(self.seconds.high)} (hours:minutes:seconds) with "
+            f"{self.processes} {'process' if self.processes == 1 else 'processes'}",
             f"  disk: {self.bytes.low / 1e9:.3g} to {self.bytes.high / 1e9:.3g} GB, of "
             f"{self.free_bytes / 1e9:.3g} GB that are free there",
             f"  rejects: {sum(self.rejects.values())} of the {self.tried}" + (f" ({reasons})" if reasons else ""),
@@ -82,29 +83,32 @@ class _Tried:
     first: bool  # in its process, so that its time is that of imports, too
 
 
-def estimate(packing: Packing, *, processes: int, limits: Limits = LIMITS, at_least: int = 1) -> Estimate | None:
+def estimate(packing: Packing, *, workers: int, jobs: int = 1, limits: Limits = LIMITS, at_least: int = 1
+             ) -> Estimate | None:
     """Pack a few clips that are still missing, from all over the cohort and of all sizes, and keep nothing of it.
 
-    Returns None if fewer than `at_least` are missing. Time is that of `processes` like those of this machine.
+    Returns None if fewer than `at_least` are missing. Time is that of as many processes of `jobs` with so many
+    `workers` as there is work for, each like those of this machine.
     """
     pending, _ = packing.folder.pending(packing.plan, packing.plan.shards)
     rows = [row for number in pending for row in packing.plan.rows_of(number)]
     if len(rows) < at_least:
         return None
-    jobs = _choose(packing, rows)
+    processes = min(workers * min(jobs, len(pending)), len(rows))
+    chosen = _choose(packing, rows)
     first_s, seconds, sizes, reasons = list[float](), list[float](), list[float](), Counter[str]()
     work = partial(_try, config=packing.config)
-    with closing(ordered_map(work, jobs, min(processes, _TRYING_PROCESSES), limits)) as results:
-        for result in tqdm(results, desc="estimate", total=len(jobs), unit="clip", leave=False, disable=None):
+    with closing(ordered_map(work, chosen, min(processes, _TRYING_PROCESSES), limits)) as results:
+        for result in tqdm(results, desc="estimate", total=len(chosen), unit="clip", leave=False, disable=None):
             if isinstance(result, Lost):
-                result = _Tried(f"unreadable: {result.reason}", limits.seconds, first=False)
+                result = _Tried(f"{GIVEN_UP}: {result.reason}", limits.seconds, first=False)
             (first_s if result.first else seconds).append(result.seconds)
             if isinstance(result.outcome, EncodedClip):
                 sizes.append(len(result.outcome.data) + len(str(result.outcome.record)) + _OVERHEAD_BYTES)
             else:
                 sizes.append(0)
                 reasons[reason_class(result.outcome)] += 1
-    return Estimate(len(rows), len(jobs), processes, Range.of_mean(seconds or first_s).times(len(rows) / processes),
+    return Estimate(len(rows), len(chosen), processes, Range.of_mean(seconds or first_s).times(len(rows) / processes),
                     Range.of_mean(sizes).times(len(rows)), _free_bytes(packing.folder.path), dict(reasons))
 
 
@@ -127,6 +131,12 @@ def _choose(packing: Packing, rows: list[int]) -> list[Job]:
     # Large and small in turn, so that the first ones, which do not count, are of no particular size.
     order = np.random.default_rng(0).permutation(list(chosen))
     return [(packing.plan.root, clips[place].path, clips[place].mm_per_px) for place in order]
+
+
+def _clock(seconds: float) -> str:
+    """As h:mm:ss."""
+    minutes, second = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{second:02d}"
 
 
 def _free_bytes(folder: Path) -> int:

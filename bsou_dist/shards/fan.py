@@ -15,13 +15,14 @@ from PIL import Image, ImageDraw
 from scipy import ndimage
 from scipy.spatial import ConvexHull, QhullError
 
+from bsou_dist.shards.apart import PRINT_LEVELS, apart_from_tissue
+
 _CLEAR_CHANGE = 6  # grey levels; above the flicker that lossy codecs leave around still print
 _FAINT_CHANGE = 2  # grey levels
 _CHANGING_SHARE = 0.2  # of consecutive frame pairs; a label that pops up, or an I-frame, changes a pixel once
 _DENSITY = 0.3  # share of changing pixels in a window: bridges the gaps between speckles, drops lone pixels
 _WINDOW_SHARE = 1 / 40  # window, as a share of the picture's shorter side
-_PRINT_LEVELS = (20, 40)  # grey levels; at least so bright: thin print that shrinking dims, print in a bright haze,
-_PRINT_CHANGE = 16  # and changing less than this over the whole clip: print
+_STILL_CHANGE = 16  # grey levels; what changes less over the whole clip is still
 _PRINT_MARGIN_PX = 2  # anti-aliased and compressed edges of print
 
 
@@ -29,7 +30,7 @@ def fan_mask(frames: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """Mask of the fan, (H, W), from grey frames (F, H, W) with F >= 2; empty where nothing keeps changing.
 
     Print that the hull takes in (a maker's mark in the hollow above a curved probe, a label tucked against the fan's
-    flank) is cut out again, so long as dark pixels separate it from the moving tissue.
+    flank, a clock) is cut out again, so long as dark pixels separate it from the moving tissue.
     """
     window = max(3, round(min(frames.shape[1:]) * _WINDOW_SHARE))
     clear, faint = _changing(frames, (_CLEAR_CHANGE, _FAINT_CHANGE))
@@ -37,7 +38,7 @@ def fan_mask(frames: NDArray[np.uint8]) -> NDArray[np.bool_]:
     if not core.any():
         return core
     hull = _convex_hull(_components_touching(core, _dense(faint, window) | core) & faint)
-    return hull & ~_still_print(frames, hull, core)
+    return hull & ~_print(frames, hull, core, faint)
 
 
 def _changing(frames: NDArray[np.uint8], levels: tuple[int, ...]) -> list[NDArray[np.bool_]]:
@@ -88,13 +89,14 @@ def _convex_hull(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return np.array(picture)
 
 
-def _still_print(
-    frames: NDArray[np.uint8], hull: NDArray[np.bool_], core: NDArray[np.bool_]
+def _print(
+    frames: NDArray[np.uint8], hull: NDArray[np.bool_], core: NDArray[np.bool_], faint: NDArray[np.bool_]
 ) -> NDArray[np.bool_]:
-    brightest = frames.max(axis=0)
-    still = brightest - frames.min(axis=0) < _PRINT_CHANGE
-    still_print = np.zeros_like(hull)
-    for level in _PRINT_LEVELS:
-        bright = hull & (brightest >= level)
-        still_print |= bright & still & ~_components_touching(core & bright, bright, np.ones((3, 3), np.bool_))
-    return ndimage.maximum_filter(still_print, 2 * _PRINT_MARGIN_PX + 1)
+    brightest = np.where(hull, frames.max(axis=0), np.uint8(0))
+    still = brightest - frames.min(axis=0) < _STILL_CHANGE
+    found = apart_from_tissue(brightest, faint & hull)
+    for level in PRINT_LEVELS:
+        bright = brightest >= level
+        if (bright & still).any():  # seldom, and telling parts takes time
+            found |= bright & still & ~_components_touching(core & bright, bright, np.ones((3, 3), np.bool_))
+    return ndimage.maximum_filter(found, 2 * _PRINT_MARGIN_PX + 1)

@@ -25,10 +25,12 @@ from bsou_dist.shards.manifest import (
     read_summary,
     write_manifest,
 )
-from bsou_dist.shards.parts import DamagedPart, Part, read_part, shard_name, write_part
+from bsou_dist.shards.parts import GIVEN_UP, DamagedPart, Part, read_part, shard_name, write_part
 from bsou_dist.shards.plan import PackPlan
 
 _BEGUN_NAME = "begun.json"
+_GIVEN_UP_NOTE = (f"clips {GIVEN_UP} could not be opened or took too much, twice; when that is mended, pack again into "
+                  "a new folder")
 
 
 class PackFailed(Exception):
@@ -53,6 +55,7 @@ class PackSummary:
             f"{self.clips_without_spacing} without pixel spacing, {self.clips_losing_depth} that lose depth",
             f"rejected: {sum(self.rejects.values())}",
             *(f"  {count} {reason}" for reason, count in self.rejects.items()),
+            *([_GIVEN_UP_NOTE] if GIVEN_UP in self.rejects else []),
         ])
 
 
@@ -100,13 +103,18 @@ class ShardFolder:
         """InputError if the folder was begun from another recipe, or holds something else."""
         if is_begun(self.path):
             self._check_recipe(json.loads((self._parts / _BEGUN_NAME).read_text()))
-        elif self.path.is_dir() and any(path.name != PARTS_NAME for path in self.path.iterdir()):
-            raise InputError(f"{self.path} is not empty and holds no shards of this program; name a new folder")
+        else:
+            check_place(self.path)
+
+    def check_begin(self) -> None:
+        """As `check`, but what was begun and holds no shard yet may be begun from another recipe."""
+        if not is_begun(self.path) or any(self._parts.glob("[0-9]*.json")) or any(self.path.glob("*.tar")):
+            self.check()
 
     def begin(self) -> None:
-        """Make the folder ready for parts; InputError as `check`."""
-        self.check()
-        if not is_begun(self.path):
+        """Make the folder ready for parts; InputError as `check_begin`."""
+        self.check_begin()
+        if recipe_of(self.path) != self.recipe:
             self._parts.mkdir(parents=True, exist_ok=True)
             write_text(self._parts / _BEGUN_NAME, json.dumps(self.recipe))
 
@@ -115,10 +123,12 @@ class ShardFolder:
         """Keep a shard for this process alone; the claim ends with it, however it dies.
 
         Raises:
-            InputError: another process is writing this shard.
+            InputError: another process is writing this shard, or has finished or abandoned the folder.
         """
+        self._refuse_unless_begun()  # before the lock too, which would make the folder of parts anew
         try:
             with FileLock(self._parts / f"{shard_name(number)}.lock", blocking=False):
+                self._refuse_unless_begun()
                 yield
         except Timeout:
             raise InputError(f"another process is packing into {self.path} (shard {shard_name(number)}); wait for it, "
@@ -138,8 +148,22 @@ class ShardFolder:
                 faults.append(f"shard {shard_name(number)} is packed again: {fault}")
         return pending, faults
 
+    def is_packed(self, plan: PackPlan, number: int) -> bool:
+        """Whether a shard and its record are whole."""
+        return not self.pending(plan, range(number, number + 1))[0]
+
+    def unsettled(self, plan: PackPlan, numbers: range) -> dict[int, Part]:
+        """Those of these shards that are packed without clips which are worth a second attempt."""
+        parts = {number: self._read(plan, number) for number in numbers if self.is_packed(plan, number)}
+        return {number: part for number, part in parts.items() if part.given_up and not part.settled}
+
     def write_part(self, number: int, part: Part) -> None:
-        """Record shard `number` as finished; its files must have their names by now."""
+        """Record shard `number` as finished; its files must have their names by now.
+
+        Raises:
+            InputError: another process has finished or abandoned the folder, or begun it anew.
+        """
+        self._refuse_unless_begun()
         write_part(self._part(number), part)
 
     def forget_part(self, number: int) -> None:
@@ -191,6 +215,12 @@ class ShardFolder:
     def _read(self, plan: PackPlan, number: int) -> Part:
         return read_part(self._part(number), self.path, number, plan.clips(plan.rows_of(number)))
 
+    def _refuse_unless_begun(self) -> None:
+        if not is_begun(self.path):
+            raise InputError(f"{self.path} was finished, abandoned or removed by another process while this one was "
+                             "packing into it; give the command again to see what is left to do")
+        self.check()
+
     def _part(self, number: int) -> Path:
         return self._parts / f"{shard_name(number)}.json"
 
@@ -201,6 +231,14 @@ class ShardFolder:
         if differences:
             raise InputError(f"{self.path} was packed differently: {'; '.join(differences)}; name a new folder, or "
                              "pack as before (cohort and pseudonym_key are fingerprints of the table and of the key)")
+
+
+def check_place(out: Path) -> None:
+    """InputError if there is something else than shards, begun or finished, or room for new ones."""
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out} is a file; name a new folder for the shards")
+    if recipe_of(out) is None and out.is_dir() and any(path.name != PARTS_NAME for path in out.iterdir()):
+        raise InputError(f"{out} is not empty and holds no shards of this program; name a new folder")
 
 
 def is_begun(out: Path) -> bool:

@@ -4,10 +4,12 @@ however many processes share the work."""
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +17,8 @@ import pandas as pd
 
 from bsou_dist.errors import InputError
 from bsou_dist.shards.encode import EncodedClip, PackConfig, encode_clip
-from bsou_dist.shards.folder import PackFailed, PackSummary, ShardFolder, recipe_of
-from bsou_dist.shards.parts import Part, shard_name
+from bsou_dist.shards.folder import PackFailed, PackSummary, ShardFolder, check_place, recipe_of
+from bsou_dist.shards.parts import GIVEN_UP, Part, shard_name
 from bsou_dist.shards.plan import PackPlan, PlannedClip, plan_clips
 from bsou_dist.shards.private import KEY_NAME, REJECTS_NAME, PrivateFolder
 from bsou_dist.shards.progress import PackProgress
@@ -29,6 +31,7 @@ LIMITS = Limits(seconds=120, memory_mb=4096)
 """What a clip may take, unless told otherwise."""
 
 Result = EncodedClip | str | Lost  # str: why the clip is rejected
+Encode = Callable[[Iterable[PlannedClip]], closing[Generator[Result, None, None]]]
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,9 @@ class Share:
 
     number: int = 1
     of: int = 1
+
+    def __str__(self) -> str:
+        return f"{self.number}/{self.of}"
 
     def shards(self, plan: PackPlan) -> range:
         """Their numbers."""
@@ -95,15 +101,27 @@ def plan_packing(cohort_table: pd.DataFrame, root: Path, out: Path, *, config: P
     if private == out or out in private.parents:
         raise InputError(f"the private folder {private} lies inside the shard folder {out}; name one outside it, "
                          "because whoever gets the shards must not get the key")
-    pseudonymizer = Pseudonymizer(load_or_create_key(private / KEY_NAME))
+    check_place(out)
+    pseudonymizer = Pseudonymizer(_key(out, private))
     plan = plan_clips(cohort_table, root.absolute(), config.shard_clips, pseudonymizer)
     folder = ShardFolder(out, {"config": config.model_dump(), "cohort": plan.fingerprint(),
                                "pseudonym_key": pseudonymizer.fingerprint})
     if (finished := folder.finished()) is not None:
         PrivateFolder(private).forget_plan()  # there if the last run was stopped at the very end
         return finished
-    folder.check()
+    folder.check_begin()
     return Packing(plan, folder, PrivateFolder(private), config)
+
+
+def _key(out: Path, private: Path) -> bytes:
+    """The pseudonym key; a new one only where nothing was begun with another."""
+    path = private / KEY_NAME
+    if recipe_of(out) is None:
+        return load_or_create_key(path)
+    if not path.is_file():
+        raise InputError(f"{out} was packed with a pseudonym key, and {path} is missing; restore it, or name the "
+                         "private folder that it is in with --private")
+    return load_key(path)
 
 
 def begin(packing: Packing, source: dict[str, Any] | None = None) -> None:
@@ -125,7 +143,7 @@ def begun_before(out: Path, *, config: PackConfig, private: Path) -> Packing | P
     if (recipe := recipe_of(out)) is None:
         raise InputError(f"{out} is not begun, and a share of the work is only known then; give the same command with "
                          "--begin instead of --share first")
-    key = Pseudonymizer(load_key(secrets.path / KEY_NAME)).fingerprint
+    key = Pseudonymizer(_key(out, secrets.path)).fingerprint
     folder = ShardFolder(out, {**recipe, "config": config.model_dump(), "pseudonym_key": key})
     if (finished := folder.finished()) is not None:
         return finished
@@ -137,29 +155,47 @@ def pack_share(packing: Packing, share: Share, *, workers: int, limits: Limits =
                max_rejects: float = MAX_REJECTS, progress: bool = True) -> None:
     """Pack what is missing of a share of the shards. Several processes may do so at once, each with its own share.
 
+    Clips that were given up for a reason that may pass, now or by an earlier run, are tried once more at the end.
+
     Raises:
-        InputError: another process is writing a shard of this share.
+        InputError: another process is writing a shard of this share, or has finished the folder.
         PackFailed: too many clips were rejected; shards of this run that lost more than `max_rejects` of theirs are
             not kept, since whatever is mended may bring their clips back.
     """
-    plan, folder = packing.plan, packing.folder
-    pending, faults = folder.pending(plan, share.shards(plan))
+    shards = share.shards(packing.plan)
+    pending, faults = packing.folder.pending(packing.plan, shards)
     for fault in faults:
         print(f"note: {fault}", file=sys.stderr)
-    jobs = ((plan.root, clip.path, clip.mm_per_px) for number in pending for clip in plan.clips(plan.rows_of(number)))
+
+    def encode(clips: Iterable[PlannedClip]) -> closing[Generator[Result, None, None]]:
+        jobs = ((packing.plan.root, clip.path, clip.mm_per_px) for clip in clips)
+        return closing(ordered_map(partial(encode_clip, config=packing.config), jobs, workers, limits))
+
+    _pack_shards(packing, pending, encode, max_rejects, PackProgress(
+        total=_clips(packing.plan, shards), done=_clips(packing.plan, shards) - _clips(packing.plan, pending),
+        shown=progress))
+    if returned := _try_again(packing, shards, encode):
+        # Shards that had all kinds of rejects already say nothing about the latest clips.
+        _pack_shards(packing, returned, encode, 1.0, PackProgress(
+            total=_clips(packing.plan, returned), done=0, shown=progress))
+
+
+def _pack_shards(packing: Packing, numbers: Sequence[int], encode: Encode, max_rejects: float, progress: PackProgress
+                 ) -> None:
+    plan, folder = packing.plan, packing.folder
+    clips = (clip for number in numbers for clip in plan.clips(plan.rows_of(number)))
     counts = RejectCounts(max_rejects)
     doubtful = []
-    total, missing = (sum(len(plan.rows_of(number)) for number in numbers) for numbers in (share.shards(plan), pending))
     try:
-        with (
-            closing(ordered_map(partial(encode_clip, config=packing.config), jobs, workers, limits)) as results,
-            PackProgress(total=total, done=total - missing, shown=progress) as bar,
-        ):
-            for number in pending:
+        with encode(clips) as results, progress as bar:
+            for number in numbers:
                 with folder.claimed(number):
                     # Not strict: what the clips leave over belongs to the next shards.
-                    members = zip(plan.clips(plan.rows_of(number)), results, strict=False)
-                    part = _write_shard(folder.path, number, _counted(members, counts, bar))
+                    members = _counted(zip(plan.clips(plan.rows_of(number)), results, strict=False), counts, bar)
+                    if folder.is_packed(plan, number):  # by another process, since this one looked
+                        deque(members, maxlen=0)
+                        continue
+                    part = _write_shard(folder.path, number, members)
                     folder.write_part(number, part)
                 if part.reject_share > max_rejects:
                     doubtful.append(number)
@@ -167,6 +203,32 @@ def pack_share(packing: Packing, share: Share, *, workers: int, limits: Limits =
         for number in doubtful:
             folder.forget_part(number)
         raise
+
+
+def _try_again(packing: Packing, numbers: range, encode: Encode) -> list[int]:
+    """Try clips that were given up once more; returns the shards that can have one back, now to be packed again."""
+    plan, folder = packing.plan, packing.folder
+    unsettled = folder.unsettled(plan, numbers)
+    if not unsettled:
+        return []
+    clips = {number: [clip for clip in plan.clips(plan.rows_of(number)) if clip.columns["clip"] in part.given_up]
+             for number, part in unsettled.items()}
+    print(f"note: {sum(map(len, clips.values()))} clips were {GIVEN_UP} and are tried once more", file=sys.stderr)
+    returned = []
+    with encode(chain.from_iterable(clips.values())) as results:
+        for number, part in unsettled.items():
+            outcomes = {clip.columns["clip"]: _outcome(result)
+                        for clip, result in zip(clips[number], results, strict=False)}
+            with folder.claimed(number):
+                if folder.unsettled(plan, range(number, number + 1)).get(number) != part:
+                    continue  # another process was here
+                if any(isinstance(outcome, EncodedClip) for outcome in outcomes.values()):
+                    folder.forget_part(number)
+                    returned.append(number)
+                else:
+                    reasons = {clip: outcome for clip, outcome in outcomes.items() if isinstance(outcome, str)}
+                    folder.write_part(number, replace(part, rejects=part.rejects | reasons, settled=True))
+    return returned
 
 
 def finish(packing: Packing) -> PackSummary:
@@ -193,10 +255,18 @@ def _counted(members: Iterable[tuple[PlannedClip, Result]], counts: RejectCounts
              ) -> Iterator[tuple[PlannedClip, EncodedClip | str]]:
     """The clips and what became of them, passing the progress bar and the judge of rejects."""
     for clip, result in members:
-        outcome = f"unreadable: {result.reason}" if isinstance(result, Lost) else result
+        outcome = _outcome(result)
         counts.add(clip, outcome if isinstance(outcome, str) else None)
         bar.update(counts.by_reason)
         yield clip, outcome
+
+
+def _outcome(result: Result) -> EncodedClip | str:
+    return f"{GIVEN_UP}: {result.reason}" if isinstance(result, Lost) else result
+
+
+def _clips(plan: PackPlan, shards: Sequence[int]) -> int:
+    return sum(len(plan.rows_of(number)) for number in shards)
 
 
 def _write_shard(out: Path, number: int, members: Iterable[tuple[PlannedClip, EncodedClip | str]]) -> Part:

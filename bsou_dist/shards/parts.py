@@ -13,6 +13,10 @@ from bsou_dist.files import write_text
 from bsou_dist.shards.plan import PlannedClip
 from bsou_dist.shards.shard_file import index_text
 
+GIVEN_UP = "given up"
+"""Class of the reasons that may pass: the file could not be opened, took too long or too much memory, or its decoder
+crashed."""
+
 
 class DamagedPart(Exception):
     """The record of a shard, or the shard itself, is missing or not as planned; the message says what is wrong."""
@@ -20,11 +24,20 @@ class DamagedPart(Exception):
 
 @dataclass
 class Part:
-    """What one shard holds: manifest rows, why its other clips were rejected (by clip pseudonym), and a count."""
+    """What one shard holds: manifest rows, why its other clips were rejected (by clip pseudonym), and a count.
+
+    `settled` once clips that were given up have been tried a second time.
+    """
 
     rows: list[dict[str, Any]] = field(default_factory=list)
     rejects: dict[str, str] = field(default_factory=dict)
     clips_losing_depth: int = 0
+    settled: bool = False
+
+    @property
+    def given_up(self) -> set[str]:
+        """Clips, by pseudonym, that another attempt may pack."""
+        return {clip for clip, reason in self.rejects.items() if reason.startswith(GIVEN_UP)}
 
     @property
     def reject_share(self) -> float:

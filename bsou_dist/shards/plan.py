@@ -86,6 +86,7 @@ def plan_clips(cohort_table: pd.DataFrame, root: Path, shard_clips: int, pseudon
     """
     _check(cohort_table)
     table = cohort_table.reindex(columns=["path", "mm_per_px", *IDENTITIES, *_COPIED]).reset_index(drop=True)
+    table["bmi"] = table["bmi"].astype("float64").round(1)  # to the last digit, it is nearly as good as a name
     for name in ("path", *IDENTITIES):
         table[name] = table[name].astype(object).map(str)
     pseudonym_of: dict[str, Callable[[object], str]] = {

@@ -69,6 +69,7 @@ def inspect_privacy(shards_dir: Path, private: Path) -> PrivacyReport:
     for shard, rows in manifest.groupby("shard"):
         findings += [f"{shard}: {finding}" for finding in _in_shard(shards_dir / str(shard), set(rows["key"]), fields)]
     words["JSON fields"] = sorted(fields)
+    words["bmi, kg/m2"] = [f"{value:g}" for value in sorted(manifest["bmi"].dropna().unique())]
     findings += _in_private(shards_dir, private)
     return PrivacyReport(words, tuple(findings))
 

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from bsou_dist.shards.codec import CorruptClip, decode_frames
-from bsou_dist.shards.inspect import varied
-from bsou_dist.shards.manifest import read_manifest, read_member
+from bsou_dist.shards.inspect import read_whole_manifest, varied
+from bsou_dist.shards.manifest import read_member
 from bsou_dist.shards.still_print import Stillness, Suspect, stillness
 
 _COLUMNS = ("middle frame", "brightest over time", "what never moves", "mean over time, around the first box")
@@ -29,9 +29,9 @@ def privacy_sheet(shards_dir: Path, picture: Path, *, clips: int = 24, tile_px: 
         Key of each clip on the sheet, from top to bottom, and how many places in it are boxed or would be.
 
     Raises:
-        InputError: not a finished shard folder.
+        InputError: not a finished shard folder, or a shard of it is missing.
     """
-    chosen = varied(read_manifest(shards_dir), clips, ("device", "site", "sweep"))
+    chosen = varied(read_whole_manifest(shards_dir), clips, ("device", "site", "sweep"))
     looks = [(row, _look(shards_dir, row)) for _, row in chosen.iterrows()]
     looks.sort(key=lambda pair: pair[1].weight if pair[1] else float("inf"), reverse=True)
     row_px = tile_px + _CAPTION_PX

@@ -51,4 +51,4 @@ class PackProgress:
 
 def _described(rejects: Counter[str]) -> str:
     reasons = ", ".join(f"{count} {reason}" for reason, count in rejects.most_common())
-    return f"{rejects.total()} rejected" + (f": {reasons}" if reasons else "")
+    return f"{rejects.total()} rejected in this run" + (f": {reasons}" if reasons else "")

@@ -24,6 +24,10 @@ class UnreadableClip(Exception):
     """The file holds no clip that can be read. The message never quotes the file's header or path."""
 
 
+class UnreachableClip(UnreadableClip):
+    """The file is not there or cannot be opened, which may pass: a file server may be away."""
+
+
 @dataclass(frozen=True)
 class Region:
     """A 2D ultrasound region inside the frame, in pixels; `x1` and `y1` are exclusive."""

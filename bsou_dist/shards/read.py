@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bsou_dist.shards.raw import RawClip, UnreadableClip
+from bsou_dist.shards.raw import RawClip, UnreachableClip, UnreadableClip
 from bsou_dist.shards.read_dicom import looks_like_headless_dicom, read_dicom
 from bsou_dist.shards.read_npz import read_npz
 from bsou_dist.shards.read_video import read_video
@@ -30,6 +30,7 @@ def read_clip(path: Path, max_frames: int | None = None, wanted_mm_per_px: float
 
     Raises:
         UnreadableClip: whatever is wrong with the file, in words that quote nothing out of it.
+        UnreachableClip: it is not there or cannot be opened, maybe not any more.
         MemoryError: it needs more than there is.
     """
     kind = _sniff(path)
@@ -42,9 +43,12 @@ def read_clip(path: Path, max_frames: int | None = None, wanted_mm_per_px: float
             if kind == "npz":
                 return read_npz(path, max_frames)
             return read_volume(path, kind, max_frames)
-    except (UnreadableClip, MemoryError):  # memory is the caller's to limit, and to tell of
+    except MemoryError:  # the caller's to limit, and to tell of
         raise
     except Exception as error:
+        _sniff(path)  # a file server that went away meanwhile is no damage
+        if isinstance(error, UnreadableClip):
+            raise
         # Decoders raise anything on damaged files, and their messages may quote patient data.
         raise UnreadableClip(f"damaged {kind} file ({type(error).__name__})") from error
 
@@ -83,9 +87,9 @@ def _sniff(path: Path) -> str:
         with path.open("rb") as file:
             head = file.read(_SNIFFED_BYTES)
     except FileNotFoundError:
-        raise UnreadableClip("no such file") from None
+        raise UnreachableClip("no such file") from None
     except OSError as error:
-        raise UnreadableClip(f"cannot be opened ({type(error).__name__})") from None
+        raise UnreachableClip(f"cannot be opened ({type(error).__name__})") from None
     if not head:
         raise UnreadableClip("empty file (0 bytes)")
     if head[128:132] == b"DICM":

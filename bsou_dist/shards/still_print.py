@@ -1,4 +1,5 @@
-"""What does not move in a clip and stands out from what lies around it: print, if any is left, among other things."""
+"""What does not move in a clip and stands out from what lies around it, or lies apart from the tissue whatever it does:
+print, if any is left, among other things."""
 
 from __future__ import annotations
 
@@ -7,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
+
+from bsou_dist.shards.apart import apart_from_tissue
 
 _AROUND_PX = 11  # what a stroke of print is compared with; strokes are thinner
 _SPREAD = 1.0  # standard deviations over time by which a pixel must keep to one side of what lies around it
@@ -18,7 +21,8 @@ _MIN_PIXELS = 12  # of strokes, in a word
 
 @dataclass(frozen=True)
 class Suspect:
-    """A box with something still in it, `y1` and `x1` exclusive, and how much: grey levels summed over its strokes."""
+    """A box with something still or apart in it, `y1` and `x1` exclusive, and how much: grey levels summed over its
+    strokes."""
 
     y0: int
     x0: int
@@ -35,7 +39,7 @@ class Stillness:
         middle: its middle frame, uint8 (H, W), as are the others.
         brightest: each pixel's maximum, contrast stretched: print that moves or changes shows here.
         mean: each pixel's mean, contrast stretched: speckle blurs, and print does not.
-        residue: what always stands out, contrast stretched.
+        residue: what always stands out, and what lies apart, contrast stretched.
         suspects: where, heaviest first.
     """
 
@@ -52,9 +56,12 @@ class Stillness:
 
 
 def stillness(frames: NDArray[np.uint8]) -> Stillness:
-    """Look over grey frames (F, H, W), F >= 2, for thin bright shapes that every frame has in the same place."""
-    fan = ndimage.binary_fill_holes(frames.max(axis=0) > _SEEN_LEVEL)
-    residue = _standing_out(frames, ndimage.binary_erosion(fan, iterations=2))
+    """Look over grey frames (F, H, W), F >= 2, for thin shapes that every frame has in the same place, and for small
+    bright ones apart from the tissue, in any frame."""
+    brightest = frames.max(axis=0)
+    seen = brightest > _SEEN_LEVEL
+    fan = ndimage.binary_erosion(ndimage.binary_fill_holes(seen), iterations=2)
+    residue = np.maximum(_standing_out(frames, fan), np.where(apart_from_tissue(brightest, seen), brightest, 0))
     strokes = residue >= _STANDS_OUT
     words, _ = ndimage.label(ndimage.binary_closing(np.pad(strokes, max(_GAP_PX)), np.ones(_GAP_PX)))
     inner = slice(max(_GAP_PX), -max(_GAP_PX))
@@ -69,7 +76,7 @@ def stillness(frames: NDArray[np.uint8]) -> Stillness:
             suspects.append(Suspect(rows.start, columns.start, rows.stop, columns.stop,
                                     float(residue[place][drawn].sum())))
     suspects.sort(key=lambda suspect: suspect.weight, reverse=True)
-    return Stillness(frames[len(frames) // 2], _stretched(frames.max(axis=0)), _stretched(frames.mean(axis=0)),
+    return Stillness(frames[len(frames) // 2], _stretched(brightest), _stretched(frames.mean(axis=0)),
                      _stretched(residue), tuple(suspects))
 
 

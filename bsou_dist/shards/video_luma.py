@@ -11,7 +11,7 @@ from PIL import Image
 _FORMATS = ("yuv420p", "yuvj420p", "yuv422p", "yuvj422p", "yuv444p", "yuvj444p")  # 8 bits, a plane per component
 _NEUTRAL = 128
 _MAX_CHROMA = 12  # levels; less is no flow: in RGB, it makes less than the chroma that colour Doppler is told by
-_MAX_COLOURED_SHARE = 0.002  # of the picture; a maker's mark
+_MAX_COLOURED_SHARE = 0.0002  # of the picture: what colour Doppler is told by in the smallest fan that is used
 _SAMPLED = np.s_[::2, ::2]
 _FULL_RANGE = [min(255, max(0, round((level - 16) * 255 / 219))) for level in range(256)]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import subprocess
@@ -61,19 +62,25 @@ def test_jobs_run_here_pack_the_same_bytes(cohort: Path, whole: Path, out: Path,
 
 
 def test_shares_by_hand_pack_the_same_bytes_and_read_the_table_once(cohort: Path, whole: Path, out: Path,
-                                                                    tmp_path: Path) -> None:
+                                                                    tmp_path: Path,
+                                                                    capsys: pytest.CaptureFixture[str]) -> None:
     table = tmp_path / "cohort.csv"
     shutil.copy(cohort, table)
     command = ["pack", str(table), str(out), *SETTINGS, "--root", str(cohort.parent), "--workers", "1"]
     assert main([*command, "--share", "1/2"]) == 2, "not begun"
     assert main([*command, "--begin"]) == 0
+    assert "is begun: 3 shards to pack; go on with --share 1/N to N/N" in capsys.readouterr().out
     table.rename(tmp_path / "away.csv")
     assert main([*command, "--share", "2/2"]) == 0
+    assert "share 2/2 is packed: 1 shard of 3; " in capsys.readouterr().out
     assert main([*command, "--share", "1/2"]) == 0
     (tmp_path / "away.csv").rename(table)
     assert main(command) == 0
     assert same(out, whole)
-    assert main([*command, "--share", "1/2"]) == 0, "finished: nothing to do"
+    capsys.readouterr()
+    for again in ("--share=1/2", "--begin"):
+        assert main([*command, again]) == 0, "finished: nothing to do"
+        assert capsys.readouterr().out.startswith("48 clips")
 
 
 def test_a_file_that_goes_away_later_is_a_reject_and_a_changed_table_is_refused(
@@ -83,6 +90,7 @@ def test_a_file_that_goes_away_later_is_a_reject_and_a_changed_table_is_refused(
     table = tmp_path / "cohort/cohort.csv"
     command = ["pack", str(table), str(out), *SETTINGS, "--workers", "1"]
     assert main([*command, "--begin"]) == 0
+    assert main([*command, "--share", "3/3"]) == 0
     clips, text = pd.read_csv(table), table.read_text()
     table.write_text(text.replace(clips["device"][0], "Another"))
     assert main(command) == 2
@@ -100,7 +108,37 @@ def test_an_estimate_leaves_nothing_behind(cohort: Path, tmp_path: Path, capsys:
     assert list(tmp_path.iterdir()) == []
     jobs = ["--executor", "slurm", "--array", "64", "--cpus-per-task", "3", "--estimate"]
     assert main(["pack", str(cohort), str(out), *SETTINGS, *jobs]) == 0
-    assert "with 192 processes" in capsys.readouterr().out
+    assert "with 9 processes" in capsys.readouterr().out, "there are 3 shards"
+
+
+def test_what_slurm_did_not_take_can_be_packed_otherwise(cohort: Path, out: Path, tmp_path: Path,
+                                                         monkeypatch: pytest.MonkeyPatch,
+                                                         capsys: pytest.CaptureFixture[str]) -> None:
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    for name, script in (("sinfo", ""), ("srun", ""), ("sbatch", "echo 'sbatch: error: invalid account' >&2; exit 1")):
+        (tools / name).write_text(f"#!/bin/sh\n{script}\n")
+        (tools / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tools), prepend=os.pathsep)
+    command = ["pack", str(cohort), str(out), "prepare.size_px=48", "--workers=1"]
+    assert main([*command, "--executor=slurm"]) == 2
+    assert "SLURM refuses the job pack: invalid account; mend its options" in capsys.readouterr().err
+    assert not (tmp_path / "shards.slurm").exists()
+    assert main([*command, "shard_clips=16"]) == 0
+    (tools / "sinfo").write_text("#!/bin/sh\necho 'sinfo: error: nothing\nsinfo: fatal: no answer' >&2; exit 1\n")
+    assert main([*command[:2], str(tmp_path / "other"), "--executor=slurm"]) == 2
+    assert "SLURM cannot be reached from this machine (fatal: no answer)" in capsys.readouterr().err
+    assert not (tmp_path / "other").exists()
+    assert not (tmp_path / "other.private").exists()
+
+
+@pytest.mark.parametrize("option", ["--estimate", "--begin", "--share=1/1", None])
+def test_shards_whose_key_is_away_get_no_new_one(cohort: Path, whole: Path, tmp_path: Path, option: str | None,
+                                                 capsys: pytest.CaptureFixture[str]) -> None:
+    out = Path(shutil.copytree(whole, tmp_path / "shards"))
+    assert main(["pack", str(cohort), str(out), *SETTINGS, "--workers=1", *([option] if option else [])]) == 2
+    assert f"{tmp_path}/shards.private/pseudonym.key is missing; restore it" in capsys.readouterr().err
+    assert not (tmp_path / "shards.private").exists()
 
 
 def test_too_many_rejects_end_with_code_1_and_a_higher_limit_goes_on(

@@ -37,6 +37,26 @@ def test_models_without_probe_and_blanks():
     assert [clean_model(raw) for raw in ("iQ+ Probe", "Voluson S", "Turbo")] == ["iQ+", "Voluson-S", "Turbo"]
 
 
+def test_text_that_is_no_device_stays_out(famli3):
+    famli3.clip("a.dcm", maker="Dr. O'Name, 097-5551234", model="V830")
+    famli3.clip("b.dcm", maker="GE", model="SN 1234567")
+    famli3.clip("c.dcm", maker="generic", model="X-2")
+    famli3.measured("Gestational Age by EDD", 201, maker="Another (Name)")  # unclear too, and not the same device
+    cohort = famli3.read()
+    assert cohort.table["device"].fillna("-").tolist() == ["-", "GE", "generic X-2"]
+    assert [exam.split("_", 3)[3] for exam in cohort.table["exam_id"]] == ["Unknown_V830", "GE_Unnamed", "generic_X-2"]
+    assert cohort.table["ga_days"].isna().all()
+    assert any(note.startswith("2 clips have a maker or model that is no plain text") for note in cohort.notes)
+
+
+@pytest.mark.parametrize(("patient", "site"), [
+    ("FA3-025-1001", "FA3-025"), ("FAM-300-12", "FAM-300"), ("UNC-9999", "UNC"), ("VIL-1", "VIL"),
+    ("FA3-025-1001-A", "-"), ("SMITH-12", "-"), ("JANE-SMITH-12", "-")])
+def test_a_site_is_a_clinic_and_never_a_patient(famli3, patient, site):
+    famli3.clip(patient=patient)
+    assert famli3.read().table["site"].fillna("-").tolist() == [site]
+
+
 def test_a_device_without_maker_or_model(famli3):
     famli3.clip(maker="Butterfly Network Inc", model="", file="a.mp4")
     famli3.clip(maker="", model="", file="b.mp4")
@@ -164,7 +184,7 @@ def test_a_path_of_nejm_has_three_parts(nejm):
         nejm.read()
 
 
-def test_of_several_files_of_corrections_the_last_counts(famli3):
+def test_of_several_files_of_corrections_the_latest_counts(famli3):
     famli3.clip("a.dcm", tag="M")
     famli3.add("tag_corrections", filename="a.dcm", tag_final="C1")
     famli3.write()
@@ -172,4 +192,9 @@ def test_of_several_files_of_corrections_the_last_counts(famli3):
     (corrections / "FAMLI3_tag_corrections_20250101.csv").write_text("filename,tag_final\na.dcm,C3\n")
     assert read_cohort(famli3.root, column_map="famli3").table["tag_raw"].tolist() == ["C1"]
     (corrections / "FAMLI3_tag_corrections_20260101.csv").write_text("filename,tag_final\na.dcm,C2\n")
-    assert read_cohort(famli3.root, column_map="famli3").table["tag_raw"].tolist() == ["C2"]
+    (corrections / "FAMLI3_tag_corrections_20260101_old.csv").write_text("filename,tag_final\na.dcm,R\n")
+    (corrections / "FAMLI3_tag_corrections_new.csv").write_text("filename,tag_final\na.dcm,R\n")
+    cohort = read_cohort(famli3.root, column_map="famli3")
+    assert cohort.table["tag_raw"].tolist() == ["C2"]
+    assert any(note.startswith("5 files fit ") and note.endswith("FAMLI3_tag_corrections_20260101.csv was read")
+               for note in cohort.notes)

@@ -32,22 +32,69 @@ def test_what_is_no_clip_is_left_out_and_counted(folder_layout: Famli):
     folder_layout.clip("f.mp4", frames="1")
     folder_layout.clip("")
     folder_layout.clip("g.dcm", patient="", study="")
+    folder_layout.clip("h.mov")
+    folder_layout.clip("i")
     cohort = folder_layout.read()
     assert [path.rsplit("/", 1)[1] for path in cohort.table["path"]] == ["a.dcm", "e.dcm", "f.mp4"]
-    assert lost(cohort) == {"no patient or study id": 1, "no file name": 1, "still image": 3, "listed before": 1}
-    assert cohort.flow[0] == FlowStep("as found", 1, 1, 2, 9)
+    assert lost(cohort) == {"no patient or study id": 1, "no file name": 1, "still image": 3, "not a video": 2,
+                            "listed before": 1}
+    assert cohort.flow[0] == FlowStep("as found", 1, 1, 2, 11)
     assert cohort.flow[-1] == FlowStep(cohort.flow[-1].reason, 1, 1, 1, 3)
 
 
-def test_the_same_name_in_two_studies_is_two_clips_and_the_same_file_is_none(tmp_path):
-    enrolled = Famli(tmp_path, "famli2_enrolled")
-    enrolled.clip("a.dcm", visit=1)
-    enrolled.clip("a.dcm", visit=2)
-    enrolled.clip("b.dcm", visit=1, folder="shared_20240101_101010")
-    enrolled.clip("b.dcm", visit=2, folder="shared_20240101_101010")
-    cohort = enrolled.read()
-    assert len(cohort.table) == 2
+def test_a_name_in_two_studies_is_two_clips_and_a_uid_is_none(folder_layout: Famli):
+    for patient in ("FA3-025-1001", "FA3-111-2222"):
+        folder_layout.clip("IM1.dcm", patient=patient)
+        folder_layout.clip("1.2.840.99.7.DCM", patient=patient)
+    cohort = folder_layout.read()
+    assert [path.rsplit("/", 1)[1] for path in cohort.table["path"]] == ["IM1.dcm"] * 2
     assert lost(cohort) == {"one file in two studies": 2}
+
+
+def test_a_name_in_two_exams_of_a_study_is_two_clips_and_a_uid_is_one(folder_layout: Famli):
+    for time in ("101500", "113000"):
+        folder_layout.clip("IM1.dcm", folder=f"FA3-025-1001-1_20240110_{time}")
+        folder_layout.clip("1.2.840.99.7.dcm", folder=f"FA3-025-1001-1_20240110_{time}")
+    cohort = folder_layout.read()
+    assert len(cohort.table) == 3
+    assert lost(cohort) == {"listed before": 1}
+
+
+def test_clips_of_another_patients_folder_or_study_are_nobodys(folder_layout: Famli):
+    folder_layout.clip("a.dcm", day="20240110")
+    folder_layout.clip("b.dcm", folder="FA3-111-2222-1_20230110_101500")
+    folder_layout.clip("c.dcm", study="FA3-111-2222-1")
+    folder_layout.clip("d.dcm", study="FA3-025-1001")
+    folder_layout.clip("e.dcm", folder="FA3-025-1001-2_20240110_101500")
+    cohort = folder_layout.read()
+    assert [path.rsplit("/", 1)[1] for path in cohort.table["path"]] == ["a.dcm"]
+    assert lost(cohort) == {"ids contradict one another": 4}
+    assert cohort.table["visit_day"].tolist() == [0]  # the other patient's date counts for nothing
+    folder_layout.tables["clips"].pop(0)
+    with pytest.raises(InputError, match=r"no clip of .* is left. 4 clips were found; left out were ids contra"):
+        folder_layout.read()
+
+
+def test_acquisitions_of_another_study_are_nobodys(nejm):
+    for study, exam in (("FAM-025-1001-1", "FAM-025-1001-1"), ("FAM-025-1001-1", "FAM-025-1001-1-novice-butterfly"),
+                        ("FAM-025-1001-1", "FAM-025-7777-2-butterfly"), ("FAM-025-1001-1", "FAM-025-1001-12")):
+        for file in ("1", "2"):
+            nejm.add("clips", study_id=study, pid="FAM-025-1001", study_id_with_acquisition_source=exam,
+                     file_path=f"SETX/{study}/{file}", tag="M")
+    cohort = nejm.read()
+    assert set(cohort.table["exam_id"]) == {"FAM-025-1001-1", "FAM-025-1001-1-novice-butterfly"}
+    assert lost(cohort) == {"ids contradict one another": 4}
+
+
+def test_ids_in_any_case_and_with_blanks_meet(folder_layout: Famli):
+    folder_layout.clip(patient="fa3-025-1001 ", study=" fa3-025-1001-1", folder="fa3-025-1001-1_20240110_101500")
+    folder_layout.form("FA3-025-1001-1", ega=195)
+    folder_layout.clip("b.dcm", visit=2)
+    cohort = folder_layout.read()
+    assert set(cohort.table["patient_id"]) == {"FA3-025-1001"}
+    assert cohort.table["ga_days"].fillna(0).tolist() == [195, 0]
+    assert "/fa3-025-1001-1_20240110_101500/" in cohort.table["path"][0]  # as it is on disk
+    assert any(note == "1 studies have no form" for note in cohort.notes)
 
 
 @pytest.mark.parametrize("layout", ["famli2_enrolled", "famli2"])

@@ -135,7 +135,7 @@ def test_a_second_job_in_the_same_folder_is_refused(write_config, tmp_path):
 def test_a_rank_that_hangs_is_named_and_the_run_ends(frozen, write_config, tmp_path):
     other = 1 - frozen
     run = tmp_path / "runs/small"
-    with Job(write_config(**settings()), SAVE_EACH_STEP, "engine.hang_minutes=0.1", world=2) as job:
+    with Job(write_config(**settings()), SAVE_EACH_STEP, "engine.hang_minutes=0.2", world=2) as job:
         job.wait_for(steps_of(run / "pretrain", 2))
         job.send(signal.SIGSTOP, frozen)
         assert job.codes(other) == [1]

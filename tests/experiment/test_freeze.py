@@ -79,10 +79,32 @@ def test_the_same_again_is_done_and_another_version_is_refused(famli, tmp_path):
     assert {path.name: path.stat().st_mtime_ns for path in out.iterdir()} == written
     famli.form("FA3-025-1001-2", ega=200)
     famli.write()
-    with pytest.raises(InputError, match="holds another version of the cohort; name a new folder"):
+    with pytest.raises(InputError, match=r"holds another version of the cohort \(it differs in the clips and their "
+                                         r"labels, the tables\); name a new folder"):
         freeze_cohort(famli.root, out, column_map="famli3")
+    (tmp_path / "else").mkdir()
     with pytest.raises(InputError, match="is there and holds no frozen cohort"):
-        freeze_cohort(famli.root, famli.root, column_map="famli3")
+        freeze_cohort(famli.root, tmp_path / "else", column_map="famli3")
+
+
+def test_nothing_is_written_into_the_corpus(famli, tmp_path, capsys):
+    before = sorted(famli.root.rglob("*"))
+    with pytest.raises(InputError, match=r"frozen lies inside the corpus .*raw, which nothing is written to"):
+        freeze_cohort(famli.root, famli.root / "frozen", column_map="famli3")
+    for out, private in ((famli.root / "shards", tmp_path / "private"), (tmp_path / "shards", famli.root / "private")):
+        assert main(["pack", str(famli.root), str(out), "--private", str(private), "--column-map=famli3"]) == BAD_INPUT
+        assert "lies inside the corpus" in capsys.readouterr().err
+    assert sorted(famli.root.rglob("*")) == before
+    assert [path.name for path in tmp_path.iterdir()] == ["raw"]
+
+
+def test_packing_a_layout_says_what_it_leaves_out(famli, tmp_path, capsys):
+    command = ["pack", str(famli.root), str(tmp_path / "shards"), "--column-map=famli3", "--workers=1",
+               "prepare.size_px=32", "prepare.min_frames=2"]
+    for option in ("--estimate", "--begin"):
+        assert main([*command, option]) == DONE
+        assert ("note: left out before packing, of 5 clips: 1 still image, 1 file not there\n"
+                in capsys.readouterr().err)
 
 
 def test_a_bad_cohort_leaves_nothing_behind(famli, tmp_path):
@@ -97,7 +119,11 @@ def test_what_packing_rejected_is_in_the_flow_too(famli, tmp_path, capsys):
     frozen, shards = tmp_path / "frozen", tmp_path / "shards"
     command = ["cohort", "freeze", str(famli.root), str(frozen), "--column-map", "famli3"]
     assert main(command) == DONE
-    assert "| still image |" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "| still image |" in said
+    assert "unchanged" not in said
+    assert main(command) == DONE
+    assert "frozen (unchanged); its clips" in capsys.readouterr().out
     assert main(["pack", str(frozen / "cohort.csv"), str(shards), "--root", str(famli.root), "--workers", "1",
                  "prepare.size_px=32", "prepare.min_frames=2"]) == DONE
     assert main([*command[:3], str(tmp_path / "with packing"), *command[4:], "--shards", str(shards)]) == DONE

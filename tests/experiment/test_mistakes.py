@@ -23,10 +23,10 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
 
 @pytest.fixture
 def cohort(corpus: Path, tmp_path: Path) -> Path:
-    """A copy of the cohort table that may be spoilt; its clips stay where they are."""
+    """A copy of the cohort that may be spoilt."""
     folder = tmp_path / "cohort"
     folder.mkdir()
-    (folder / "clips").symlink_to(corpus / "cohort/clips")
+    shutil.copytree(corpus / "cohort/clips", folder / "clips")
     return Path(shutil.copy(corpus / "cohort/cohort.csv", folder))
 
 
@@ -61,6 +61,17 @@ def test_missing_clip_file(cohort, capsys, tmp_path):
     message = refused(capsys, "pack", cohort, tmp_path / "shards")
     assert "line 3" in message
     assert "absent.npz" in message
+
+
+def test_clips_under_another_folder(cohort, capsys, tmp_path):
+    clips = len(pd.read_csv(cohort))
+    message = refused(capsys, "pack", cohort, tmp_path / "shards", "--root", tmp_path)
+    assert message == (f"bsou: none of the {clips} files of the cohort is under {tmp_path}; name the folder that its "
+                       "paths are relative to (--root)\n")
+
+
+def test_folder_for_a_table(cohort, capsys, tmp_path):
+    assert f"did you mean {cohort}?" in refused(capsys, "pack", cohort.parent, tmp_path / "shards")
 
 
 def test_missing_table_and_shards(capsys, tmp_path, write_config):
@@ -135,7 +146,10 @@ def test_phantom_settings(capsys, tmp_path):
 def test_paths_that_cannot_be_written(capsys, corpus, write_config, tmp_path):
     (tmp_path / "file").write_text("")
     assert f"{tmp_path}/file" in refused(capsys, "train", write_config(), f"output={tmp_path}/file")
-    assert "absent" in refused(capsys, "inspect", corpus / "shards", "--sheet", tmp_path / "absent/x.png")
+    for sheet in ("absent/x.png", "x.foo"):
+        assert sheet.split("/")[0] in refused(capsys, "inspect", corpus / "shards", "--sheet", tmp_path / sheet)
+        assert sheet.split("/")[0] in refused(capsys, "inspect", corpus / "shards", "--privacy", "--sheet",
+                                              tmp_path / sheet)
 
 
 @pytest.mark.parametrize("option", ["--check=0", "--check=-2", "--check=x"])
@@ -143,4 +157,15 @@ def test_a_number_of_processes_that_is_none(capsys, write_config, option):
     with pytest.raises(SystemExit) as stopped:
         main(["train", str(write_config()), option])
     assert stopped.value.code == 2
-    assert "is not a whole number from 1" in capsys.readouterr().err
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith("bsou train: argument --check: ")
+    assert line.endswith(" is not a whole number from 1; see 'bsou train --help'")
+
+
+def test_an_unknown_option(capsys, tmp_path):
+    for command in (["pack", "a", "b"], ["cohort", "freeze", "a", "b"]):
+        with pytest.raises(SystemExit) as stopped:
+            main([*command, "--foo"])
+        assert stopped.value.code == 2
+        name = " ".join(command[:-2])
+        assert capsys.readouterr().err == f"bsou {name}: unrecognized arguments: --foo; see 'bsou {name} --help'\n"

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
 from PIL import Image
 
-from bsou_dist.shards.inspect import contact_sheet, describe, varied
+from bsou_dist.errors import InputError
+from bsou_dist.shards.inspect import check_picture, contact_sheet, describe, varied
 from bsou_dist.shards.pack import KEY_NAME
 from bsou_dist.shards.pseudonym import Pseudonymizer, load_key
 
@@ -32,6 +35,34 @@ def test_counts_by_label_need_the_cohort_and_the_key(cohort: tuple[pd.DataFrame,
     assert [line.split() for line in lines[start + 1 : start + 4]] == [
         ["cephalic", "6"], ["non_cephalic", "3"], ["missing", "1"]]
     assert "label ga: 9 known, mean 144.0, 140.0 to 148.0 days" in lines
+
+
+def test_another_cohort_or_key_is_refused(cohort: tuple[pd.DataFrame, Path], packed: Packed) -> None:
+    theirs = Pseudonymizer(load_key(packed[1] / KEY_NAME))
+    other = cohort[0].assign(path="other/" + cohort[0]["path"])
+    with pytest.raises(InputError, match=r"is in the cohort, .*; name the cohort that they were packed from"):
+        describe(packed[0], other, theirs)
+    with pytest.raises(InputError, match=r"is in the cohort, .*; name theirs with --pseudonym-key"):
+        describe(packed[0], cohort[0], Pseudonymizer(bytes(32)))
+
+
+def test_a_picture_has_a_name_and_a_folder(tmp_path: Path) -> None:
+    check_picture(tmp_path / "sheet.PNG")
+    with pytest.raises(InputError, match=r"sheet.foo is no name for a picture; it must end in .png"):
+        check_picture(tmp_path / "sheet.foo")
+    with pytest.raises(InputError, match=r"there is no folder .*absent"):
+        check_picture(tmp_path / "absent/sheet.png")
+
+
+def test_a_missing_shard_is_named(packed: Packed, tmp_path: Path) -> None:
+    shards = Path(shutil.copytree(packed[0], tmp_path / "shards"))
+    (shards / "000001.tar").unlink()
+    with pytest.raises(InputError, match=r"shard 000001.tar is missing from .*; 'bsou verify' tells"):
+        contact_sheet(shards, tmp_path / "sheet.png")
+    (shards / "000000.tar").unlink()
+    with pytest.raises(InputError, match=r"shard 000000.tar and 1 more are missing"):
+        contact_sheet(shards, tmp_path / "sheet.png")
+    assert not (tmp_path / "sheet.png").exists()
 
 
 def test_contact_sheet_shows_frames_of_every_device_and_sweep(packed: Packed, tmp_path: Path) -> None:

@@ -28,10 +28,10 @@ def packing(config: PackConfig, tmp_path: Path) -> Packing:
 
 
 def test_an_estimate_is_near_and_keeps_nothing(packing: Packing) -> None:
-    estimated = estimate(packing, processes=2)
+    estimated = estimate(packing, workers=2)
     assert estimated is not None
     assert (estimated.clips, estimated.tried, estimated.processes) == (60, 20, 2)
-    assert 0 <= estimated.rejects["unreadable"] <= 6
+    assert 0 <= estimated.rejects["given up"] <= 6
     assert 0 < estimated.seconds.low < estimated.seconds.high
     assert not packing.folder.path.exists()
     begin(packing)
@@ -43,23 +43,31 @@ def test_an_estimate_is_near_and_keeps_nothing(packing: Packing) -> None:
     assert len(read_manifest(packing.folder.path)) == 54
 
 
+@pytest.mark.parametrize(("workers", "jobs", "processes"), [(2, 64, 30), (100, 1, 60)])
+def test_no_more_processes_count_than_there_are_shards_and_clips_for(packing: Packing, workers: int, jobs: int,
+                                                                    processes: int) -> None:
+    estimated = estimate(packing, workers=workers, jobs=jobs)
+    assert estimated is not None
+    assert estimated.processes == processes
+
+
 def test_only_what_is_left_counts(packing: Packing) -> None:
     begin(packing)
     pack_share(packing, Share(1, 2), workers=0, progress=False)
-    estimated = estimate(packing, processes=1)
+    estimated = estimate(packing, workers=1)
     assert estimated is not None
     assert estimated.clips == 28
-    assert estimate(packing, processes=1, at_least=29) is None
+    assert estimate(packing, workers=1, at_least=29) is None
 
 
 def test_clips_of_every_size_from_all_over_are_tried(packing: Packing) -> None:
     files = [packing.plan.root / clip.path for clip in packing.plan.clips(range(60))]
     for number, path in enumerate(files):
         path.write_bytes(bytes(100 + number % 20))
-    chosen = [path for path, _ in _choose(packing, list(range(60)))]
+    chosen = [root / path for root, path, _ in _choose(packing, list(range(60)))]
     assert len(set(chosen)) == 20
     assert {path.stat().st_size for path in chosen} == set(range(100, 120))
-    assert chosen == [path for path, _ in _choose(packing, list(range(60)))]
+    assert chosen == [root / path for root, path, _ in _choose(packing, list(range(60)))]
     assert len(_choose(packing, [3, 7, 9])) == 3
 
 
@@ -72,7 +80,7 @@ def test_too_little_room_is_refused_only_where_it_is_clear(tmp_path: Path) -> No
         check_disk(needing(5.1e9, 9e9), tmp_path)
     text = str(needing(4.9e9, 9e9))
     assert "1000 clips, from 20" in text
-    assert "01:30 to 01:50 (hours:minutes:seconds) with 4 processes" in text
+    assert "0:01:30 to 0:01:50 (hours:minutes:seconds) with 4 processes" in text
     assert "4.9 to 9 GB, of 5 GB that are free" in text
     assert "2 of the 20 (2 still image)" in text
 
@@ -98,7 +106,7 @@ def test_a_table_of_nothing_but_rejects_can_be_estimated(config: PackConfig, tmp
                           for number in range(3)])
     planned = plan_packing(table, tmp_path, tmp_path / "out", config=config, private=tmp_path / "private")
     assert isinstance(planned, Packing)
-    estimated = estimate(planned, processes=1)
+    estimated = estimate(planned, workers=1)
     assert estimated is not None
-    assert estimated.rejects == {"unreadable": 3}
+    assert estimated.rejects == {"given up": 3}
     assert estimated.bytes == Range(0.0, 0.0)

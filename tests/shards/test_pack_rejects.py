@@ -10,13 +10,20 @@ import pandas as pd
 import pytest
 from fan_clips import folder_bytes
 
+import bsou_dist.shards.encode as encode_module
 import bsou_dist.shards.progress as progress_module
+import bsou_dist.shards.read as read_module
 import bsou_dist.shards.rejects as rejects_module
+from bsou_dist.shards.encode import encode_clip
 from bsou_dist.shards.folder import PackFailed
-from bsou_dist.shards.pack import PackConfig, pack
+from bsou_dist.shards.pack import PackConfig, Packing, Share, begin, finish, pack, pack_share, plan_packing
 from bsou_dist.shards.plan import PlannedClip
+from bsou_dist.shards.prepare import prepare
 from bsou_dist.shards.progress import PackProgress
+from bsou_dist.shards.raw import UnreadableClip
 from bsou_dist.shards.rejects import RejectCounts
+
+Cohort = tuple[pd.DataFrame, Path]
 
 
 def judged(counts: RejectCounts, reasons: list[str | None]) -> int:
@@ -29,7 +36,7 @@ def judged(counts: RejectCounts, reasons: list[str | None]) -> int:
     return len(reasons)
 
 
-STILL, GONE = "still image: one frame", "unreadable: no such file"
+STILL, GONE = "still image: one frame", "given up: no such file"
 
 
 @pytest.mark.parametrize(("max_rejects", "reasons", "through"), [
@@ -57,11 +64,11 @@ def test_the_verdict_counts_reasons_and_gives_an_example_of_each() -> None:
         counts.add(*clips[-1])
     lines = str(raised.value).splitlines()
     assert lines[0] == "52 of the last 103 clips were rejected, more than the share of 0.25 that is allowed"
-    assert lines[1] == "  34 unreadable, for example line 100 of the cohort: unreadable: no such file"
+    assert lines[1] == "  34 given up, for example line 100 of the cohort: given up: no such file"
     assert lines[2].startswith("  18 still image, for example line ")
     assert "--max-rejects" in lines[3]
     assert "secret" not in str(raised.value)
-    assert counts.by_reason == {"unreadable": 34, "still image": 18}
+    assert counts.by_reason == {"given up": 34, "still image": 18}
 
 
 def test_a_burst_of_rejects_stops_packing_and_leaves_none_of_them_behind(
@@ -78,17 +85,95 @@ def test_a_burst_of_rejects_stops_packing_and_leaves_none_of_them_behind(
         pack(cohort[0], root, tmp_path / "out", config=config, private=private, workers=0, max_rejects=max_rejects,
              progress=False)
 
-    away = [root / path for path in cohort[0]["path"][4:]]
-    for path in away:
-        path.rename(path.with_suffix(".away"))
+    paths = away((cohort[0], root), slice(4, None))
     with pytest.raises(PackFailed, match="5 of the last 9 clips were rejected"):
         attempt(0.5)
     assert [path.name for path in (tmp_path / "out" / ".parts").glob("*.json") if path.name != "begun.json"] == [
         "000000.json"], "the second shard is lost entirely, and shall be tried again"
-    for path in away:
-        path.with_suffix(".away").rename(path)
+    back(paths)
     attempt(0.5)
     assert folder_bytes(tmp_path / "out") == folder_bytes(packed[0])
+
+
+def away(cohort: Cohort, numbers: slice) -> list[Path]:
+    """Take some clips away."""
+    paths = [cohort[1] / path for path in cohort[0]["path"][numbers]]
+    for path in paths:
+        path.rename(path.with_suffix(".away"))
+    return paths
+
+
+def back(paths: list[Path]) -> None:
+    for path in paths:
+        path.with_suffix(".away").rename(path)
+
+
+@pytest.fixture
+def own(cohort: Cohort, packed: tuple[Path, Path], tmp_path: Path) -> Cohort:
+    """The cohort, to be changed; the key of `packed` lies ready."""
+    shutil.copytree(cohort[1], tmp_path / "cohort")
+    (tmp_path / "private").mkdir()
+    shutil.copy(packed[1] / "pseudonym.key", tmp_path / "private")
+    return cohort[0], tmp_path / "cohort"
+
+
+@pytest.mark.parametrize("lost", [slice(2, 8), slice(2, 4)])
+def test_a_stopped_run_loses_no_clip_for_good(own: Cohort, packed: tuple[Path, Path], config: PackConfig,
+                                              tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lost: slice) -> None:
+    """Two clips of the first shard, which is kept, are lost with the file server."""
+    monkeypatch.setattr(rejects_module, "_JUDGED_CLIPS", 8)
+    paths = away(own, lost)
+    stop = away(own, slice(max(4, lost.stop), 10))
+    with pytest.raises(PackFailed):
+        pack(*own, tmp_path / "out", config=config, private=tmp_path / "private", workers=0, progress=False)
+    assert (tmp_path / "out" / ".parts" / "000000.json").is_file()
+    back(paths + stop)
+    summary = pack(*own, tmp_path / "out", config=config, private=tmp_path / "private", workers=0, progress=False)
+    assert summary.rejects == {}
+    assert folder_bytes(tmp_path / "out") == folder_bytes(packed[0])
+
+
+def test_a_short_outage_costs_no_clip(own: Cohort, packed: tuple[Path, Path], config: PackConfig, tmp_path: Path,
+                                      monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    paths, prepared = away(own, slice(1, 3)), []
+
+    def and_then_it_ends(*args: object) -> object:
+        if len(prepared) == 5:
+            back(paths)
+        prepared.append(args)
+        return prepare(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(encode_module, "prepare", and_then_it_ends)
+    summary = pack(*own, tmp_path / "out", config=config, private=tmp_path / "private", workers=0, progress=False)
+    assert summary.rejects == {}
+    assert folder_bytes(tmp_path / "out") == folder_bytes(packed[0])
+    assert "2 clips were given up and are tried once more" in capsys.readouterr().err
+    assert len(prepared) == 8 + 2 + 4, "all but two, those two, and their shard"
+
+
+def test_what_stays_away_is_tried_twice_and_told(own: Cohort, config: PackConfig, tmp_path: Path,
+                                                 capsys: pytest.CaptureFixture[str]) -> None:
+    away(own, slice(1, 3))
+    packing = plan_packing(*own, tmp_path / "out", config=config, private=tmp_path / "private")
+    assert isinstance(packing, Packing)
+    begin(packing)
+    for expected in (True, False):
+        pack_share(packing, Share(), workers=0, progress=False)
+        assert ("tried once more" in capsys.readouterr().err) == expected
+    summary = finish(packing)
+    assert summary.rejects == {"given up": 2}
+    assert "pack again into a new folder" in str(summary)
+
+
+def test_a_file_that_goes_away_while_it_is_read_is_not_called_damaged(
+    own: Cohort, config: PackConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(path: Path, *args: object) -> None:
+        path.unlink()
+        raise UnreadableClip("incomplete or damaged")
+
+    monkeypatch.setattr(read_module, "read_dicom", gone)
+    assert encode_clip((own[1], own[0]["path"][0], None), config) == "given up: no such file"
 
 
 def test_a_higher_limit_goes_on(cohort: tuple[pd.DataFrame, Path], config: PackConfig, tmp_path: Path,
@@ -103,7 +188,7 @@ def test_a_higher_limit_goes_on(cohort: tuple[pd.DataFrame, Path], config: PackC
                            private=tmp_path / "private", max_rejects=max_rejects, progress=False)
         except PackFailed:
             assert max_rejects == 0.3
-    assert (summary.clips, summary.rejects) == (7, {"unreadable": 3})
+    assert (summary.clips, summary.rejects) == (7, {"given up": 3})
 
 
 def test_without_a_terminal_lines_tell_how_far_it_is(monkeypatch: pytest.MonkeyPatch,
@@ -114,9 +199,9 @@ def test_without_a_terminal_lines_tell_how_far_it_is(monkeypatch: pytest.MonkeyP
         progress.update(Counter({"still image": 3, "unreadable": 4}))
     first, second, last = capsys.readouterr().err.splitlines()
     assert first.startswith("pack: 6 of 8 clips, ")
-    assert first.endswith(" left, 0 rejected")
+    assert first.endswith(" left, 0 rejected in this run")
     assert second.startswith("pack: 7 of 8 clips, ")
-    assert second.endswith(" left, 7 rejected: 4 unreadable, 3 still image")
+    assert second.endswith(" left, 7 rejected in this run: 4 unreadable, 3 still image")
     assert last.split(" clips/s")[0].startswith("pack: 7 of 8")
     with PackProgress(total=8, done=8, shown=True):
         pass

@@ -167,9 +167,13 @@ def test_another_recipe_is_refused_and_named(
         attempt(*cohort, config.model_copy(update={"prepare": smaller}))
     with pytest.raises(InputError, match="cohort was"):
         attempt(cohort[0].head(9), cohort[1], config)
-    (tmp_path / "private" / KEY_NAME).unlink()
+    (tmp_path / "private" / KEY_NAME).write_text("00" * 32)
     with pytest.raises(InputError, match="pseudonym_key was"):
         attempt(*cohort, config)
+    (tmp_path / "private" / KEY_NAME).unlink()
+    with pytest.raises(InputError, match=r"pseudonym.key is missing; restore it, or .* with --private"):
+        attempt(*cohort, config)
+    assert not (tmp_path / "private" / KEY_NAME).exists(), "no new key for old shards"
 
 
 def test_bad_clips_become_rejects_with_reasons(tmp_path: Path, config: PackConfig) -> None:
@@ -185,7 +189,7 @@ def test_bad_clips_become_rejects_with_reasons(tmp_path: Path, config: PackConfi
     summary = pack(table, tmp_path, tmp_path / "out", config=config, private=tmp_path / "private", workers=0,
                    progress=False)
     assert summary.clips == 3
-    assert summary.rejects == {"still image": 1, "unreadable": 4}
+    assert summary.rejects == {"given up": 1, "still image": 1, "unreadable": 3}
     assert read_summary(tmp_path / "out")["counts"]["rejects"] == summary.rejects
     rejects = pd.read_csv(tmp_path / "private" / "rejects.csv")
     assert rejects["path"].tolist() == table["path"].tolist()[:5]
@@ -240,7 +244,7 @@ def test_nothing_but_rejects_is_an_error_and_can_be_mended(tmp_path: Path, confi
     def attempt() -> None:
         pack(table, tmp_path, tmp_path / "out", config=config, private=tmp_path / "private", workers=0, progress=False)
 
-    with pytest.raises(InputError, match=r"none of the 3 clips could be packed \(3 unreadable\).*no such file"):
+    with pytest.raises(InputError, match=r"none of the 3 clips could be packed \(3 given up\).*no such file"):
         attempt()
     for path in table["path"]:
         (tmp_path / f"{path}.away").rename(tmp_path / path)
@@ -264,7 +268,10 @@ def test_mistakes_are_named(cohort: Cohort, config: PackConfig, tmp_path: Path) 
     out.mkdir()
     (out / "thesis.txt").touch()
     with pytest.raises(InputError, match="not empty"):
-        attempt(table, out, private)
+        attempt(table, out, tmp_path / "new")
+    with pytest.raises(InputError, match=r"thesis.txt is a file; name a new folder"):
+        attempt(table, out / "thesis.txt", tmp_path / "new")
+    assert not (tmp_path / "new").exists(), "no key for a folder that cannot be packed into"
 
 
 def test_clips_without_spacing_or_of_great_depth_are_counted(tmp_path: Path, config: PackConfig) -> None:

@@ -30,6 +30,7 @@ from bsou_dist.shards.pack import (
     pack_share,
     plan_packing,
 )
+from bsou_dist.shards.parts import Part
 from bsou_dist.shards.prepare import prepare
 from bsou_dist.shards.verify import verify
 
@@ -171,6 +172,53 @@ def test_a_shard_that_two_processes_want_is_packed_by_one(begun: Packing, packed
     pack_quietly(again(begun))
     finish(again(begun))
     assert folder_bytes(begun.folder.path) == folder_bytes(packed[0])
+
+
+def test_a_shard_that_another_process_has_packed_meanwhile_is_left(begun: Packing, packed: Packed,
+                                                                   monkeypatch: pytest.MonkeyPatch) -> None:
+    prepared, written, tar = [], [], begun.folder.path / "000001.tar"
+
+    def while_another_packs(*args: object) -> object:
+        prepared.append(args)
+        if len(prepared) == 1:
+            pack_quietly(again(begun), Share(2, 3))
+            written.append(tar.stat().st_mtime_ns)
+        return prepare(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(encode_module, "prepare", while_another_packs)
+    pack_quietly(again(begun))
+    assert written == [tar.stat().st_mtime_ns]
+    finish(again(begun))
+    assert folder_bytes(begun.folder.path) == folder_bytes(packed[0])
+
+
+def test_nothing_is_claimed_in_a_folder_that_another_process_has_finished(begun: Packing, packed: Packed) -> None:
+    pack_quietly(again(begun))
+    finish(again(begun))
+    with pytest.raises(InputError, match="was finished, abandoned or removed"), begun.folder.claimed(1):
+        pass
+    assert folder_bytes(begun.folder.path) == folder_bytes(packed[0]), "no new folder of parts"
+
+
+def test_what_was_begun_and_holds_no_shard_may_be_begun_anew(begun: Packing, config: PackConfig,
+                                                             cohort: Cohort) -> None:
+    def plan(codec: str) -> Packing:
+        other = config.model_copy(update={"codec": codec})
+        packing = plan_packing(*cohort, begun.folder.path, config=other, private=begun.private.path)
+        assert isinstance(packing, Packing)
+        return packing
+
+    h264 = plan("h264")
+    begin(h264)
+    with pytest.raises(InputError, match=r"config.codec was 'h264' and is now 'jpeg'"):
+        pack_quietly(begun)
+    with h264.folder.claimed(0):
+        begin(plan("jpeg"))
+        with pytest.raises(InputError, match=r"config.codec was 'jpeg' and is now 'h264'"):
+            h264.folder.write_part(0, Part())
+    pack_quietly(again(begun), Share(1, 3))
+    with pytest.raises(InputError, match=r"config.codec was 'jpeg' and is now 'h264'"):
+        plan("h264")
 
 
 def test_a_share_takes_the_plan_and_not_another_one(begun: Packing, config: PackConfig, cohort: Cohort,

@@ -21,7 +21,8 @@ PSEUDONYMS = Pseudonymizer(bytes(32))
 
 
 def plan(clips: int = 23, shard_clips: int = 5) -> PackPlan:
-    table = pd.DataFrame([row(number, path=f"clips/{number}", mm_per_px=(0.5, np.nan)[number % 2], line=number + 2)
+    table = pd.DataFrame([row(number, path=f"clips/{number}", mm_per_px=(0.5, np.nan)[number % 2], line=number + 2,
+                               bmi=24.4567)
                           for number in range(clips)])
     return plan_clips(table, Path("/data"), shard_clips, PSEUDONYMS)
 

@@ -18,6 +18,7 @@ from bsou_dist.shards.read import read_clip
 
 SMALL = PrepareConfig(size_px=64, field_mm=128.0)
 FRAMES, FAN = fan_frames(), fan_truth()
+HOLLOW, HOLLOW_FAN = fan_frames(3, 16, 400, 480), fan_truth(400, 480)  # with room for print above the probe
 
 
 def raw(frames: np.ndarray, **changes: object) -> RawClip:
@@ -58,6 +59,38 @@ def test_print_in_a_haze_that_joins_it_to_the_tissue_is_blanked() -> None:
     frames, ink = printed(FRAMES, "II", 52, 4)
     frames[:, 4:20, 48:64] = np.maximum(frames[:, 4:20, 48:64], 30)
     assert not (fan_mask(frames) & ink).any()
+
+
+def over_time(frames: np.ndarray, texts: list[str], x: int, y: int) -> tuple[np.ndarray, np.ndarray]:
+    """A text burned into each frame, and the mask of all their pixels."""
+    shown = [printed(frames[number : number + 1], text, x, y) for number, text in enumerate(texts)]
+    return np.concatenate([frame for frame, _ in shown]), np.any([ink for _, ink in shown], axis=0)
+
+
+TIMES = {
+    "the first half only": ["DOE 12:31"] * 8 + [""] * 8,
+    "one frame only": [""] * 7 + ["DOE 12:31"] + [""] * 8,
+    "a clock": [f"13:05:{second:02}" for second in range(3, 67, 4)],
+    "a slow clock": [f"13:05:{second // 5:02}" for second in range(16)],
+}
+
+
+@pytest.mark.parametrize("when", TIMES)
+def test_print_that_comes_goes_or_counts_is_blanked(when: str) -> None:
+    frames, ink = over_time(HOLLOW, TIMES[when], 220, 44)
+    assert fan_mask(HOLLOW)[ink].sum() > 0.9 * ink.sum()  # in the hull
+    found = fan_mask(frames)
+    assert not (found & ink).any()
+    assert (found & HOLLOW_FAN).sum() > 0.98 * HOLLOW_FAN.sum()
+
+
+def test_a_limb_that_floats_and_dim_depths_stay_in_the_fan() -> None:
+    frames = HOLLOW.copy()
+    y, x = np.mgrid[:400, :480]
+    around, depth = np.hypot(x - 240, y - 220), np.maximum(y - 300, 0) / 100
+    frames[:, (around > 25) & (around < 50)] = 3  # fluid around a limb
+    frames = (frames * (1 - 0.8 * depth)).astype(np.uint8)
+    assert (fan_mask(frames) & HOLLOW_FAN).sum() > 0.98 * HOLLOW_FAN.sum()
 
 
 def test_print_is_blanked_in_lossy_video(tmp_path: Path) -> None:

@@ -42,6 +42,7 @@ def test_shards_as_packed_have_no_finding(folders: Packed) -> None:
     assert report.findings == ()
     assert report.words["device"] == ["Acme One", "Bolt Mini"]
     assert report.words["site"] == ["north"]
+    assert report.words["bmi, kg/m2"] == ["24.5"]
     assert {"codec", "key", "mm_per_px"} <= set(report.words["JSON fields"])
     assert "beside what only you can judge" in str(report)
 
@@ -82,8 +83,16 @@ def _field(member: tarfile.TarInfo, data: bytes) -> bytes:
     return json.dumps({**json.loads(data), "PatientName": "MUSTERFRAU^ERIKA"}).encode()
 
 
+def _field_name(member: tarfile.TarInfo, data: bytes) -> bytes:
+    return json.dumps({**json.loads(data), "MUSTERFRAU^E": 1}).encode() if member.name.endswith(".json") else data
+
+
 def _key(member: tarfile.TarInfo, data: bytes) -> bytes:
     return json.dumps({**json.loads(data), "key": "MUSTERFRAU"}).encode() if member.name.endswith(".json") else data
+
+
+def _text(member: tarfile.TarInfo, data: bytes) -> bytes:
+    return b"ERIKA MUSTERFRAU" if member.name.endswith(".json") else data
 
 
 def _renamed(member: tarfile.TarInfo, data: bytes) -> bytes:
@@ -94,7 +103,7 @@ def _renamed(member: tarfile.TarInfo, data: bytes) -> bytes:
 @pytest.mark.parametrize(("change", "finding"), [
     (_owner, "tells who packed it"), (_comment, "notes beside the picture: comment"),
     (_key, "has a key of another form"), (_headers, "additional tar headers"), (_field, "PatientName holds"),
-    (_renamed, "not one of the manifest's clips")])
+    (_field_name, "holds a long number"), (_text, "is not JSON"), (_renamed, "not one of the manifest's clips")])
 def test_a_leak_in_a_shard_is_found(
     folders: Packed, change: Callable[[tarfile.TarInfo, bytes], bytes], finding: str
 ) -> None:
@@ -103,6 +112,11 @@ def test_a_leak_in_a_shard_is_found(
     assert any(finding in found for found in report.findings), report.findings
     assert all(found.startswith("000000.tar") for found in report.findings)
     assert "ERIKA" not in str(report)  # told without being repeated
+
+
+def test_a_shard_that_is_no_tar_file_is_found(folders: Packed) -> None:
+    (folders[0] / "000000.tar").write_text("ERIKA MUSTERFRAU\n" * 100)
+    assert any("000000.tar: not a whole tar file" in found for found in inspect_privacy(*folders).findings)
 
 
 def _change_column(shards: Path, column: str, value: str) -> None:
@@ -128,6 +142,8 @@ def test_what_does_not_belong_to_the_folder_is_found(folders: Packed) -> None:
     shutil.copy(private / "pseudonym.key", shards)
     (shards / "MUSTERFRAU.txt").touch()
     (shards / "link").symlink_to(private)
+    (shards / "000000.idx").rename(private / "000000.idx")
+    (shards / "000000.idx").symlink_to(private / "000000.idx")
     summary = json.loads((shards / "shards.json").read_text())
     summary["recipe"]["config"]["root"] = "/clinic/MUSTERFRAU"
     (shards / "shards.json").write_text(json.dumps(summary))
@@ -135,7 +151,7 @@ def test_what_does_not_belong_to_the_folder_is_found(folders: Packed) -> None:
     pq.write_table(table.replace_schema_metadata({"by": "MUSTERFRAU"}), shards / "manifest.parquet")
     (private / "keymap.parquet").chmod(0o644)
     found = "\n".join(inspect_privacy(shards, private).findings)
-    for text in ("pseudonym.key: whoever has this", "MUSTERFRAU.txt: no part", "link: no part",
+    for text in ("pseudonym.key: whoever has this", "MUSTERFRAU.txt: no part", "link: no part", "000000.idx: no part",
                  "shards.json: recipe config root holds", "notes in its metadata", "mode 644"):
         assert text in found
     inside = shards / "private"
@@ -174,6 +190,19 @@ def test_what_comes_and_goes_is_not_still() -> None:
     frames = fan_frames(3, 16, HEIGHT, WIDTH)
     frames[:4] = _print(frames[:4], "ERIKA")
     assert stillness(frames).suspects == ()
+
+
+@pytest.mark.parametrize("texts", [["DOE 12:31"] * 8 + [""] * 8, [""] * 15 + ["DOE 12:31"],
+                                   [f"13:05:{second:02}" for second in range(3, 67, 4)]],
+                         ids=["in the first half", "in one frame", "a clock"])
+def test_print_apart_from_the_tissue_is_boxed_whenever_it_shows(texts: list[str]) -> None:
+    shown = [printed(frame[None], text, 6, 5) for frame, text in zip(fan_frames(3, 16, HEIGHT, WIDTH), texts,
+                                                                     strict=True)]
+    left = np.any([ink for _, ink in shown], axis=0)
+    for box in stillness(np.concatenate([frame for frame, _ in shown])).suspects:
+        assert box.y1 <= 20  # and nothing else
+        left[box.y0 : box.y1, box.x0 : box.x1] = False
+    assert not left.any()
 
 
 def test_the_sheet_begins_with_what_is_printed(

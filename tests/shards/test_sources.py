@@ -22,7 +22,7 @@ from pydicom.uid import (
 )
 
 from bsou_dist.shards.phantom_files import write_phantom
-from bsou_dist.shards.raw import UnreadableClip, even_in_time, even_indices
+from bsou_dist.shards.raw import UnreadableClip, even_in_time, even_indices, refuse_impossible
 from bsou_dist.shards.read import read_clip, refuse_outside
 
 FRAMES = fan_frames()  # (12, 96, 112)
@@ -324,5 +324,15 @@ def test_a_volume_may_not_link_to_its_pixels(tmp_path: Path) -> None:
 
 def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a.mp4")
+    pipe = os.open(tmp_path / "a.mp4", os.O_RDWR)
+    os.write(pipe, bytes(4096))  # so that who reads all the same is told, and does not wait
     with pytest.raises(UnreadableClip, match="it is no file"):
         read_clip(tmp_path / "a.mp4")
+    os.close(pipe)
+
+
+@pytest.mark.parametrize(("count", "height", "width"), [(0, 8, 8), (1, 0, 8), (1, 8, -1), (1, 8, 1 << 15)])
+def test_sizes_that_no_picture_has_are_refused(count: int, height: int, width: int) -> None:
+    refuse_impossible(1, 8, 8, 0, 1)
+    with pytest.raises(UnreadableClip, match="its header claims"):
+        refuse_impossible(count, height, width, 0, 1)

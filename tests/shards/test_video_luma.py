@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from fan_clips import fan_frames
 
-from bsou_dist.shards.prepare import PrepareConfig, prepare
+from bsou_dist.shards.prepare import PrepareConfig, RejectedClip, prepare
 from bsou_dist.shards.read import read_clip
 from bsou_dist.shards.video_luma import luma_of_grey
 
@@ -38,10 +38,20 @@ def test_luma_is_what_rgb_shows(tmp_path: Path, pix_fmt: str) -> None:
 
 @pytest.mark.parametrize(("side_px", "grey"), [(4, True), (16, False)])
 def test_small_coloured_marks_do_not_count_and_larger_ones_do(tmp_path: Path, side_px: int, grey: bool) -> None:
-    frames = GREY.copy()
+    frames = np.pad(GREY, ((0, 0), (0, 500), (0, 700), (0, 0)))
     frames[:, 2 : 2 + side_px, 2 : 2 + side_px] = (220, 40, 30)
     path = video(tmp_path / "clip.mp4", frames, "yuv420p")
     assert read_clip(path, wanted_mm_per_px=1.0).frames.ndim == (3 if grey else 4)
+
+
+def test_a_small_fan_is_judged_by_its_own_size(tmp_path: Path) -> None:
+    """Flow that is next to nothing of the screen may be much of the fan."""
+    frames = np.pad(GREY, ((0, 0), (0, 250), (0, 300), (0, 0)))
+    frames[:, 50:60, 60:70] = frames[:, 50:60, 60:70] // 2 + np.array((127, 12, 12), np.uint8)
+    path = video(tmp_path / "clip.mp4", frames, "yuv420p")
+    for wanted in (None, 1.0):
+        with pytest.raises(RejectedClip, match="colour Doppler"):
+            prepare(read_clip(path, wanted_mm_per_px=wanted), PrepareConfig(), 1.2)
 
 
 def test_colours_that_come_up_are_in_every_frame_that_has_them(tmp_path: Path) -> None:

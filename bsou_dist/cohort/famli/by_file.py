@@ -50,6 +50,4 @@ def _of_two_studies(clips: pd.DataFrame) -> set[str]:
 
 
 def _note(tables: Tables, unclear: pd.Series, what: str) -> None:
-    if unclear.any():
-        tables.notes.append(f"{int(unclear.sum())} {what} are of a file name with two values or in two studies, taken "
-                            "as missing")
+    tables.note(int(unclear.sum()), f"{what} are of a file name with two values or in two studies, taken as missing")

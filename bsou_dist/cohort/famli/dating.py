@@ -5,7 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from bsou_dist.cohort.columns import COLUMNS
+from bsou_dist.cohort.columns import CIRCULAR_GA_SOURCES, COLUMNS
+
+YOUNGEST_DAYS = 43  # sweeps are made later, and no pregnancy has as many weeks: a lower number is none, or in weeks
+APART_DAYS = 14  # more than two ways of dating one pregnancy should be apart
+_NEXT_PREGNANCY_DAYS = 300
 
 
 def robinson_ga_days(crl_cm: pd.Series) -> pd.Series:
@@ -25,9 +29,37 @@ def first_age(candidates: list[tuple[str, pd.Series]]) -> tuple[pd.Series, pd.Se
     index = candidates[0][1].index
     value, source = pd.Series(np.nan, index=index), pd.Series(None, index=index, dtype="str")
     for name, candidate in candidates:
-        new = value.isna() & candidate.between(COLUMNS["ga_days"].low, COLUMNS["ga_days"].high)
+        new = value.isna() & _can_be(candidate)
         value, source = value.mask(new, candidate), source.mask(new, name)
     return value, source
+
+
+def too_young(candidates: list[tuple[str, pd.Series]]) -> pd.Series:
+    """Rows where a source gives an age before any scan, 0 for example, which ``first_age`` passes by."""
+    return pd.concat([candidate < YOUNGEST_DAYS for _, candidate in candidates], axis="columns").any(axis="columns")
+
+
+def disagree(candidates: list[tuple[str, pd.Series]]) -> pd.Series:
+    """Rows whose sources give ages more than two weeks apart."""
+    ages = pd.concat([candidate.where(_can_be(candidate)) for _, candidate in candidates], axis="columns")
+    return ages.max(axis="columns") - ages.min(axis="columns") > APART_DAYS
+
+
+def against_the_calendar(clips: pd.DataFrame) -> pd.Series:
+    """Patients (boolean by ``patient_id``) whose age and ``visit_day`` do not grow together, by more than two weeks.
+
+    Two beginnings that are further apart than a pregnancy lasts are two pregnancies.
+    """
+    dated = clips["ga_source"].notna() & ~clips["ga_source"].isin(CIRCULAR_GA_SOURCES)
+    began = clips.loc[dated, ["patient_id"]].assign(day=clips["visit_day"] - clips["ga_days"]).dropna()
+    began = began.drop_duplicates().sort_values(["patient_id", "day"])
+    apart = began.groupby("patient_id")["day"].diff()
+    strange = apart.gt(APART_DAYS) & apart.le(_NEXT_PREGNANCY_DAYS)
+    return strange.groupby(began["patient_id"]).any()
+
+
+def _can_be(age: pd.Series) -> pd.Series:
+    return age.between(YOUNGEST_DAYS, COLUMNS["ga_days"].high)
 
 
 def candidates(forms: pd.DataFrame, reports: pd.DataFrame) -> list[tuple[str, pd.Series]]:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
+
 import pandas as pd
 
 NO_MAKER, NO_MODEL = "Unknown", "Unnamed"
+_PLAIN = re.compile(r"(?!.*\d{5})[A-Za-z0-9 +.-]{1,40}")
 _MAKERS = ("Butterfly", "Sonosite", "Clarius", "EchoNous")
 
 
-def clean_maker(raw: str) -> str:
+def clean_maker(raw: str) -> str | None:
     """The maker in a maker string: whatever the case ('SonoSite, Inc.'), but 'GE' only in capitals.
+
+    Another maker stands as it is if its text is plain. Anything else may hold somebody's name or number: None.
 
     >>> clean_maker("GE Healthcare Austria GmbH & Co OG")
     'GE'
@@ -17,19 +23,24 @@ def clean_maker(raw: str) -> str:
     for maker in _MAKERS:
         if maker.lower() in raw.lower():
             return maker
-    return "GE" if "GE" in raw else raw
+    return "GE" if "GE" in raw else _if_plain(raw)
 
 
-def clean_model(raw: str) -> str:
-    """The model without the word 'Probe' and without blanks.
+def clean_model(raw: str) -> str | None:
+    """The model without the word 'Probe' and without blanks; None if its text is not plain.
 
     >>> clean_model("iQ3 Probe")
     'iQ3'
     """
-    return raw.removesuffix(" Probe").replace(" ", "-")
+    model = _if_plain(raw)
+    return model and model.removesuffix(" Probe").replace(" ", "-")
 
 
-def each(cells: pd.Series, meaning: dict[str, str]) -> pd.Series:
+def _if_plain(raw: str) -> str | None:
+    return raw if _PLAIN.fullmatch(raw) else None
+
+
+def each(cells: pd.Series, meaning: Mapping[str, str | None]) -> pd.Series:
     """Cells through a table of meanings; missing stays missing."""
     return cells.map(meaning).astype("str")
 

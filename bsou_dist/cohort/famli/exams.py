@@ -10,12 +10,14 @@ import re
 
 import pandas as pd
 
-from bsou_dist.cohort.famli.devices import NO_MAKER, NO_MODEL, makers, models
+from bsou_dist.cohort.famli.devices import NO_MAKER, NO_MODEL, each, makers, models
 from bsou_dist.cohort.problems import BadCell, bad_cells
 from bsou_dist.cohort.tags import read_tag
 
-_FOLDER = re.compile(r"[^_]+_(\d{8})_\d{6}")
+_FOLDER = re.compile(r"([^_]+)_(\d{8})_\d{6}")
 _FIELD = re.compile(r"\{(\w+)\}")
+_CLINIC = r"^([A-Z]{2,3}\d?-\d{3}|UNC|VIL)-\d+$"
+_UID = r"\d+(\.\d+){2,}(\.[a-z]\w*)?"  # with or without an ending
 
 
 def exams_of_acquisitions(clips: pd.DataFrame) -> None:
@@ -26,6 +28,7 @@ def exams_of_acquisitions(clips: pd.DataFrame) -> None:
     clips["operator"] = novice.map({True: "novice", False: "expert"}).astype("str")
     parts = clips["file_path"].str.extract(r"^([^/]+)/[^/]+/([^/]+)$")
     clips["set_folder"], clips["file_name"] = parts[0].astype("str"), parts[1].astype("str")
+    clips["study_of_exam"] = exam.str.replace(r"(-[a-z]+)+$", "", regex=True).str.upper()
 
 
 def bad_acquisitions(clips: pd.DataFrame) -> list[BadCell]:
@@ -38,20 +41,44 @@ def exams_of_folders(clips: pd.DataFrame) -> None:
     """An exam is a folder StudyID_YYYYMMDD_HHMMSS, a maker and a model."""
     clips["exam_folder"] = clips["exam_folder"].str.strip("/")
     names = {cell: cell.rpartition("/")[2] for cell in clips["exam_folder"].dropna().unique()}
-    dates = pd.Series({name: found[1] for name in names.values() if (found := _FOLDER.fullmatch(name))}, dtype="str")
+    parts = {name: found for name in names.values() if (found := _FOLDER.fullmatch(name))}
+    dates = pd.Series({name: found[2] for name, found in parts.items()}, dtype="str")
     dates = pd.to_datetime(dates, format="%Y%m%d", errors="coerce")
-    folder = clips["exam_folder"].map(names).astype("str")
+    folder = each(clips["exam_folder"], names)
+    clips["study_of_exam"] = each(folder, {name: found[1].upper() for name, found in parts.items()})
     clips["month"] = folder.map(dates.dt.strftime("%Y-%m")).astype("str")
-    clips["visit_day"] = days_since_first(clips, folder.map((dates - pd.Timestamp(0)).dt.days))
-    clips["maker"], model = makers(clips["maker"]), models(clips["model"])
-    clips["device"] = (clips["maker"] + " " + model.fillna("")).str.strip().astype("str")
-    exam = folder + "_" + clips["maker"].fillna(NO_MAKER) + "_" + model.fillna(NO_MODEL)
-    clips["exam_id"] = exam.astype("str")
+    clips["day"] = folder.map((dates - pd.Timestamp(0)).dt.days)
+    maker, model = makers(clips["maker"]), models(clips["model"])
+    clips["unclear_device"] = clips["maker"].notna() & maker.isna() | clips["model"].notna() & model.isna()
+    clips["maker"] = maker
+    clips["device"] = (maker + " " + model.fillna("")).str.strip().astype("str")
+    clips["exam_id"] = (folder + "_" + maker.fillna(NO_MAKER) + "_" + model.fillna(NO_MODEL)).astype("str")
 
 
 def bad_folders(clips: pd.DataFrame) -> list[BadCell]:
     """Clips whose exam folder has no date."""
     return bad_cells(clips, "exam_folder", clips["month"].isna(), "a folder StudyID_YYYYMMDD_HHMMSS")
+
+
+def patients_of(study_ids: pd.Series) -> pd.Series:
+    """The patient that a StudyID names: all but the counter of visits at its end; missing where it has none."""
+    return study_ids.str.extract(r"^(.+)-\d+$")[0].astype("str")
+
+
+def contradicting(clips: pd.DataFrame) -> pd.Series:
+    """Clips whose patient, study and exam do not name one another: nobody can tell whose they are."""
+    exam = clips["study_of_exam"]
+    return patients_of(clips["study_id"]).ne(clips["patient_id"]) | exam.notna() & exam.ne(clips["study_id"])
+
+
+def clinics_of(patient_ids: pd.Series) -> pd.Series:
+    """The clinic in an id of one of the documented forms. Any part of another id may be a name."""
+    return patient_ids.str.extract(_CLINIC)[0].astype("str")
+
+
+def instances_of(clips: pd.DataFrame) -> pd.Series:
+    """What tells a recording: a file's name that is a DICOM UID, wherever the file lies; else its path."""
+    return clips["file_name"].where(clips["file_name"].str.fullmatch(_UID, case=False), clips["path"])
 
 
 def clip_paths(clips: pd.DataFrame, template: str) -> pd.Series:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numpy as np
 import pandas as pd
 
+from bsou_dist.cohort.famli.exams import patients_of
 from bsou_dist.cohort.famli.tables import Tables
 
 _EXCLUDE = "-99"
@@ -21,19 +21,20 @@ class FetusCount(NamedTuple):
 
 
 def count_fetuses(tables: Tables, clips: pd.DataFrame, by_form: pd.Series, by_report: pd.Series) -> FetusCount:
-    """Combine what forms (by clip) and reports (by ``study_id`` and ``maker``) say.
+    """Combine what forms (by ``study_id``) and reports (by ``study_id`` and ``maker``) say.
 
-    A number is that of a pregnancy: what any form or report of any visit contradicts is disputed for all visits of the
-    patient. A file of corrections ends disputes, for all visits.
+    A number is that of a pregnancy: what the form or report of any visit says, be it one without clips, holds for all
+    visits of the patient, and what another contradicts is disputed for all. A file of corrections ends disputes.
     """
-    of_reports = by_report.groupby("study_id").agg(["min", "max"]).astype("float64")
-    fewest, most = (clips["study_id"].map(of_reports[end]) for end in ("min", "max"))
-    fewest, most = by_form.combine(fewest, np.fmin), by_form.combine(most, np.fmax)
+    said = pd.concat([by_form, by_report.droplevel("maker")]).dropna().rename("fetuses").reset_index()
+    of_patient = said.groupby(patients_of(said["study_id"]))["fetuses"].agg(["min", "max"]).astype("float64")
     patient = clips["patient_id"]
-    disputed = fewest.groupby(patient).transform("min") < most.groupby(patient).transform("max")
-    fetuses = most
+    fewest, fetuses = (patient.map(of_patient[end]) for end in ("min", "max"))
+    disputed = fewest < fetuses
 
     corrections, excluded_patients = _corrections(tables)
+    strangers = ~corrections.index.union(excluded_patients).isin(patient)
+    tables.note(int(strangers.sum()), "patients of the file of twins have no clip here")
     corrected = patient.isin(corrections.index)
     final = patient.map(corrections)
     return FetusCount(final.where(corrected, fetuses.mask(disputed)), disputed.where(~corrected, final.isna()),
@@ -46,7 +47,7 @@ def _corrections(tables: Tables) -> tuple[pd.Series, pd.Index]:
     The file marks those by -99 as the final number or as the form's, or by an empty cell for the form's.
     """
     raw = tables.one_row_each("twins", tables.read("twins", sentinels=False), "patient_id")
-    text = raw.drop(columns="line").apply(lambda column: column.str.strip().str.removesuffix(".0"))
+    text = raw.drop(columns="line").apply(lambda column: column.str.removesuffix(".0"))
     left_out = text["final_fetuses"].eq(_EXCLUDE) | text["fetuses"].fillna("").isin(["", _EXCLUDE])
     if not tables.mapping.tables.get("twins") or raw.empty:
         return pd.Series(dtype="float64"), raw.index[:0]

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from bsou_dist.cohort.columns import COLUMNS
+
 _NO = ("0", "0.0", "no", "false", "n")
 _ELIGIBLE = ("1", "1.0", "eligible")
 _KG_PER_LB, _M_PER_INCH = 0.45359237, 0.0254
-_BMI_LIMITS = (10.0, 80.0)  # kg/m2, as for the cohort's column
 
 
 def says_yes(cells: pd.Series) -> pd.Series:
@@ -33,4 +34,4 @@ def bmi(weight: pd.Series, height: pd.Series) -> pd.Series:
     metres = metres.mask(inches, height * _M_PER_INCH)
     kilograms = weight.where(~inches, weight * _KG_PER_LB)
     index = kilograms / metres**2
-    return index.where(index.between(*_BMI_LIMITS))
+    return index.where(index.between(COLUMNS["bmi"].low, COLUMNS["bmi"].high))

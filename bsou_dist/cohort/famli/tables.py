@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -15,6 +16,8 @@ from bsou_dist.cohort.problems import BadCell, bad_cells
 from bsou_dist.cohort.text_table import missing_as_nan, read_text_table
 from bsou_dist.cohort.validate import find_out_of_range
 from bsou_dist.errors import InputError
+
+_IDS = {"patient_id", "study_id"}
 
 
 @dataclass
@@ -30,12 +33,13 @@ class Tables:
     def read(self, role: str, *, sentinels: bool = True) -> pd.DataFrame:
         """Facts of a table as text (missing as NaN) and ``line``; no rows if an optional table is not there.
 
-        With ``sentinels`` off, cells that mean 'not recorded' stay as they are.
+        Ids are in capitals, so that tables which spell them in two ways meet. With ``sentinels`` off, other cells that
+        mean 'not recorded' stay as they are.
         """
         facts = [fact for group in FACTS[role] for fact in group]
         source = self.mapping.tables.get(role)
-        path = _find(self.root, source.file) if source else None
-        if source is None or path is None:
+        found = _find(self.root, source.file) if source else []
+        if source is None or not found:
             if source and not source.optional:
                 raise InputError(f"{self.root} has no {source.file}; it must be the folder that holds the projects "
                                  f"({', '.join(sorted({t.file.split('/')[0] for t in self.mapping.tables.values()}))})")
@@ -43,29 +47,34 @@ class Tables:
                 self.notes.append(f"no {source.file}: what it tells is missing")
             empty = pd.DataFrame({fact: pd.Series(dtype="str") for fact in facts})
             return empty.assign(line=pd.Series(dtype="int64"))
-        self.files[role] = path
+        path = self.files[role] = found[0]
+        if len(found) > 1:
+            self.notes.append(f"{len(found)} files fit {source.file}; {path.name} was read")
         raw = read_text_table(path, source.sheet)
         chosen = {fact: raw[header] for fact, header in _headers(raw, source, path).items()}
         table = pd.DataFrame(chosen, index=raw.index).assign(line=raw["line"])
         if sentinels:
             table = missing_as_nan(table, source.missing)
-        table = table.reindex(columns=[*facts, "line"])
-        return table.astype(dict.fromkeys(facts, "str"))
+        else:
+            table[list(chosen)] = table[list(chosen)].apply(lambda cells: cells.str.strip())
+        table = table.reindex(columns=[*facts, "line"]).astype(dict.fromkeys(facts, "str"))
+        for key in _IDS & set(facts):
+            table[key] = table[key].str.upper().replace("", None)
+        return table
 
     def decode(self, role: str, table: pd.DataFrame) -> None:
-        """Codes to ours and text to numbers in their unit, in place; what can't be used is noted and made missing."""
+        """Codes to ours and text to numbers in their unit, in place; what can't be used is blamed and made missing."""
         cells = self.mapping.decode(table)
-        for fact in table.columns:
-            if fact not in NUMBERS:
-                continue
-            text = table[fact]
-            numbers = pd.to_numeric(text, errors="coerce").astype("float64")
-            cells += bad_cells(table, fact, text.notna() & numbers.isna(), "a number or an empty cell")
-            table[fact] = numbers * self.mapping.units.get(fact, 1.0)
+        for fact in table.columns.intersection(list(NUMBERS)):
             outside, allowed = find_out_of_range(table[fact], NUMBERS[fact])
             cells += bad_cells(table, fact, outside, allowed)
             table[fact] = table[fact].mask(outside)
         self.blame(role, cells)
+
+    def note(self, count: int, what: str) -> None:
+        """Note how many of something there are, if any."""
+        if count:
+            self.notes.append(f"{count} {what}")
 
     def one_row_each(self, role: str, table: pd.DataFrame, key: str) -> pd.DataFrame:
         """``table`` by ``key``; a second row for a key must say the same. Rows without it belong to nobody."""
@@ -96,16 +105,22 @@ class Tables:
         table[fact] = pd.Series(pd.NA, index=table.index, dtype="str")
 
 
-def _find(root: Path, pattern: str) -> Path | None:
-    """A file below ``root`` by a pattern whose parts may hold ``*``, whatever the case.
+def _find(root: Path, pattern: str) -> list[Path]:
+    """Files below ``root`` by a pattern whose parts may hold ``*``, whatever the case; the one to read comes first.
 
-    Of several folders the first that has one counts, of several files the last: dates in their names rise.
+    That is, in the first folder that has one, the file of the latest date in its name, then of the shortest name.
     """
     *folders, name = pattern.split("/")
     places = [root]
     for part in folders:
         places = [found for place in places for found in _matching(place, part) if found.is_dir()]
-    return next((found for place in places for found in reversed(_matching(place, name)) if found.is_file()), None)
+    return [file for place in places for file in sorted(_matching(place, name), key=_age_of_name) if file.is_file()]
+
+
+def _age_of_name(file: Path) -> tuple[int, int]:
+    """Sorts files by the last date in their name, latest first."""
+    date = max(re.findall(r"\d{8}", file.name), default="0")
+    return -int(date), len(file.name)
 
 
 def _matching(folder: Path, pattern: str) -> list[Path]:
