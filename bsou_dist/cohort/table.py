@@ -74,7 +74,11 @@ def read_cohort(path: Path, *, column_map: Path | str | None = None, root: Path 
     if mapping.tables:
         rows = [replace(cell, table=layout.clips_name) for cell in rows]
     elif check_files:
-        rows += validate.find_missing_files(table, root)
+        missing = validate.find_missing_files(table, root)
+        if len(missing) == len(table) > 1 and not bad + rows:  # the folder is at fault, and not the rows
+            raise InputError(f"none of the {len(table)} files of the cohort is under {root}; name the folder that its "
+                             "paths are relative to (--root)")
+        rows += missing
     raise_bad_cells(str(path), bad + rows)
     return Cohort(table, root, tuple(notes), flow or (flow_step(AS_FOUND, table),), files)
 

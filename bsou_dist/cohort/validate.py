@@ -61,15 +61,8 @@ def find_bad_rows(table: pd.DataFrame) -> list[BadCell]:
 
 
 def find_missing_files(table: pd.DataFrame, root: Path) -> list[BadCell]:
-    """Rows whose file is not there.
-
-    Raises:
-        InputError: none of several is, so that the folder is at fault and not the rows.
-    """
+    """Rows whose file is not there."""
     missing = table["path"].map(lambda path: not (root / path).is_file(), na_action="ignore").eq(True)
-    if len(table) > 1 and missing.all():
-        raise InputError(f"none of the {len(table)} files of the cohort is under {root}; name the folder that its "
-                         "paths are relative to (--root)")
     return bad_cells(table, "path", missing, f"no such file under {root}")
 
 

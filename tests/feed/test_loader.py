@@ -233,7 +233,8 @@ def test_past_the_budget_the_run_stops_and_names_the_file(make_shards, tmp_path)
     with (folder / "000001.tar").open("r+b") as shard:
         shard.truncate(int(manifest["offset"].iloc[-1]) + 5)
     quarantine = Quarantine(tmp_path, 2)
-    batches = loader(clip_set((folder, manifest)), tmp_path, global_batch=5, training=False,
+    one_after_another = CONFIG.model_copy(update={"threads": 1})
+    batches = loader(clip_set((folder, manifest)), tmp_path, global_batch=5, training=False, config=one_after_another,
                      quarantine=quarantine).epoch(0)
     assert [next(batches).valid.all().item() for _ in range(2)] == [False, False]
     with pytest.raises(QuarantineExceeded, match=r"(?s)3 clips .* 2 are allowed.*quarantine-\*\.csv.*000001\.tar"):
@@ -285,7 +286,7 @@ next(feed.epoch(0))
 print(torch.get_num_threads(), set(threads))
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True,
-                          env=os.environ | {"OMP_NUM_THREADS": "2"})
+                          env={"PATH": os.environ["PATH"], "OMP_NUM_THREADS": "2"})
     assert done.stdout == "2 {1}\n"
 
 
