@@ -21,7 +21,7 @@ from bsou_dist.feed.reader import ShardReader
 from bsou_dist.feed.side_stream import to_device
 from bsou_dist.shards.codec import CorruptClip
 
-CPU_PIECE = 8
+CPU_PIECE = 16
 """Clips that a thread reads, decodes and augments in one go: enough to be worth its while, few enough that threads
 share a small batch evenly."""
 
