@@ -164,6 +164,8 @@ def _high_byte(colours: NDArray[np.generic]) -> NDArray[np.uint8]:
     """Colours have a fixed full scale, so that their width in bits gives the scale."""
     if colours.dtype.kind != "u":
         raise UnreadableClip("its colours are not unsigned integers")
+    if colours.dtype == np.uint8:
+        return colours.astype(np.uint8, copy=False)
     return (colours >> np.array(8 * (colours.dtype.itemsize - 1), colours.dtype)).astype(np.uint8)
 
 
