@@ -5,8 +5,10 @@ from __future__ import annotations
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
+from contextlib import closing
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from torch.optim.lr_scheduler import ReduceLROnPlateau
@@ -63,11 +65,11 @@ class Fit:
         steps = self.train_feed.steps()
         unit = "clip" if self.train_feed.dataset.slots == 1 else "exam"
         with StepBar(self.name, unit=unit, total=self.epochs * steps, done=first * steps + step,
-                     shown=processes.first) as bar:
+                     shown=processes.first) as bar, closing(self._batches(processes, first, step)) as batches:
             for epoch in range(first, self.epochs):
                 began = saved = time.perf_counter()
                 waited_s = 0.0
-                for batch in self._batches(processes, epoch, step):
+                for batch in islice(batches, steps - step):
                     loss = train_step(self.engine, batch, self.objective, seed=self.seed, rank=processes.rank,
                                       cached=self.cached)
                     step, losses, waited_s = batch.step + 1, losses + loss, waited_s + batch.data_wait_s
@@ -81,6 +83,7 @@ class Fit:
                     if choice == SAVE:
                         self._try_to_save(processes, self._take(epoch, step, losses, best), epoch * steps + step)
                         saved = time.perf_counter()
+                processes.at(f"{self.name}, validation: waiting for data")
                 trained_s = time.perf_counter() - began
                 waited_us = processes.vote(round(1e6 * waited_s))  # the others wait for the one that waited longest
                 checkpoint = self._take(epoch + 1, 0, 0.0, best)
@@ -103,15 +106,21 @@ class Fit:
         processes.at(None)
         return best
 
-    def _batches(self, processes: Processes, epoch: int, step: int) -> Iterator[Batch]:
-        """Those of an epoch from `step` on; the watchdog hears whether data are waited for or the step is under way."""
-        where = f"{self.name}, epoch {epoch + 1}, step"
-        processes.at(f"{where} {step + 1}: waiting for data")
-        for batch in self.train_feed.epoch(epoch, step):
-            processes.at(f"{where} {batch.step + 1}: the training step")
+    def _batches(self, processes: Processes, epoch: int, step: int) -> Generator[Batch, None, None]:
+        """Those of all epochs, from `step` of `epoch` on; the watchdog hears whether data are waited for or the step is
+        under way.
+        """
+        steps = self.train_feed.steps()
+        done = epoch * steps + step
+        upcoming = self.train_feed.epochs(epoch, self.epochs, step)
+        while True:
+            where = f"{self.name}, epoch {done // steps + 1}, step {done % steps + 1}"
+            processes.at(f"{where}: waiting for data")
+            if (batch := next(upcoming, None)) is None:
+                return
+            processes.at(f"{where}: the training step")
             yield batch
-            processes.at(f"{where} {batch.step + 2}: waiting for data" if batch.step + 1 < self.train_feed.steps() else
-                         f"{self.name}, validation: waiting for data")
+            done += 1
 
     def _due(self, step: int, since_s: float) -> bool:
         every = self.saving.every_steps

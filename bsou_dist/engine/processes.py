@@ -13,6 +13,7 @@ from typing import TypeVar
 import torch
 import torch.distributed as dist
 
+from bsou_dist.engine.heap import keep_freed_memory
 from bsou_dist.engine.stopping import Stopped, StopSignals
 from bsou_dist.engine.watchdog import Watchdog
 
@@ -76,6 +77,8 @@ def start_processes(hang_s: float = HANG_S) -> Iterator[Processes]:
     if torch.cuda.is_available():
         device = f"cuda:{int(os.environ.get('LOCAL_RANK', 0))}"
         torch.cuda.set_device(device)
+    else:
+        keep_freed_memory()
     signals = StopSignals()
     with signals.noted():
         store = dist.HashStore() if world == 1 else next(dist.rendezvous("env://", rank, world))[0]

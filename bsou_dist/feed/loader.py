@@ -52,6 +52,7 @@ class Source(Protocol):
 class _Begun:
     """A batch whose rows are being filled."""
 
+    epoch: int
     step: int
     index: np.ndarray
     rows: Tensor
@@ -107,36 +108,42 @@ class Loader:
         return self.order.steps()
 
     def epoch(self, epoch: int, start_step: int = 0) -> Iterator[Batch]:
-        """Batches `start_step` .. `steps()`-1 of an epoch, made ahead by threads that end with this iterator.
+        """`epochs`, but one of them."""
+        return self.epochs(epoch, epoch + 1, start_step)
+
+    def epochs(self, first: int, end: int, start_step: int = 0) -> Iterator[Batch]:
+        """Batches of epochs `first` .. `end`-1, of the first from `start_step` on, made ahead, across the end of an
+        epoch too, by threads that end with this iterator.
 
         `data_wait_s` of a batch is how long the consumer waited for it.
 
         Raises:
             QuarantineExceeded: more clips could not be decoded than allowed.
         """
-        items = self.order.epoch(epoch)
         torch.get_num_threads()  # settles how many this thread computes with, before the makers' own number becomes
         # that of every thread that has not computed yet
         with ThreadPoolExecutor(self.source.threads, "bsou-feed", initializer=_compute_alone) as makers:
             side = SideStream(self.source.device)
-            windows = self._windows(epoch)
-            upcoming = iter(range(start_step, len(items)))
-
-            def begin(step: int) -> _Begun:
-                self._announce_windows(makers, windows, step)
-                return self._begin(makers, side, items[step], epoch, step)
-
-            ahead = deque(begin(step) for step in islice(upcoming, self.prefetch))
+            upcoming = self._begin_each(makers, side, first, end, start_step)
+            ahead = deque(islice(upcoming, self.prefetch))
             try:
                 while ahead:
                     began = time.perf_counter()
                     current = ahead.popleft()
-                    ahead.extend(begin(step) for step in islice(upcoming, 1))
-                    batch = self._finish(current, side, epoch)
+                    ahead.extend(islice(upcoming, 1))
+                    batch = self._finish(current, side)
                     batch.data_wait_s = time.perf_counter() - began
                     yield batch
             finally:
                 makers.shutdown(wait=False, cancel_futures=True)  # leaving the 'with' waits for what is under way
+
+    def _begin_each(self, makers: ThreadPoolExecutor, side: SideStream, first: int, end: int, start_step: int
+                    ) -> Iterator[_Begun]:
+        for epoch in range(first, end):
+            items, windows = self.order.epoch(epoch), self._windows(epoch)
+            for step in range(start_step if epoch == first else 0, len(items)):
+                self._announce_windows(makers, windows, step)
+                yield self._begin(makers, side, items[step], epoch, step)
 
     def _windows(self, epoch: int) -> deque[_Window]:
         """What is to be announced in an epoch: of an order in windows all of them, of another nothing."""
@@ -166,7 +173,7 @@ class Loader:
         with side.making():
             rows = self.source.empty(len(clips))
         pieces = [slice(first, first + self.source.piece) for first in range(0, len(clips), self.source.piece)]
-        return _Begun(step, index, rows, picked.shape,
+        return _Begun(epoch, step, index, rows, picked.shape,
                       [makers.submit(self._fill, side, rows[:, piece], clips[piece], epoch) for piece in pieces])
 
     def _fill(self, side: SideStream, rows: Tensor, picked: np.ndarray, epoch: int
@@ -174,16 +181,16 @@ class Loader:
         with side.making():
             return self.source.fill(rows, picked, self._drawn(epoch)), side.mark()
 
-    def _finish(self, begun: _Begun, side: SideStream, epoch: int) -> Batch:
+    def _finish(self, begun: _Begun, side: SideStream) -> Batch:
         present, marks = zip(*(piece.result() for piece in begun.pieces), strict=True)
         side.hand_over(list(marks), [begun.rows])
-        return self._batch(begun, np.concatenate(present).reshape(begun.slots), epoch)
+        return self._batch(begun, np.concatenate(present).reshape(begun.slots))
 
     def _drawn(self, epoch: int) -> int:
         """The epoch that random choices are those of."""
         return epoch if self.training else 0
 
-    def _batch(self, begun: _Begun, slots: np.ndarray, epoch: int) -> Batch:
+    def _batch(self, begun: _Begun, slots: np.ndarray) -> Batch:
         views, device, index = self.source.views, self.source.device, begun.index
         valid = np.logical_or.reduce(slots, axis=1)
         padded = index == PADDING
@@ -203,7 +210,7 @@ class Loader:
             study=rows(self.dataset.study, -1, padded), exam=rows(self.dataset.exam, -1, padded),
             subject=rows(self.dataset.subject, -1, padded), sweep=rows(self.dataset.sweep, -1, padded),
             index=to_device(np.tile(index, views), device),
-            views=views, epoch=epoch, step=begun.step)
+            views=views, epoch=begun.epoch, step=begun.step)
 
 
 def _compute_alone() -> None:

@@ -10,7 +10,7 @@ from bsou_dist.feed.clips import ClipSet, ExamSet
 
 
 class Feed(Protocol):
-    """One rank's rows of every global batch of an epoch."""
+    """One rank's rows of every global batch."""
 
     dataset: ClipSet | ExamSet
     global_batch: int
@@ -20,4 +20,7 @@ class Feed(Protocol):
         """Global batches in an epoch."""
 
     def epoch(self, epoch: int, start_step: int = 0) -> Iterator[Batch]:
-        """Batches `start_step` .. `steps()`-1."""
+        """Batches `start_step` .. `steps()`-1 of an epoch."""
+
+    def epochs(self, first: int, end: int, start_step: int = 0) -> Iterator[Batch]:
+        """Those of epochs `first` .. `end`-1 one after the other; of the first from `start_step` on."""

@@ -55,6 +55,10 @@ class Feed:
                         data_wait_s=self.data_wait_s)
         self.passes += 1
 
+    def epochs(self, first: int, end: int, start_step: int = 0) -> Iterator[Batch]:
+        for epoch in range(first, end):
+            yield from self.epoch(epoch, start_step if epoch == first else 0)
+
 
 class MeanSquare:
     def __call__(self, outputs: Tensor, batch: Batch) -> Tensor:

@@ -270,6 +270,32 @@ def test_batches_are_made_ahead_but_not_without_bound(shards, tmp_path, monkeypa
     assert [batch.step for batch in batches] == list(range(1, 14))
 
 
+def test_epochs_follow_each_other_without_a_gap(shards, tmp_path, monkeypatch) -> None:
+    """What a trainer sees are the epochs one by one, but the next one is begun before it asks for it."""
+    feed = loader(clip_set(shards), tmp_path)
+    steps, fill, epochs = feed.steps(), feed.source.fill, []
+
+    def record(rows: torch.Tensor, picked: np.ndarray, epoch: int) -> np.ndarray:
+        epochs.append(epoch)
+        return fill(rows, picked, epoch)
+
+    monkeypatch.setattr(feed.source, "fill", record)
+    batches = feed.epochs(1, 3, start_step=steps - 2)
+    got = [next(batches), next(batches)]
+    deadline = time.monotonic() + 10
+    while epochs.count(2) < 2 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert sorted(epochs) == [1, 1, 2, 2]
+    got += batches
+    assert [(batch.epoch, batch.step) for batch in got] == [(1, steps - 2), (1, steps - 1),
+                                                           *((2, step) for step in range(steps))]
+    wanted = [*feed.epoch(1, steps - 2), *feed.epoch(2)]
+    assert all(torch.equal(one.clips, other.clips) and one.key == other.key
+               for one, other in zip(got, wanted, strict=True))
+    assert [batch.epoch for batch in feed.epochs(1, 3, start_step=steps)] == [2] * steps  # stopped after its last step
+    assert not list(feed.epochs(2, 2))
+
+
 def test_makers_compute_alone_and_whoever_trains_does_not(shards, tmp_path) -> None:
     """In a process of its own, whose first computation comes after the first batch."""
     program = f"""
