@@ -1,9 +1,9 @@
 """The trainer's own cost: its step, feed included, against a bare PyTorch loop and Lightning with clips in memory.
 
-All take the same network, loss (MTSCon), Adam and global batch in float32. The trainer is stage 1 as `bsou train` runs
-it (clips from JPEG shards, augmentation, checkpoints, watchdog, MLflow on SQLite), with DDP and with DeepSpeed at ZeRO
-0, 1 and 2. The bare loop and Lightning (barebones: no logger, checkpoint or progress bar) get four batches again and
-again.
+All take the same network, loss (MTSCon), Adam, global batch and C heap (`bsou_dist/engine/heap.py`) in float32. The
+trainer is stage 1 as `bsou train` runs it (clips from JPEG shards, augmentation, checkpoints, watchdog, MLflow on
+SQLite), with DDP and with DeepSpeed at ZeRO 0, 1 and 2. The bare loop and Lightning (barebones: no logger, checkpoint
+or progress bar) get four batches again and again; 'bare, default heap' is the bare loop as one would start it.
 
 All start first; then they take turns: while one runs, the processes of all others are frozen, so that the machine's
 moods meet all alike. Steps that a change of turns or a validation falls into are not counted. A ratio is that of the
@@ -48,7 +48,7 @@ WARM_UP_STEPS = 3
 REPEATS = 100
 """How often a training clip stands in the corpus, so that few generated patients make long epochs."""
 
-TRAINER, BARE, LIGHTNING = "trainer ddp", "bare", "lightning"
+TRAINER, BARE, LIGHTNING, DEFAULT_HEAP = "trainer ddp", "bare", "lightning", "bare, default heap"
 ZERO = {f"trainer zero {stage}": stage for stage in (0, 1, 2)}
 
 
@@ -100,6 +100,7 @@ def be_peer(name: str, config: RunConfig) -> None:
     """Train in this process until it is killed."""
     import pandas as pd
 
+    from bsou_dist.engine.heap import keep_freed_memory
     from bsou_dist.engine.processes import Processes, start_processes
     from bsou_dist.experiment.context import Context
     from bsou_dist.experiment.corpus import load_corpus
@@ -119,9 +120,11 @@ def be_peer(name: str, config: RunConfig) -> None:
     manifest, cohort = (pd.concat([table, *[table[trained]] * (REPEATS - 1)], ignore_index=True)
                         for table in (once.manifest, once.cohort))
     corpus = replace(once, manifest=manifest, cohort=cohort)
-    if name in (BARE, LIGHTNING):
+    if name not in (TRAINER, *ZERO):
+        if name != DEFAULT_HEAP:
+            keep_freed_memory()
         context = Context(config, corpus, Processes(rank, world, "cpu"), NullTracker())
-        (bare if name == BARE else lightning)(context)
+        (lightning if name == LIGHTNING else bare)(context)
         return
     with start_processes() as processes:
         tracker = (MlflowTracker(config.tracking_uri, config.tracking.experiment, config.folder / SPOOL_NAME)
@@ -252,8 +255,9 @@ class Peer:
         return rounds
 
 
-def measure(model: str, world: int, names: list[str], rounds: int, corpus: Path, folder: Path) -> dict[str, Any]:
-    """Seconds per step of every peer, and ratios to the bare loop."""
+def take_turns(model: str, world: int, names: list[str], rounds: int, corpus: Path, folder: Path
+               ) -> dict[str, list[tuple[float, float]]]:
+    """Of every peer, by round: seconds per step and of waiting for data."""
     peers: list[Peer] = []
     try:
         for name in names:
@@ -265,30 +269,36 @@ def measure(model: str, world: int, names: list[str], rounds: int, corpus: Path,
                 peer.turn(SIZES[model].turn_steps)
         for peer in peers:
             del peer.turns[0]  # its caches were cold, and its tracker made a data base
-        measured = {peer.name: peer.rounds() for peer in peers}
+        return {peer.name: peer.rounds() for peer in peers}
     finally:
         for peer in peers:
             peer.close()
-    steps = {name: [step_s for step_s, _ in of_peer] for name, of_peer in measured.items()}
-    waits = [wait_s / step_s for step_s, wait_s in measured[TRAINER]]
 
-    def spread(values: list[float], digits: int) -> dict[str, float]:
-        return {"median": round(statistics.median(values), digits), "low": round(min(values), digits),
-                "high": round(max(values), digits)}
 
-    def over(name: str, reference: str) -> dict[str, float]:
-        return spread([one / other for one, other in zip(steps[name], steps[reference], strict=True)], 4)
+def compare_loops(found: dict[str, list[tuple[float, float]]]) -> dict[str, Any]:
+    """The trainer and the other loops."""
+    return {"step_ms": step_ms(found),
+            **{f"trainer_over_{name.replace(', ', '_').replace(' ', '_')}": spread(
+                [ours / other for (ours, _), (other, _) in zip(found[TRAINER], rounds, strict=True)], 4)
+               for name, rounds in found.items() if name != TRAINER},
+            "trainer_data_wait_share": spread([wait_s / step_s for step_s, wait_s in found[TRAINER]], 4)}
 
-    return {
-        "step_ms": {name: spread([1e3 * step_s for step_s in of_peer], 1) for name, of_peer in steps.items()},
-        "trainer_over_bare": over(TRAINER, BARE),
-        "trainer_over_lightning": over(TRAINER, LIGHTNING) if LIGHTNING in names else None,
-        "trainer_data_wait_share": spread(waits, 4),
-        "deepspeed_ms_over_ddp": {
-            f"zero {ZERO[name]}": spread([1e3 * (one - ddp) for one, ddp in
-                                          zip(steps[name], steps[TRAINER], strict=True)], 1)
-            for name in names if name in ZERO},
-    }
+
+def compare_zero(found: dict[str, list[tuple[float, float]]]) -> dict[str, Any]:
+    """What DeepSpeed costs over DDP within the trainer."""
+    return {"step_ms": step_ms(found), "ms_over_ddp": {
+        f"zero {ZERO[name]}": spread([1e3 * (one - ddp) for (one, _), (ddp, _) in
+                                      zip(rounds, found[TRAINER], strict=True)], 1)
+        for name, rounds in found.items() if name in ZERO}}
+
+
+def step_ms(found: dict[str, list[tuple[float, float]]]) -> dict[str, dict[str, float]]:
+    return {name: spread([1e3 * step_s for step_s, _ in rounds], 1) for name, rounds in found.items()}
+
+
+def spread(values: list[float], digits: int) -> dict[str, float]:
+    return {"median": round(statistics.median(values), digits), "low": round(min(values), digits),
+            "high": round(max(values), digits)}
 
 
 def data_wait(patients: int, epochs: int) -> dict[str, Any]:
@@ -333,23 +343,25 @@ def main() -> None:
     if options.data_wait:
         result["demo"] = data_wait(options.patients, options.epochs)
         print(json.dumps(result["demo"]))
+        options.out.write_text(json.dumps(result, indent=2) + "\n")
     else:
-        names = [BARE, TRAINER, LIGHTNING]
+        loops = [BARE, TRAINER, LIGHTNING, DEFAULT_HEAP]
         if importlib.util.find_spec("lightning") is None:
             print("lightning is not installed and left out; pip install lightning", file=sys.stderr)
-            names.remove(LIGHTNING)
+            loops.remove(LIGHTNING)
         with tempfile.TemporaryDirectory() as place:
             for model in options.models:
                 corpus = Path(place) / model
                 make_corpus(corpus, SIZES[model].packed_px, patients=20)
                 for world in options.processes:
-                    began = time.monotonic()
-                    peers = [*names, *(ZERO if model in options.deepspeed else ())]
-                    found = measure(model, world, peers, options.rounds, corpus, corpus / f"{world}")
+                    folder = corpus / f"{world}"
+                    found = compare_loops(take_turns(model, world, loops, options.rounds, corpus, folder / "loops"))
+                    if model in options.deepspeed:
+                        found["deepspeed"] = compare_zero(take_turns(
+                            model, world, [TRAINER, *ZERO], options.rounds, corpus, folder / "deepspeed"))
                     result[f"{model}, processes: {world}"] = found
-                    print(f"{model}, processes: {world}, {time.monotonic() - began:.0f} s:",
-                          json.dumps(found, indent=1), flush=True)
-    options.out.write_text(json.dumps(result, indent=2) + "\n")
+                    print(f"{model}, processes: {world}:", json.dumps(found, indent=1), flush=True)
+                    options.out.write_text(json.dumps(result, indent=2) + "\n")
 
 
 if __name__ == "__main__":

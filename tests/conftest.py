@@ -27,6 +27,14 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def few_clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Table of 48 clips, to be packed."""
+    folder = tmp_path_factory.mktemp("few") / "cohort"
+    assert main(["phantom", str(folder), "--format", "npz", "patients=8", "frames=6", "size_px=48"]) == 0
+    return folder / "cohort.csv"
+
+
+@pytest.fixture(scope="session")
 def small_config(corpus: Path) -> Callable[..., Path]:
     """Writes a small run's config into a folder, with its output in `runs` there; keywords replace sections."""
 

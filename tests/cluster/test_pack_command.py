@@ -22,18 +22,10 @@ SETTINGS = ["prepare.size_px=48", "shard_clips=16"]
 
 
 @pytest.fixture(scope="module")
-def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Table of 48 clips."""
-    folder = tmp_path_factory.mktemp("cohort") / "cohort"
-    assert main(["phantom", str(folder), "--format", "npz", "patients=8", "frames=6", "size_px=48"]) == 0
-    return folder / "cohort.csv"
-
-
-@pytest.fixture(scope="module")
-def whole(cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def whole(few_clips: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Shard folder, packed by one command."""
     out = tmp_path_factory.mktemp("whole") / "shards"
-    assert main(["pack", str(cohort), str(out), *SETTINGS, "--workers", "1"]) == 0
+    assert main(["pack", str(few_clips), str(out), *SETTINGS, "--workers", "1"]) == 0
     return out
 
 
@@ -51,9 +43,9 @@ def same(out: Path, whole: Path) -> bool:
         (out / name).read_bytes() == (whole / name).read_bytes() for name in names)
 
 
-def test_jobs_run_here_pack_the_same_bytes(cohort: Path, whole: Path, out: Path,
+def test_jobs_run_here_pack_the_same_bytes(few_clips: Path, whole: Path, out: Path,
                                            capfd: pytest.CaptureFixture[str]) -> None:
-    assert main(["pack", str(cohort), str(out), *SETTINGS, "--executor", "local", "--array", "2", "--workers=1"]) == 0
+    assert main(["pack", str(few_clips), str(out), *SETTINGS, "--executor=local", "--array=2", "--workers=1"]) == 0
     assert same(out, whole)
     said = capfd.readouterr()
     for title in ("pack 1/2: bsou pack", "pack 2/2: bsou pack", "pack-finish: bsou pack"):
@@ -61,12 +53,12 @@ def test_jobs_run_here_pack_the_same_bytes(cohort: Path, whole: Path, out: Path,
     assert "48 clips" in said.out
 
 
-def test_shares_by_hand_pack_the_same_bytes_and_read_the_table_once(cohort: Path, whole: Path, out: Path,
+def test_shares_by_hand_pack_the_same_bytes_and_read_the_table_once(few_clips: Path, whole: Path, out: Path,
                                                                     tmp_path: Path,
                                                                     capsys: pytest.CaptureFixture[str]) -> None:
     table = tmp_path / "cohort.csv"
-    shutil.copy(cohort, table)
-    command = ["pack", str(table), str(out), *SETTINGS, "--root", str(cohort.parent), "--workers", "1"]
+    shutil.copy(few_clips, table)
+    command = ["pack", str(table), str(out), *SETTINGS, "--root", str(few_clips.parent), "--workers", "1"]
     assert main([*command, "--share", "1/2"]) == 2, "not begun"
     assert main([*command, "--begin"]) == 0
     assert "is begun: 3 shards to pack; go on with --share 1/N to N/N" in capsys.readouterr().out
@@ -84,9 +76,9 @@ def test_shares_by_hand_pack_the_same_bytes_and_read_the_table_once(cohort: Path
 
 
 def test_a_file_that_goes_away_later_is_a_reject_and_a_changed_table_is_refused(
-    cohort: Path, out: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    few_clips: Path, out: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    shutil.copytree(cohort.parent, tmp_path / "cohort")
+    shutil.copytree(few_clips.parent, tmp_path / "cohort")
     table = tmp_path / "cohort/cohort.csv"
     command = ["pack", str(table), str(out), *SETTINGS, "--workers", "1"]
     assert main([*command, "--begin"]) == 0
@@ -101,17 +93,17 @@ def test_a_file_that_goes_away_later_is_a_reject_and_a_changed_table_is_refused(
     assert len(read_manifest(out)) == 47
 
 
-def test_an_estimate_leaves_nothing_behind(cohort: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_estimate_leaves_nothing_behind(few_clips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "deep/shards"
-    assert main(["pack", str(cohort), str(out), *SETTINGS, "--estimate", "--workers", "1"]) == 0
+    assert main(["pack", str(few_clips), str(out), *SETTINGS, "--estimate", "--workers", "1"]) == 0
     assert "estimate for 48 clips, from 20 of them" in capsys.readouterr().out
     assert list(tmp_path.iterdir()) == []
     jobs = ["--executor", "slurm", "--array", "64", "--cpus-per-task", "3", "--estimate"]
-    assert main(["pack", str(cohort), str(out), *SETTINGS, *jobs]) == 0
+    assert main(["pack", str(few_clips), str(out), *SETTINGS, *jobs]) == 0
     assert "with 9 processes" in capsys.readouterr().out, "there are 3 shards"
 
 
-def test_what_slurm_did_not_take_can_be_packed_otherwise(cohort: Path, out: Path, tmp_path: Path,
+def test_what_slurm_did_not_take_can_be_packed_otherwise(few_clips: Path, out: Path, tmp_path: Path,
                                                          monkeypatch: pytest.MonkeyPatch,
                                                          capsys: pytest.CaptureFixture[str]) -> None:
     tools = tmp_path / "bin"
@@ -120,7 +112,7 @@ def test_what_slurm_did_not_take_can_be_packed_otherwise(cohort: Path, out: Path
         (tools / name).write_text(f"#!/bin/sh\n{script}\n")
         (tools / name).chmod(0o755)
     monkeypatch.setenv("PATH", str(tools), prepend=os.pathsep)
-    command = ["pack", str(cohort), str(out), "prepare.size_px=48", "--workers=1"]
+    command = ["pack", str(few_clips), str(out), "prepare.size_px=48", "--workers=1"]
     assert main([*command, "--executor=slurm"]) == 2
     assert "SLURM refuses the job pack: invalid account; mend its options" in capsys.readouterr().err
     assert not (tmp_path / "shards.slurm").exists()
@@ -133,20 +125,20 @@ def test_what_slurm_did_not_take_can_be_packed_otherwise(cohort: Path, out: Path
 
 
 @pytest.mark.parametrize("option", ["--estimate", "--begin", "--share=1/1", None])
-def test_shards_whose_key_is_away_get_no_new_one(cohort: Path, whole: Path, tmp_path: Path, option: str | None,
+def test_shards_whose_key_is_away_get_no_new_one(few_clips: Path, whole: Path, tmp_path: Path, option: str | None,
                                                  capsys: pytest.CaptureFixture[str]) -> None:
     out = Path(shutil.copytree(whole, tmp_path / "shards"))
-    assert main(["pack", str(cohort), str(out), *SETTINGS, "--workers=1", *([option] if option else [])]) == 2
+    assert main(["pack", str(few_clips), str(out), *SETTINGS, "--workers=1", *([option] if option else [])]) == 2
     assert f"{tmp_path}/shards.private/pseudonym.key is missing; restore it" in capsys.readouterr().err
     assert not (tmp_path / "shards.private").exists()
 
 
 def test_too_many_rejects_end_with_code_1_and_a_higher_limit_goes_on(
-    cohort: Path, out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    few_clips: Path, out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(rejects_module, "_JUDGED_CLIPS", 10)
-    shutil.copytree(cohort.parent, tmp_path / "cohort")
-    for path in pd.read_csv(cohort)["path"][20:30]:
+    shutil.copytree(few_clips.parent, tmp_path / "cohort")
+    for path in pd.read_csv(few_clips)["path"][20:30]:
         (tmp_path / "cohort" / path).write_bytes(b"")
     command = ["pack", str(tmp_path / "cohort/cohort.csv"), str(out), *SETTINGS, "--workers", "1", "--max-rejects"]
     assert main([*command, "0.1"]) == 1
@@ -155,10 +147,10 @@ def test_too_many_rejects_end_with_code_1_and_a_higher_limit_goes_on(
     assert len(read_manifest(out)) == 38
 
 
-def test_a_dry_run_prints_both_scripts_and_begins_nothing(cohort: Path, tmp_path: Path,
+def test_a_dry_run_prints_both_scripts_and_begins_nothing(few_clips: Path, tmp_path: Path,
                                                           capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "shards"
-    assert main(["pack", str(cohort), str(out), *SETTINGS, "--executor=slurm", "--array=64", "--cpus-per-task=8",
+    assert main(["pack", str(few_clips), str(out), *SETTINGS, "--executor=slurm", "--array=64", "--cpus-per-task=8",
                  "--mem=16G", "--time=2:00:00", "--dry-run"]) == 0
     array, finish = capsys.readouterr().out.split("#!/bin/bash\n")[1:]
     assert "#SBATCH --array=0-63%64\n" in array
@@ -189,14 +181,14 @@ def test_a_dry_run_prints_both_scripts_and_begins_nothing(cohort: Path, tmp_path
     (["--executor=slurm"], "this machine has no SLURM"),
     (["--private", "OUT/private"], "lies inside the shard folder"),
 ])
-def test_a_mistake_is_told_before_anything_is_begun(cohort: Path, tmp_path: Path, arguments: list[str], message: str,
+def test_a_mistake_is_told_before_anything_is_begun(few_clips: Path, tmp_path: Path, arguments: list[str], message: str,
                                                     capsys: pytest.CaptureFixture[str],
                                                     monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(submit_module.shutil, "which", lambda name: None)
     out = tmp_path / "shards"
     arguments = [text.replace("OUT", str(out)) for text in arguments]
     try:
-        code = main(["pack", str(cohort), str(out), *SETTINGS, *arguments])
+        code = main(["pack", str(few_clips), str(out), *SETTINGS, *arguments])
     except SystemExit as left:
         code = left.code  # type: ignore[assignment]
     assert code == 2
@@ -221,10 +213,10 @@ if __name__ == "__main__":
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 75), (signal.SIGUSR2, 75), (signal.SIGINT, 130)])
 def test_a_packer_that_is_told_to_stop_leaves_whole_shards_and_goes_on(
-    cohort: Path, whole: Path, out: Path, tmp_path: Path, number: signal.Signals, code: int
+    few_clips: Path, whole: Path, out: Path, tmp_path: Path, number: signal.Signals, code: int
 ) -> None:
     (tmp_path / "slow.py").write_text(SLOW)
-    command = ["pack", str(cohort), str(out), *SETTINGS, "--workers", "1"]
+    command = ["pack", str(few_clips), str(out), *SETTINGS, "--workers", "1"]
     words = [sys.executable, tmp_path / "slow.py", *command]
     with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as process:
         deadline = time.monotonic() + 120

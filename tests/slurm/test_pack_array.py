@@ -27,30 +27,22 @@ _fsync, os.fsync = os.fsync, fsync
 
 
 @pytest.fixture(scope="module")
-def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Table of 48 clips."""
-    folder = tmp_path_factory.mktemp("cohort") / "cohort"
-    assert main(["phantom", str(folder), "--format", "npz", "patients=8", "frames=6", "size_px=48"]) == 0
-    return folder / "cohort.csv"
-
-
-@pytest.fixture(scope="module")
-def whole(cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def whole(few_clips: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Packed by one process."""
     out = tmp_path_factory.mktemp("whole") / "shards"
-    assert main(["pack", str(cohort), str(out), *SETTINGS]) == 0
+    assert main(["pack", str(few_clips), str(out), *SETTINGS]) == 0
     return out
 
 
 class Held:
     """An array of three jobs that wait before their first shard is whole."""
 
-    def __init__(self, cluster: Cluster, cohort: Path, whole: Path, folder: Path, name: str) -> None:
+    def __init__(self, cluster: Cluster, few_clips: Path, whole: Path, folder: Path, name: str) -> None:
         self.cluster, self.out, self.hold, self.name = cluster, folder / "shards", folder / "hold", name
         shutil.copytree(whole.with_name("shards.private"), folder / "shards.private")
         self.hold.touch()
         (folder / "sitecustomize.py").write_text(HELD_BACK.format(hold=str(self.hold)))
-        self.command = ["pack", str(cohort), str(self.out), *SETTINGS, "--executor=slurm", "--array=3", "--follow",
+        self.command = ["pack", str(few_clips), str(self.out), *SETTINGS, "--executor=slurm", "--array=3", "--follow",
                         "--cpus-per-task=1", f"--job-name={name}", f"--env=PYTHONPATH={folder}"]
         self.process = cluster.start_bsou(*self.command)
         wait_until(lambda: len(list(self.out.glob("*.tar.tmp"))) == 3, "three jobs to pack", timeout_s=200)
@@ -69,9 +61,9 @@ def assert_same(out: Path, whole: Path) -> None:
         assert (out / path.name).read_bytes() == path.read_bytes(), path.name
 
 
-def test_an_array_packs_what_one_process_packs_though_a_job_is_put_back(cluster: Cluster, cohort: Path, whole: Path,
+def test_an_array_packs_what_one_process_packs_though_a_job_is_put_back(cluster: Cluster, few_clips: Path, whole: Path,
                                                                         tmp_path: Path) -> None:
-    held = Held(cluster, cohort, whole, tmp_path, "put-back")
+    held = Held(cluster, few_clips, whole, tmp_path, "put-back")
     subprocess.run(["scancel", "--signal=USR2", held.task(1)["JobId"]], env=cluster.environment, check=True)
     wait_until(lambda: held.task(1).get("Restarts") == "1", "the job to be put back")
     done = held.end()
@@ -85,9 +77,9 @@ def test_an_array_packs_what_one_process_packs_though_a_job_is_put_back(cluster:
     assert "put into the queue again" in log.read_text()
 
 
-def test_after_a_job_was_killed_the_same_command_goes_on(cluster: Cluster, cohort: Path, whole: Path,
+def test_after_a_job_was_killed_the_same_command_goes_on(cluster: Cluster, few_clips: Path, whole: Path,
                                                          tmp_path: Path) -> None:
-    held = Held(cluster, cohort, whole, tmp_path, "killed")
+    held = Held(cluster, few_clips, whole, tmp_path, "killed")
     node = held.task(2)["NodeList"]
     script = "cd /proc; for id in [0-9]*; do tr '\\0' ' ' <$id/cmdline | grep -q 'python.* submitit.core._submit' && " \
              "grep -qz '^SLURM_ARRAY_TASK_ID=2$' $id/environ && kill -KILL $id; done 2>/dev/null; true"
