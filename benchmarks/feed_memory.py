@@ -1,4 +1,5 @@
-"""Memory of a process that feeds clips for an hour: epoch after epoch, all augmentations, as fast as it can.
+"""Memory of a process that feeds clips for an hour: epoch after epoch, all augmentations, as fast as it can, with the
+heap of a process that trains.
 
     .venv/bin/python benchmarks/feed_memory.py --minutes 60
 """
@@ -15,6 +16,7 @@ import matplotlib
 from contrastive import peak_and_current_mb
 from feed import ours, write_corpus
 
+from bsou_dist.engine.heap import keep_freed_memory
 from bsou_dist.feed.augment import AugmentConfig
 
 SETTLED_S = 60.0
@@ -28,6 +30,7 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=512)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results/feed_memory.json")
     options = parser.parse_args()
+    keep_freed_memory()
     minutes, memory_mb, clips, epoch = [], [], 0, 0
     with tempfile.TemporaryDirectory() as name:
         write_corpus(Path(name) / "corpus", options.clips, patients=8)

@@ -4,6 +4,8 @@ All take the same network, loss (MTSCon), Adam, global batch and C heap (`bsou_d
 trainer is stage 1 as `bsou train` runs it (clips from JPEG shards, augmentation, checkpoints, watchdog, MLflow on
 SQLite), with DDP and with DeepSpeed at ZeRO 0, 1 and 2. The bare loop and Lightning (barebones: no logger, checkpoint
 or progress bar) get four batches again and again; 'bare, default heap' is the bare loop as one would start it.
+'trainer, in memory' is the trainer with such batches (of r3d_small, next to which decoding weighs): what lies between
+it and the trainer is decoding and augmenting on the cores that train.
 
 All start first; then they take turns: while one runs, the processes of all others are frozen, so that the machine's
 moods meet all alike. Steps that a change of turns or a validation falls into are not counted. A ratio is that of the
@@ -31,6 +33,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -49,6 +52,7 @@ REPEATS = 100
 """How often a training clip stands in the corpus, so that few generated patients make long epochs."""
 
 TRAINER, BARE, LIGHTNING, DEFAULT_HEAP = "trainer ddp", "bare", "lightning", "bare, default heap"
+IN_MEMORY = "trainer, in memory"
 ZERO = {f"trainer zero {stage}": stage for stage in (0, 1, 2)}
 
 
@@ -120,17 +124,37 @@ def be_peer(name: str, config: RunConfig) -> None:
     manifest, cohort = (pd.concat([table, *[table[trained]] * (REPEATS - 1)], ignore_index=True)
                         for table in (once.manifest, once.cohort))
     corpus = replace(once, manifest=manifest, cohort=cohort)
-    if name not in (TRAINER, *ZERO):
+    if name in (BARE, LIGHTNING, DEFAULT_HEAP):
         if name != DEFAULT_HEAP:
             keep_freed_memory()
         context = Context(config, corpus, Processes(rank, world, "cpu"), NullTracker())
         (lightning if name == LIGHTNING else bare)(context)
         return
+    if name == IN_MEMORY:
+        feed_from_memory()
     with start_processes() as processes:
         tracker = (MlflowTracker(config.tracking_uri, config.tracking.experiment, config.folder / SPOOL_NAME)
                    if processes.first else NullTracker())
         assert config.pretrain
         pretrain(Timed(config, corpus, processes, tracker), config.pretrain)
+
+
+def feed_from_memory() -> None:
+    """Have feeds of training make some batches and give them again and again."""
+    from bsou_dist.feed.loader import Loader
+
+    made = Loader.epochs
+
+    def epochs(self: Loader, first: int, end: int, start_step: int = 0) -> Iterator[Any]:
+        if not self.training:
+            yield from made(self, first, end, start_step)
+            return
+        batches = itertools.cycle(list(itertools.islice(made(self, first, end, start_step), BATCHES_IN_MEMORY)))
+        for done in range(first * self.steps() + start_step, end * self.steps()):
+            epoch, step = divmod(done, self.steps())
+            yield replace(next(batches), epoch=epoch, step=step, data_wait_s=0.0)
+
+    Loader.epochs = epochs  # type: ignore[method-assign]
 
 
 def ingredients(context: Context) -> tuple[Any, Any, list[Any]]:
@@ -278,9 +302,9 @@ def take_turns(model: str, world: int, names: list[str], rounds: int, corpus: Pa
 def compare_loops(found: dict[str, list[tuple[float, float]]]) -> dict[str, Any]:
     """The trainer and the other loops."""
     return {"step_ms": step_ms(found),
-            **{f"trainer_over_{name.replace(', ', '_').replace(' ', '_')}": spread(
-                [ours / other for (ours, _), (other, _) in zip(found[TRAINER], rounds, strict=True)], 4)
-               for name, rounds in found.items() if name != TRAINER},
+            **{f"trainer_over_{name.replace(', ', '_').replace(' ', '_')}": over(found, TRAINER, name)
+               for name in found if name not in (TRAINER, IN_MEMORY)},
+            **({"trainer_in_memory_over_bare": over(found, IN_MEMORY, BARE)} if IN_MEMORY in found else {}),
             "trainer_data_wait_share": spread([wait_s / step_s for step_s, wait_s in found[TRAINER]], 4)}
 
 
@@ -290,6 +314,10 @@ def compare_zero(found: dict[str, list[tuple[float, float]]]) -> dict[str, Any]:
         f"zero {ZERO[name]}": spread([1e3 * (one - ddp) for (one, _), (ddp, _) in
                                       zip(rounds, found[TRAINER], strict=True)], 1)
         for name, rounds in found.items() if name in ZERO}}
+
+
+def over(found: dict[str, list[tuple[float, float]]], one: str, other: str) -> dict[str, float]:
+    return spread([ours / theirs for (ours, _), (theirs, _) in zip(found[one], found[other], strict=True)], 4)
 
 
 def step_ms(found: dict[str, list[tuple[float, float]]]) -> dict[str, dict[str, float]]:
@@ -355,7 +383,8 @@ def main() -> None:
                 make_corpus(corpus, SIZES[model].packed_px, patients=20)
                 for world in options.processes:
                     folder = corpus / f"{world}"
-                    found = compare_loops(take_turns(model, world, loops, options.rounds, corpus, folder / "loops"))
+                    of_model = [*loops, *([IN_MEMORY] if model == "r3d_small" else [])]
+                    found = compare_loops(take_turns(model, world, of_model, options.rounds, corpus, folder / "loops"))
                     if model in options.deepspeed:
                         found["deepspeed"] = compare_zero(take_turns(
                             model, world, [TRAINER, *ZERO], options.rounds, corpus, folder / "deepspeed"))
