@@ -25,6 +25,7 @@ def _number(name: str, low: float, high: float, unit: str = "", whole: bool = Fa
     return Column(name, kind="number", low=low, high=high, unit=unit, whole=whole)
 
 
+YOUNGEST_DAYS = 43  # sweeps are made later, and no pregnancy has as many weeks: a lower number is none, or in weeks
 SPLITS = ("train", "valid", "test")
 SPLIT_COLUMNS = ("split_stage1", "split_stage2", "split_obese", "split_handheld")
 
@@ -36,7 +37,7 @@ COLUMNS: dict[str, Column] = {column.name: column for column in (
     Column("tag_raw"),
     Column("sweep", allowed=SWEEPS),
     Column("clip_class", allowed=("blind", "biometric", "diagnostic")),
-    _number("ga_days", 0, 330, "days"),
+    _number("ga_days", YOUNGEST_DAYS, 330, "days"),
     Column("ga_source"),
     Column("presentation", allowed=("cephalic", "non_cephalic")),
     Column("placenta", allowed=("anterior", "posterior")),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from bsou_dist.cohort.columns import COLUMNS, Column
 
 REPORT_FACTS: dict[str, str] = {
@@ -13,6 +15,7 @@ REPORT_FACTS: dict[str, str] = {
 
 NUMBERS: dict[str, Column] = {
     **{name: column for name, column in COLUMNS.items() if column.kind == "number"},
+    "ga_days": replace(COLUMNS["ga_days"], low=0),  # FAMLI has zeros; they are told of and passed by
     **{column.name: column for column in (
         Column("frames", "number", low=0, high=1e6), Column("ga_weeks", "number", low=0, high=47, unit="weeks"),
         Column("ga_extra_days", "number", low=0, high=6, unit="days"),

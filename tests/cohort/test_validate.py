@@ -31,8 +31,8 @@ def test_a_long_list_is_cut_and_counted(write_cohort, clip_row):
 
 
 @pytest.mark.parametrize(("column", "value"), [
-    ("ga_days", 331), ("ga_days", -1), ("ga_days", "inf"), ("dvp_cm", 31), ("mm_per_px", 0.001), ("mm_per_px", 21),
-    ("fetuses", 6), ("fetuses", 1.5), ("fetuses", 0), ("visit_day", -1)])
+    ("ga_days", 331), ("ga_days", 0), ("ga_days", 38), ("ga_days", "inf"), ("dvp_cm", 31), ("mm_per_px", 0.001),
+    ("mm_per_px", 21), ("fetuses", 6), ("fetuses", 1.5), ("fetuses", 0), ("visit_day", -1)])
 def test_numbers_outside_their_range(write_cohort, clip_row, column, value):
     assert f"line 2, {column} = " in message_of(write_cohort(clip_row(**{column: value})))
 

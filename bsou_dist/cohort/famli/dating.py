@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from bsou_dist.cohort.columns import CIRCULAR_GA_SOURCES, COLUMNS
+from bsou_dist.cohort.columns import CIRCULAR_GA_SOURCES, COLUMNS, YOUNGEST_DAYS
 
-YOUNGEST_DAYS = 43  # sweeps are made later, and no pregnancy has as many weeks: a lower number is none, or in weeks
 APART_DAYS = 14  # more than two ways of dating one pregnancy should be apart
 _NEXT_PREGNANCY_DAYS = 300
 
@@ -59,7 +58,7 @@ def against_the_calendar(clips: pd.DataFrame) -> pd.Series:
 
 
 def _can_be(age: pd.Series) -> pd.Series:
-    return age.between(YOUNGEST_DAYS, COLUMNS["ga_days"].high)
+    return age.between(COLUMNS["ga_days"].low, COLUMNS["ga_days"].high)
 
 
 def candidates(forms: pd.DataFrame, reports: pd.DataFrame) -> list[tuple[str, pd.Series]]:

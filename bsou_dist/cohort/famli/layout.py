@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from bsou_dist.cohort.colmap import ColumnMap
-from bsou_dist.cohort.columns import COLUMNS, MASKED_FOR_MULTIPLES, OPTIONAL_SPLITS
+from bsou_dist.cohort.columns import COLUMNS, MASKED_FOR_MULTIPLES, OPTIONAL_SPLITS, YOUNGEST_DAYS
 from bsou_dist.cohort.famli import dating, exams
 from bsou_dist.cohort.famli.by_file import correct_tags, spacing_of_videos
 from bsou_dist.cohort.famli.fetuses import count_fetuses
@@ -104,7 +104,7 @@ def _join_folder_labels(tables: Tables, clips: pd.DataFrame) -> None:
     ages = dating.candidates(of_visit, of_maker)
     clips["ga_days"], clips["ga_source"] = dating.first_age(ages)
     tables.note(_studies(clips, dating.too_young(ages)), "visits have a gestational age below "
-                f"{dating.YOUNGEST_DAYS} days (0, or weeks for days); it was not used")
+                f"{YOUNGEST_DAYS} days (0, or weeks for days); it was not used")
     tables.note(_studies(clips, dating.disagree(ages)), "visits have sources of gestational age, the scan's own "
                 f"biometry included, that are more than {dating.APART_DAYS} days apart; the first counts")
     clips["dvp_cm"] = of_visit["dvp_cm"].fillna(of_maker["dvp_cm"].where(
