@@ -1,8 +1,9 @@
 """Known vulnerabilities of the pinned packages; `make audit` runs it.
 
-Exit codes: 1 where a package has one that a newer version mends and `.ci/audit-ignore.txt` does not excuse; else 0,
-also where no source of advisories can be reached, which is said. Whether one answers is found out with a package that
-is known to be vulnerable: a mirror without advisories would otherwise pass for a clean bill.
+Exit codes: 1 where a package has one that a newer version mends and `.ci/audit-ignore.txt` does not
+excuse; else 0, also where no source of advisories can be reached, which is said. Whether one
+answers is found out with a package that is known to be vulnerable: a mirror without advisories
+would otherwise pass for a clean bill.
 """
 
 from __future__ import annotations
@@ -22,9 +23,26 @@ CANARY = "jinja2==2.4.1"
 
 def audited(requirements: Path, service: str) -> list[dict[str, Any]] | None:
     """pip-audit's findings by package; None where the service does not answer."""
-    done = subprocess.run([sys.executable, "-m", "pip_audit", "--requirement", requirements, "--no-deps",
-                           "--disable-pip", "--vulnerability-service", service, "--format", "json",
-                           "--progress-spinner", "off"], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "pip_audit",
+            "--requirement",
+            requirements,
+            "--no-deps",
+            "--disable-pip",
+            "--vulnerability-service",
+            service,
+            "--format",
+            "json",
+            "--progress-spinner",
+            "off",
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     try:
         found: list[dict[str, Any]] = json.loads(done.stdout)["dependencies"]
     except (ValueError, KeyError):
@@ -42,7 +60,11 @@ def answers(service: str) -> bool:
 
 def excuses(text: str) -> dict[str, str]:
     """Reasons by advisory; a line is an id, blanks, and why it does not concern us."""
-    lines = [line.split(maxsplit=1) for line in text.splitlines() if line.strip() and not line.startswith("#")]
+    lines = [
+        line.split(maxsplit=1)
+        for line in text.splitlines()
+        if line.strip() and not line.startswith("#")
+    ]
     for words in lines:
         if len(words) < 2:
             sys.exit(f"{IGNORED}: {words[0]} has no reason; write one behind it")
@@ -65,7 +87,10 @@ def judge(packages: list[dict[str, Any]], excused: dict[str, str]) -> tuple[list
                 faults.append(f"{said}, mended in {', '.join(found['fix_versions'])}")
             else:
                 notes.append(f"{said}, not mended by any version yet")
-    notes += [f"{name} in {IGNORED.name} is found no more; take it out" for name in sorted(excused.keys() - met)]
+    notes += [
+        f"{name} in {IGNORED.name} is found no more; take it out"
+        for name in sorted(excused.keys() - met)
+    ]
     return faults, notes
 
 
@@ -79,7 +104,15 @@ def main() -> int:
         print(f"audit: {service} stopped answering; nothing was audited")
         return 0
     faults, notes = judge(packages, excuses(IGNORED.read_text() if IGNORED.is_file() else ""))
-    print("\n".join([*notes, *faults, f"audit: {len(packages)} packages at {service}, {len(faults)} to mend"]))
+    print(
+        "\n".join(
+            [
+                *notes,
+                *faults,
+                f"audit: {len(packages)} packages at {service}, {len(faults)} to mend",
+            ]
+        )
+    )
     return 1 if faults else 0
 
 

@@ -1,7 +1,7 @@
 """A stage 1 step on a large global batch in one process: whole, and with gradient caching.
 
-MTSCon with four tasks, r3d_small, clips of 8 frames at 32 px, group norm, DDP. Every measurement is a process of its
-own. The gradients of the two are compared where the whole step fits --memory-gb.
+MTSCon with four tasks, r3d_small, clips of 8 frames at 32 px, group norm, DDP. Every measurement is
+a process of its own. The gradients of the two are compared where the whole step fits --memory-gb.
 
     .venv/bin/python benchmarks/cached_step.py
 """
@@ -30,27 +30,42 @@ def measure(rows: int, cached: bool, gradients: Path) -> dict[str, float]:
     import torch
 
     from bsou_dist.engine.caching import CachedStep
+    from bsou_dist.engine.make import EngineConfig, make_engine
     from bsou_dist.engine.processes import start_processes
-    from bsou_dist.engine.protocol import EngineConfig, make_engine
     from bsou_dist.engine.step import train_step
     from bsou_dist.feed.batch import Batch
     from bsou_dist.model.encoder import SMALL, EncoderConfig, build_encoder
     from bsou_dist.model.network import PretrainNetwork, projection_heads
-    from bsou_dist.objective.on_batches import MultitaskContrastive
+    from bsou_dist.objective.batch_objectives import MultitaskContrastive
 
     def batch(rows: int) -> Batch:
         generator = torch.Generator().manual_seed(rows)
         index, there = torch.arange(rows), torch.ones(rows, dtype=torch.bool)
-        return Batch(clips=torch.randn(rows, 1, FRAMES, SIZE_PX, SIZE_PX, generator=generator), slots=there[:, None],
-                     valid=there, labels={name: torch.randint(-1, 4, (rows,), generator=generator) for name in TASKS},
-                     key=[str(i) for i in range(rows)], study=index, exam=index, subject=index, sweep=index,
-                     index=index, views=1, epoch=0, step=0)
+        return Batch(
+            clips=torch.randn(rows, 1, FRAMES, SIZE_PX, SIZE_PX, generator=generator),
+            slots=there[:, None],
+            valid=there,
+            labels={name: torch.randint(-1, 4, (rows,), generator=generator) for name in TASKS},
+            key=[str(i) for i in range(rows)],
+            study=index,
+            exam=index,
+            subject=index,
+            sweep=index,
+            index=index,
+            views=1,
+            epoch=0,
+            step=0,
+        )
 
     with start_processes() as processes:
         torch.manual_seed(0)
-        encoder = build_encoder(EncoderConfig(name=SMALL, weights="none", norm="group"), frames=FRAMES, size_px=SIZE_PX)
+        encoder = build_encoder(
+            EncoderConfig(name=SMALL, weights="none", norm="group"), frames=FRAMES, size_px=SIZE_PX
+        )
         network = PretrainNetwork(encoder, projection_heads(list(TASKS), encoder.dim))
-        engine = make_engine(network, EngineConfig(name="ddp"), learning_rate=0.0, processes=processes)
+        engine = make_engine(
+            network, EngineConfig(name="ddp"), learning_rate=0.0, processes=processes
+        )
         objective = MultitaskContrastive(list(TASKS), temperature=0.1, positives="label")
 
         def step(rows: int) -> float:
@@ -68,15 +83,26 @@ def measure(rows: int, cached: bool, gradients: Path) -> dict[str, float]:
         peak_mb, _ = peak_and_current_mb()
         # After one step from nothing Adam's first moment is a tenth of the gradient.
         torch.save({name: state["exp_avg"] for name, state in engine.moments().items()}, gradients)
-    return {"loss": loss, "s": taken_s, "clips_per_s": rows / taken_s, "extra_mb": peak_mb - before_mb}
+    return {
+        "loss": loss,
+        "s": taken_s,
+        "clips_per_s": rows / taken_s,
+        "extra_mb": peak_mb - before_mb,
+    }
 
 
 def main() -> None:
     """Measure, compare, print and write."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--measure", nargs=3, metavar=("ROWS", "WAY", "FILE"), help=argparse.SUPPRESS)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--measure", nargs=3, metavar=("ROWS", "WAY", "FILE"), help=argparse.SUPPRESS
+    )
     parser.add_argument("--memory-gb", type=float, default=8.0)
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results/cached_step.json")
+    parser.add_argument(
+        "--out", type=Path, default=Path(__file__).parent / "results/cached_step.json"
+    )
     options = parser.parse_args()
     if options.measure:
         rows, way, file = options.measure
@@ -93,20 +119,33 @@ def main() -> None:
                 continue
             with tempfile.TemporaryDirectory() as folder:
                 file = Path(folder) / "gradients.pt"
-                done = subprocess.run([sys.executable, __file__, "--measure", str(rows), way, str(file)],
-                                      capture_output=True, text=True, check=True)
-                of_size[way] = {key: round(value, 4) for key, value in json.loads(done.stdout).items()}
+                done = subprocess.run(
+                    [sys.executable, __file__, "--measure", str(rows), way, str(file)],
+                    capture_output=True,
+                    text=True,
+                    check=True,
+                )
+                of_size[way] = {
+                    key: round(value, 4) for key, value in json.loads(done.stdout).items()
+                }
                 gradients[way] = torch.load(file, weights_only=True)
         if "whole" in gradients:
-            differs = max(((gradients["cached"][name] - value).norm() / value.norm()).item()
-                          for name, value in gradients["whole"].items())
+            differs = max(
+                ((gradients["cached"][name] - value).norm() / value.norm()).item()
+                for name, value in gradients["whole"].items()
+            )
             of_size["cached"] |= {
                 "gradient_differs_by": float(f"{differs:.1e}"),
                 "time_over_whole": round(of_size["cached"]["s"] / of_size["whole"]["s"], 2),
-                "memory_over_whole": round(of_size["cached"]["extra_mb"] / of_size["whole"]["extra_mb"], 3)}
+                "memory_over_whole": round(
+                    of_size["cached"]["extra_mb"] / of_size["whole"]["extra_mb"], 3
+                ),
+            }
         results[str(rows)] = of_size
         print(rows, json.dumps(of_size), flush=True)
-    options.out.write_text(json.dumps({"cache_rows": CACHE_ROWS, "results": results}, indent=2) + "\n")
+    options.out.write_text(
+        json.dumps({"cache_rows": CACHE_ROWS, "results": results}, indent=2) + "\n"
+    )
 
 
 if __name__ == "__main__":

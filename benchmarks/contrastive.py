@@ -1,9 +1,11 @@
-"""Time and extra memory of the contrastive loss, forward and backward: this one, its plain form, and two libraries.
+"""Time and extra memory of the contrastive loss, forward and backward: this one, its plain form,
+and two libraries.
 
-T = 4 tasks of 4 classes, D = 256, float32, tau = 0.1. Every measurement is a process of its own; the forms take turns,
-the median over the rounds counts. pytorch-metric-learning's SupConLoss runs once per task. lightly has no supervised
-contrastive loss: its NTXentLoss runs once per task on N/2 pairs of views, which needs the same denominators. Needs both
-libraries (`pip install pytorch-metric-learning lightly`); a form stops at the largest N that fits --memory-gb.
+T = 4 tasks of 4 classes, D = 256, float32, tau = 0.1. Every measurement is a process of its own;
+the forms take turns, the median over the rounds counts. pytorch-metric-learning's SupConLoss runs
+once per task. lightly has no supervised contrastive loss: its NTXentLoss runs once per task on N/2
+pairs of views, which needs the same denominators. Needs both libraries (`pip install
+pytorch-metric-learning lightly`); a form stops at the largest N that fits --memory-gb.
 
     .venv/bin/python benchmarks/contrastive.py
 """
@@ -34,14 +36,16 @@ def loss_of(form: str) -> Callable:
 
         return lambda z, labels: multitask_supcon(z, labels, temperature=TEMPERATURE)
     if form == "plain":
-        from bsou_dist.objective.plain import plain_multitask_supcon
+        from bsou_dist.objective.contrastive_reference import reference_multitask_supcon
 
-        return lambda z, labels: plain_multitask_supcon(z, labels, temperature=TEMPERATURE)
+        return lambda z, labels: reference_multitask_supcon(z, labels, temperature=TEMPERATURE)
     if form == "pytorch-metric-learning":
         from pytorch_metric_learning.losses import SupConLoss
 
         supcon = SupConLoss(temperature=TEMPERATURE)
-        return lambda z, labels: sum(supcon(one, label) for one, label in zip(z, labels, strict=True))
+        return lambda z, labels: sum(
+            supcon(one, label) for one, label in zip(z, labels, strict=True)
+        )
     from lightly.loss import NTXentLoss
 
     nt_xent = NTXentLoss(temperature=TEMPERATURE)
@@ -76,14 +80,22 @@ def measure(form: str, rows: int) -> dict[str, float]:
     loss.backward()
     end = time.perf_counter()
     peak_mb, _ = peak_and_current_mb()
-    return {"loss": loss.item(), "forward_s": middle - began, "backward_s": end - middle,
-            "extra_mb": peak_mb - before_mb}
+    return {
+        "loss": loss.item(),
+        "forward_s": middle - began,
+        "backward_s": end - middle,
+        "extra_mb": peak_mb - before_mb,
+    }
 
 
 def run(form: str, rows: int) -> dict[str, float]:
     """`measure` in a process of its own."""
-    done = subprocess.run([sys.executable, __file__, "--measure", form, str(rows)], capture_output=True, text=True,
-                          check=True)
+    done = subprocess.run(
+        [sys.executable, __file__, "--measure", form, str(rows)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     return json.loads(done.stdout)
 
 
@@ -98,7 +110,12 @@ def plot(results: dict[str, dict[str, dict[str, float]]], path: Path) -> None:
     shown = (("total_s", "forward and backward (s)"), ("extra_mb", "extra memory (MB)"))
     for axis, (key, label) in zip(axes, shown, strict=True):
         for form, sizes in results.items():
-            axis.loglog([int(n) for n in sizes], [row[key] for row in sizes.values()], marker="o", label=form)
+            axis.loglog(
+                [int(n) for n in sizes],
+                [row[key] for row in sizes.values()],
+                marker="o",
+                label=form,
+            )
         axis.set(xlabel="N (rows of the global batch)", ylabel=label)
         axis.grid(alpha=0.3, which="both")
     axes[0].legend(frameon=False)
@@ -107,38 +124,66 @@ def plot(results: dict[str, dict[str, dict[str, float]]], path: Path) -> None:
 
 def main() -> None:
     """Measure every form at every size, print and write the medians and their plot."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--measure", nargs=2, metavar=("FORM", "N"), help=argparse.SUPPRESS)
     parser.add_argument("--sizes", type=int, nargs="*", default=SIZES)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--memory-gb", type=float, default=6.0)
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results/contrastive.json")
+    parser.add_argument(
+        "--out", type=Path, default=Path(__file__).parent / "results/contrastive.json"
+    )
     options = parser.parse_args()
     if options.measure:
         print(json.dumps(measure(options.measure[0], int(options.measure[1]))))
         return
     results: dict[str, dict[str, dict[str, float]]] = {form: {} for form in BYTES_PER_PAIR}
     for rows in options.sizes:
-        fitting = [form for form, size in BYTES_PER_PAIR.items() if size * rows**2 < options.memory_gb * 1e9]
+        fitting = [
+            form
+            for form, size in BYTES_PER_PAIR.items()
+            if size * rows**2 < options.memory_gb * 1e9
+        ]
         rounds = 1 if rows > 16384 else options.rounds
         taken = [{form: run(form, rows) for form in fitting} for _ in range(rounds)]
         for form in fitting:
             of_form = [one[form] for one in taken]
             row = {key: statistics.median(one[key] for one in of_form) for key in of_form[0]}
-            row["total_s"] = statistics.median(one["forward_s"] + one["backward_s"] for one in of_form)
+            row["total_s"] = statistics.median(
+                one["forward_s"] + one["backward_s"] for one in of_form
+            )
             results[form][str(rows)] = {key: round(value, 4) for key, value in row.items()}
             print(rows, form, results[form][str(rows)], flush=True)
     ours = results["bsou-dist"]
     for form in ("plain", "pytorch-metric-learning"):  # the same loss; lightly's is another one
         for rows, row in results[form].items():
             if abs(row["loss"] - ours[rows]["loss"]) > 1e-4 * abs(row["loss"]):
-                raise SystemExit(f"{form} gives {row['loss']} at N = {rows}, bsou-dist {ours[rows]['loss']}")
-    ratios = {form: {n: {"time": round(row["total_s"] / ours[n]["total_s"], 2),
-                         "memory": round(row["extra_mb"] / ours[n]["extra_mb"], 1)} for n, row in sizes.items()}
-              for form, sizes in results.items() if form != "bsou-dist"}
-    report = {"tasks": TASKS, "dim": DIM, "cores": os.cpu_count(), "rounds": options.rounds,
-              "versions": {name: version(name) for name in ("torch", "pytorch-metric-learning", "lightly")},
-              "results": results, "peer_over_ours": ratios}
+                raise SystemExit(
+                    f"{form} gives {row['loss']} at N = {rows}, bsou-dist {ours[rows]['loss']}"
+                )
+    ratios = {
+        form: {
+            n: {
+                "time": round(row["total_s"] / ours[n]["total_s"], 2),
+                "memory": round(row["extra_mb"] / ours[n]["extra_mb"], 1),
+            }
+            for n, row in sizes.items()
+        }
+        for form, sizes in results.items()
+        if form != "bsou-dist"
+    }
+    report = {
+        "tasks": TASKS,
+        "dim": DIM,
+        "cores": os.cpu_count(),
+        "rounds": options.rounds,
+        "versions": {
+            name: version(name) for name in ("torch", "pytorch-metric-learning", "lightly")
+        },
+        "results": results,
+        "peer_over_ours": ratios,
+    }
     options.out.write_text(json.dumps(report, indent=2) + "\n")
     plot(results, options.out.with_suffix(".png"))
     print(json.dumps(ratios, indent=2))

@@ -1,11 +1,13 @@
 """Clips per second of this feed and of what groups use today, at equal output, in one run.
 
-Every way gives the same clips: 16 of 48 frames of 128 px, turned by an angle of the clip's own, at 112 px, normalised,
-in batches of 32 in a shuffled order, on CPU. Ways take turns, each measurement in processes of its own with as many
-workers as there are cores; the pages are in the file cache. What they give is compared before it is timed.
+Every way gives the same clips: 16 of 48 frames of 128 px, turned by an angle of the clip's own, at
+112 px, normalised, in batches of 32 in a shuffled order, on CPU. Ways take turns, each measurement
+in processes of its own with as many workers as there are cores; the pages are in the file cache.
+What they give is compared before it is timed.
 
     .venv/bin/pip install torchcodec                                   # for its row
-    .venv/bin/python benchmarks/feed.py                                # the table, in about ten minutes
+    .venv/bin/python benchmarks/feed.py                                # the table, in about ten
+    minutes
 """
 
 from __future__ import annotations
@@ -33,21 +35,27 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from bsou_dist.cohort.phantom import PhantomConfig, phantom_clips
 from bsou_dist.feed.augment import DEVIATION, MEAN, AugmentConfig, choose_frames, draw_parameters
-from bsou_dist.feed.clips import ClipSet
+from bsou_dist.feed.dataset import ClipSet
 from bsou_dist.feed.loader import Loader
 from bsou_dist.feed.pixels import FeedConfig, Pixels
 from bsou_dist.feed.quarantine import Quarantine
+from bsou_dist.packing.pack import PackConfig
+from bsou_dist.phantom import PhantomConfig, phantom_clips
 from bsou_dist.shards.codec import encode_frames
 from bsou_dist.shards.manifest import manifest_of, read_manifest, write_manifest
-from bsou_dist.shards.pack import PackConfig
 from bsou_dist.shards.shard_file import ShardWriter
 
 FRAMES, SIZE_PX, SOURCE_FRAMES, SOURCE_PX, BATCH = 16, 112, 48, 128, 32
 QUALITY = PackConfig().jpeg_quality
-TURNED = AugmentConfig(frame_jitter=False, rotation_probability=1.0, brightness_probability=0, blur_probability=0,
-                       speckle_probability=0, patch_probability=0)
+TURNED = AugmentConfig(
+    frame_jitter=False,
+    rotation_probability=1.0,
+    brightness_probability=0,
+    blur_probability=0,
+    speckle_probability=0,
+    patch_probability=0,
+)
 WORKERS = len(os.sched_getaffinity(0))
 CHOSEN = choose_frames(SOURCE_FRAMES, FRAMES)
 """The middle frame of each share, for every way."""
@@ -57,9 +65,15 @@ CHOSEN = choose_frames(SOURCE_FRAMES, FRAMES)
 
 
 def write_corpus(folder: Path, clips: int, patients: int) -> dict[str, float]:
-    """Speckle clips of generated patients, in turn until there are so many; bytes per clip of each form."""
-    rendered = [clip.frames for clip in phantom_clips(
-        PhantomConfig(patients=patients, frames=SOURCE_FRAMES, size_px=SOURCE_PX, seed=3))]
+    """Speckle clips of generated patients, in turn until there are so many; bytes per clip of each
+    form.
+    """
+    rendered = [
+        clip.frames
+        for clip in phantom_clips(
+            PhantomConfig(patients=patients, frames=SOURCE_FRAMES, size_px=SOURCE_PX, seed=3)
+        )
+    ]
     for name in ("shards", "pt", "mjpeg", "webdataset"):
         (folder / name).mkdir(parents=True)
     encoded = [encode_frames(frames, "jpeg", jpeg_quality=QUALITY, crf=18) for frames in rendered]
@@ -69,11 +83,26 @@ def write_corpus(folder: Path, clips: int, patients: int) -> dict[str, float]:
         with ShardWriter(folder / "shards", f"{shard:06d}") as writer:
             for number in numbers.tolist():
                 data, offsets = encoded[number % len(encoded)]
-                record = {"key": _key(number), "sweep": "M", "codec": "jpeg", "frames": SOURCE_FRAMES,
-                          "height": SOURCE_PX, "width": SOURCE_PX, "mm_per_px": 1.5}
+                record = {
+                    "key": _key(number),
+                    "sweep": "M",
+                    "codec": "jpeg",
+                    "frames": SOURCE_FRAMES,
+                    "height": SOURCE_PX,
+                    "width": SOURCE_PX,
+                    "mm_per_px": 1.5,
+                }
                 place = writer.add({**record, "frame_offsets": offsets}, data)
-                rows.append({**record, **place, "study": f"s{number // 6}", "exam": f"e{number // 6}",
-                             "patient": f"p{number // 6}", "sha256": hashlib.sha256(data).hexdigest()})
+                rows.append(
+                    {
+                        **record,
+                        **place,
+                        "study": f"s{number // 6}",
+                        "exam": f"e{number // 6}",
+                        "patient": f"p{number // 6}",
+                        "sha256": hashlib.sha256(data).hexdigest(),
+                    }
+                )
                 (folder / "mjpeg" / f"{_key(number)}.mp4").write_bytes(videos[number % len(videos)])
                 frames = torch.from_numpy(rendered[number % len(rendered)])[:, None]
                 torch.save(frames, folder / "pt" / f"{_key(number)}.pt")
@@ -81,8 +110,11 @@ def write_corpus(folder: Path, clips: int, patients: int) -> dict[str, float]:
     write_manifest(manifest_of(rows), folder / "shards")
     (folder / "shards" / "shards.json").write_text(json.dumps({"format_version": 1}))
     _write_webdataset(folder, clips)
-    return {"shards": statistics.mean(row["size"] for row in rows), "mjpeg": statistics.mean(map(len, videos)),
-            "pt": statistics.mean(path.stat().st_size for path in (folder / "pt").iterdir())}
+    return {
+        "shards": statistics.mean(row["size"] for row in rows),
+        "mjpeg": statistics.mean(map(len, videos)),
+        "pt": statistics.mean(path.stat().st_size for path in (folder / "pt").iterdir()),
+    }
 
 
 def _key(number: int) -> str:
@@ -92,9 +124,14 @@ def _key(number: int) -> str:
 def _mjpeg_video(data: bytes) -> bytes:
     """The same JPEG pictures in an MP4, which seeks; nothing is encoded again."""
     buffer = io.BytesIO()
-    with av.open(io.BytesIO(data), format="mjpeg") as pictures, av.open(buffer, "w", format="mp4") as container:
+    with (
+        av.open(io.BytesIO(data), format="mjpeg") as pictures,
+        av.open(buffer, "w", format="mp4") as container,
+    ):
         stream = container.add_stream_from_template(pictures.streams.video[0])
-        for number, packet in enumerate(packet for packet in pictures.demux(video=0) if packet.size):
+        for number, packet in enumerate(
+            packet for packet in pictures.demux(video=0) if packet.size
+        ):
             packet.stream, packet.pts, packet.dts, packet.duration = stream, number, number, 1
             packet.time_base, packet.is_keyframe = Fraction(1, 30), True
             container.mux(packet)
@@ -102,7 +139,9 @@ def _mjpeg_video(data: bytes) -> bytes:
 
 
 def _write_webdataset(folder: Path, clips: int) -> None:
-    """The same videos in tar shards, in an order that is shuffled already, as webdataset wants them."""
+    """The same videos in tar shards, in an order that is shuffled already, as webdataset wants
+    them.
+    """
     import webdataset
 
     order = np.random.default_rng(0).permutation(clips)
@@ -110,7 +149,9 @@ def _write_webdataset(folder: Path, clips: int) -> None:
         with webdataset.TarWriter(str(folder / "webdataset" / f"{shard:06d}.tar")) as writer:
             for number in numbers.tolist():
                 key = _key(number)
-                writer.write({"__key__": key, "mp4": (folder / "mjpeg" / f"{key}.mp4").read_bytes()})
+                writer.write(
+                    {"__key__": key, "mp4": (folder / "mjpeg" / f"{key}.mp4").read_bytes()}
+                )
 
 
 # ---- the ways, each an epoch of (keys, float32 (32, 1, 16, 112, 112))
@@ -121,16 +162,25 @@ Batches = Iterator[tuple[list[str], Tensor]]
 def ours(folder: Path, decoder: str, augment: AugmentConfig) -> Callable[[int], Batches]:
     """This feed."""
     clips = ClipSet(folder / "shards", read_manifest(folder / "shards"), {})
-    pixels = Pixels(clips, FeedConfig(decoder=decoder, threads=WORKERS), augment=augment, seed=0,  # type: ignore[arg-type]
-                    quarantine=Quarantine(folder, 0))
+    pixels = Pixels(
+        clips,
+        FeedConfig(decoder=decoder, threads=WORKERS),
+        augment=augment,
+        seed=0,  # type: ignore[arg-type]
+        quarantine=Quarantine(folder, 0),
+    )
     loader = Loader(clips, pixels, global_batch=BATCH, seed=0, training=True)
     return lambda epoch: ((batch.key, batch.clips) for batch in loader.epoch(epoch))
 
 
 def finished(frames: Tensor, key: str, epoch: int) -> Tensor:
-    """What every other way does to uint8 (16, 128, 128), with torch's own functions: turn, resize, normalise."""
+    """What every other way does to uint8 (16, 128, 128), with torch's own functions: turn, resize,
+    normalise.
+    """
     angle = np.deg2rad(draw_parameters(TURNED, 0, epoch, key, 0).rotation_degrees)
-    turn = torch.tensor([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0]], dtype=torch.float32)
+    turn = torch.tensor(
+        [[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0]], dtype=torch.float32
+    )
     grid = F.affine_grid(turn[None], [1, FRAMES, SIZE_PX, SIZE_PX], align_corners=False)
     turned = F.grid_sample(frames[None].float(), grid, align_corners=False)
     return (turned / 255 - MEAN) / DEVIATION
@@ -152,16 +202,26 @@ class Files(torch.utils.data.Dataset):
         else:
             from torchcodec.decoders import VideoDecoder
 
-            frames = VideoDecoder(path, num_ffmpeg_threads=1, seek_mode="approximate").get_frames_at(
-                CHOSEN.tolist()).data[:, 0]
+            frames = (
+                VideoDecoder(path, num_ffmpeg_threads=1, seek_mode="approximate")
+                .get_frames_at(CHOSEN.tolist())
+                .data[:, 0]
+            )
         return path.stem, finished(frames, path.stem, self.epoch)
 
 
 def of_files(folder: Path, form: str) -> Callable[[int], Batches]:
     """A torch DataLoader over one file per clip, with workers that stay."""
     dataset = Files(folder, form)
-    loader = torch.utils.data.DataLoader(dataset, BATCH, shuffle=True, num_workers=WORKERS, drop_last=True,
-                                         persistent_workers=True, prefetch_factor=2)
+    loader = torch.utils.data.DataLoader(
+        dataset,
+        BATCH,
+        shuffle=True,
+        num_workers=WORKERS,
+        drop_last=True,
+        persistent_workers=True,
+        prefetch_factor=2,
+    )
     return lambda epoch: ((list(keys), clips) for keys, clips in loader)
 
 
@@ -173,15 +233,26 @@ def of_webdataset(folder: Path) -> Callable[[int], Batches]:
         wanted, frames = set(CHOSEN.tolist()), []
         with av.open(io.BytesIO(sample["mp4"])) as container:
             container.streams.video[0].codec_context.thread_count = 1
-            for number, packet in enumerate(container.demux(video=0)):  # every picture stands alone: skip the others
+            for number, packet in enumerate(
+                container.demux(video=0)
+            ):  # every picture stands alone: skip the others
                 if number in wanted:
                     frames += [frame.to_ndarray(format="gray") for frame in packet.decode()]
         return sample["__key__"], finished(torch.from_numpy(np.stack(frames)), sample["__key__"], 0)
 
     urls = [str(path) for path in sorted((folder / "webdataset").iterdir())]
-    samples = webdataset.WebDataset(urls, shardshuffle=len(urls), seed=0, empty_check=False).shuffle(64).map(decode)
-    loader = webdataset.WebLoader(samples.batched(BATCH, partial=False), batch_size=None, num_workers=WORKERS,
-                                  persistent_workers=True, prefetch_factor=2)
+    samples = (
+        webdataset.WebDataset(urls, shardshuffle=len(urls), seed=0, empty_check=False)
+        .shuffle(64)
+        .map(decode)
+    )
+    loader = webdataset.WebLoader(
+        samples.batched(BATCH, partial=False),
+        batch_size=None,
+        num_workers=WORKERS,
+        persistent_workers=True,
+        prefetch_factor=2,
+    )
     return lambda epoch: ((list(keys), clips) for keys, clips in loader)
 
 
@@ -193,12 +264,18 @@ WAYS: dict[str, Callable[[Path], Callable[[int], Batches]]] = {
     "webdataset and PyAV, MJPEG": of_webdataset,
     "one .pt file per clip": lambda folder: of_files(folder, "pt"),
 }
-OURS, COMPRESSED, RAW = "bsou-dist (DALI)", ("torchcodec, MJPEG", "webdataset and PyAV, MJPEG"), "one .pt file per clip"
+OURS, COMPRESSED, RAW = (
+    "bsou-dist (DALI)",
+    ("torchcodec, MJPEG", "webdataset and PyAV, MJPEG"),
+    "one .pt file per clip",
+)
 NOT_COMPARED = "bsou-dist (DALI), all augmentations"
 
 
 def measure(folder: Path, way: str, epochs: int) -> dict[str, float]:
-    """Clips per second, by the clock and by processor time of all processes, after an epoch to warm up."""
+    """Clips per second, by the clock and by processor time of all processes, after an epoch to warm
+    up.
+    """
     feed = WAYS[way](folder)
     clips = sum(len(keys) for keys, _ in feed(0))
     rates, busy = [], _processor_s()
@@ -206,12 +283,16 @@ def measure(folder: Path, way: str, epochs: int) -> dict[str, float]:
         began = time.perf_counter()
         clips = sum(len(keys) for keys, _ in feed(epoch))
         rates.append(clips / (time.perf_counter() - began))
-    return {"clips_per_s": statistics.median(rates), "processor_ms_per_clip":
-            (_processor_s() - busy) * 1e3 / (clips * epochs)}
+    return {
+        "clips_per_s": statistics.median(rates),
+        "processor_ms_per_clip": (_processor_s() - busy) * 1e3 / (clips * epochs),
+    }
 
 
 def _processor_s() -> float:
-    """Of this process and of its workers, which are alive still and so not in the system's sum of children."""
+    """Of this process and of its workers, which are alive still and so not in the system's sum of
+    children.
+    """
     ticks = 0
     for child in Path("/proc/self/task").glob("*/children"):
         for number in child.read_text().split():
@@ -228,10 +309,17 @@ def compare(folder: Path) -> dict[str, float]:
         reference |= dict(zip(keys, clips, strict=True))
     differs = {}
     for way in WAYS.keys() - {NOT_COMPARED, "bsou-dist (Pillow)"}:
-        found = {key: clip for keys, clips in WAYS[way](folder)(0) for key, clip in zip(keys, clips, strict=True)}
+        found = {
+            key: clip
+            for keys, clips in WAYS[way](folder)(0)
+            for key, clip in zip(keys, clips, strict=True)
+        }
         both = reference.keys() & found.keys()
         assert len(both) > len(reference) / 2, way
-        differs[way] = max((found[key].reshape(-1) - reference[key].reshape(-1)).abs().mean().item() for key in both)
+        differs[way] = max(
+            (found[key].reshape(-1) - reference[key].reshape(-1)).abs().mean().item()
+            for key in both
+        )
     return {way: round(value * DEVIATION * 255, 3) for way, value in sorted(differs.items())}
 
 
@@ -241,12 +329,20 @@ def table(options: argparse.Namespace) -> dict[str, Any]:
         folder = Path(name) / "corpus"
         bytes_per_clip = write_corpus(folder, options.clips, options.patients)
         differs = compare(folder)
-        print("grey levels from the plain decoder's, mean of the worst clip:", json.dumps(differs), flush=True)
+        print(
+            "grey levels from the plain decoder's, mean of the worst clip:",
+            json.dumps(differs),
+            flush=True,
+        )
         found: dict[str, list[dict[str, float]]] = {way: [] for way in WAYS}
         for turn in range(options.rounds):
             for way in WAYS:
-                done = subprocess.run([sys.executable, __file__, "--measure", str(folder), way, str(options.epochs)],
-                                      capture_output=True, text=True, check=True)
+                done = subprocess.run(
+                    [sys.executable, __file__, "--measure", str(folder), way, str(options.epochs)],
+                    capture_output=True,
+                    text=True,
+                    check=True,
+                )
                 found[way].append(json.loads(done.stdout.splitlines()[-1]))
                 print(turn, way, json.dumps(found[way][-1]), flush=True)
     rates = {way: [one["clips_per_s"] for one in each] for way, each in found.items()}
@@ -254,27 +350,42 @@ def table(options: argparse.Namespace) -> dict[str, Any]:
     ratios = [rates[OURS][turn] / best[turn] for turn in range(options.rounds)]
     against_raw = [rates[OURS][turn] / rates[RAW][turn] for turn in range(options.rounds)]
     return {
-        "clips": options.clips, "workers": WORKERS, "processor": platform.processor() or platform.machine(),
-        "ways": {way: {"clips_per_s": round(statistics.median(rates[way])),
-                       "of_each_round": [round(rate) for rate in rates[way]],
-                       "processor_ms_per_clip": round(statistics.median(
-                           one["processor_ms_per_clip"] for one in found[way]), 2)} for way in WAYS},
+        "clips": options.clips,
+        "workers": WORKERS,
+        "processor": platform.processor() or platform.machine(),
+        "ways": {
+            way: {
+                "clips_per_s": round(statistics.median(rates[way])),
+                "of_each_round": [round(rate) for rate in rates[way]],
+                "processor_ms_per_clip": round(
+                    statistics.median(one["processor_ms_per_clip"] for one in found[way]), 2
+                ),
+            }
+            for way in WAYS
+        },
         "over_the_best_that_reads_compressed_clips": [round(value, 2) for value in sorted(ratios)],
         "over_pt_files": [round(value, 2) for value in sorted(against_raw)],
         "bytes_per_clip": {form: round(size) for form, size in bytes_per_clip.items()},
         "bytes_over_pt": round(bytes_per_clip["shards"] / bytes_per_clip["pt"], 3),
-        "grey_levels_from_the_plain_decoder": differs}
+        "grey_levels_from_the_plain_decoder": differs,
+    }
 
 
 def main() -> None:
     """Measure, print and write."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--measure", nargs=3, metavar=("FOLDER", "WAY", "EPOCHS"), help=argparse.SUPPRESS)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--measure", nargs=3, metavar=("FOLDER", "WAY", "EPOCHS"), help=argparse.SUPPRESS
+    )
     parser.add_argument("--clips", type=int, default=1024)
     parser.add_argument("--patients", type=int, default=16)
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--folder", type=Path, help="where temporary files go (3 GB for 1,024 clips)")
+    parser.add_argument(
+        "--folder", type=Path, help="where temporary files go (3 GB for 1,024 clips)"
+    )
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results/feed.json")
     options = parser.parse_args()
     if options.measure:

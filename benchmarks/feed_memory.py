@@ -1,5 +1,5 @@
-"""Memory of a process that feeds clips for an hour: epoch after epoch, all augmentations, as fast as it can, with the
-heap of a process that trains.
+"""Memory of a process that feeds clips for an hour: epoch after epoch, all augmentations, as fast
+as it can, with the heap of a process that trains.
 
     .venv/bin/python benchmarks/feed_memory.py --minutes 60
 """
@@ -16,7 +16,7 @@ import matplotlib
 from contrastive import peak_and_current_mb
 from feed import ours, write_corpus
 
-from bsou_dist.engine.heap import keep_freed_memory
+from bsou_dist.engine.keep_memory import keep_freed_memory
 from bsou_dist.feed.augment import AugmentConfig
 
 SETTLED_S = 60.0
@@ -25,10 +25,14 @@ SETTLED_S = 60.0
 
 def main() -> None:
     """Measure, print, write and draw."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--clips", type=int, default=512)
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results/feed_memory.json")
+    parser.add_argument(
+        "--out", type=Path, default=Path(__file__).parent / "results/feed_memory.json"
+    )
     options = parser.parse_args()
     keep_freed_memory()
     minutes, memory_mb, clips, epoch = [], [], 0, 0
@@ -45,12 +49,21 @@ def main() -> None:
                 minutes.append((said - began) / 60)
                 memory_mb.append(peak_and_current_mb()[1])
                 print(f"{minutes[-1]:.1f} min: {clips} clips, {memory_mb[-1]:.0f} MB", flush=True)
-    settled = [value for when, value in zip(minutes, memory_mb, strict=True) if when * 60 > SETTLED_S]
+    settled = [
+        value for when, value in zip(minutes, memory_mb, strict=True) if when * 60 > SETTLED_S
+    ]
     half = len(settled) // 2
-    result = {"minutes": round(minutes[-1], 1), "clips": clips, "epochs": epoch,
-              "memory_mb": {"lowest": round(min(settled)), "highest": round(max(settled)),
-                            "mean_of_first_half": round(sum(settled[:half]) / half, 1),
-                            "mean_of_second_half": round(sum(settled[half:]) / (len(settled) - half), 1)}}
+    result = {
+        "minutes": round(minutes[-1], 1),
+        "clips": clips,
+        "epochs": epoch,
+        "memory_mb": {
+            "lowest": round(min(settled)),
+            "highest": round(max(settled)),
+            "mean_of_first_half": round(sum(settled[:half]) / half, 1),
+            "mean_of_second_half": round(sum(settled[half:]) / (len(settled) - half), 1),
+        },
+    }
     print(json.dumps(result, indent=2))
     options.out.write_text(json.dumps(result, indent=2) + "\n")
     _draw(minutes, memory_mb, options.out.with_suffix(".png"))
@@ -62,7 +75,9 @@ def _draw(minutes: list[float], memory_mb: list[float], path: Path) -> None:
 
     figure, axes = plt.subplots(figsize=(7, 3), layout="constrained")
     axes.plot(minutes, memory_mb, linewidth=1)
-    axes.set(xlabel="minutes of feeding", ylabel="resident memory (MB)", ylim=(0, 1.2 * max(memory_mb)))
+    axes.set(
+        xlabel="minutes of feeding", ylabel="resident memory (MB)", ylim=(0, 1.2 * max(memory_mb))
+    )
     figure.savefig(path, dpi=120)
 
 

@@ -1,7 +1,7 @@
 """Does the demo's config learn from the pictures, and only from them?
 
-Trains it twice on the demo's shards: with the true labels, and with labels permuted across patients (sweep tags across
-clips), which nothing but a leak could predict. Needs `make demo` first.
+Trains it twice on the demo's shards: with the true labels, and with labels permuted across patients
+(sweep tags across clips), which nothing but a leak could predict. Needs `make demo` first.
 
     .venv/bin/python benchmarks/learns.py
 """
@@ -22,8 +22,12 @@ import pandas as pd
 
 ROOT = Path(__file__).parents[1]
 PATIENT_LABELS = ["ga_days", "presentation", "placenta", "dvp_cm", "fetuses"]
-IN_DOMAIN = {"ga": ("exam", "mae"), "presentation": ("exam", "accuracy"), "placenta": ("exam", "accuracy"),
-             "sweep": ("clip", "accuracy")}
+IN_DOMAIN = {
+    "ga": ("exam", "mae"),
+    "presentation": ("exam", "accuracy"),
+    "placenta": ("exam", "accuracy"),
+    "sweep": ("clip", "accuracy"),
+}
 
 
 def permuted(cohort: pd.DataFrame, seed: int) -> pd.DataFrame:
@@ -38,22 +42,37 @@ def permuted(cohort: pd.DataFrame, seed: int) -> pd.DataFrame:
 
 def train(demo: Path, cohort: Path, output: Path, overrides: list[str]) -> pd.DataFrame:
     """Records of a run of the demo's config on two processes."""
-    command = [str(ROOT / "launch/torchrun.sh"), str(ROOT / "configs/demo.yaml"),
-               f"data.shards={demo.resolve()}/shards", f"data.cohort={cohort}", f"output={output}",
-               "finetune.tasks=[ga, presentation, placenta, sweep]",
-               *overrides]
-    subprocess.run(command, check=True, env=os.environ | {"NPROC": "2", "PYTHON": sys.executable}, stdout=sys.stderr)
+    command = [
+        str(ROOT / "launch/torchrun.sh"),
+        str(ROOT / "configs/demo.yaml"),
+        f"data.shards={demo.resolve()}/shards",
+        f"data.cohort={cohort}",
+        f"output={output}",
+        "finetune.tasks=[ga, presentation, placenta, sweep]",
+        *overrides,
+    ]
+    subprocess.run(
+        command,
+        check=True,
+        env=os.environ | {"NPROC": "2", "PYTHON": sys.executable},
+        stdout=sys.stderr,
+    )
     return pd.read_csv(output / "mtscon/records.csv")
 
 
 def main() -> None:
     """Train twice, print and write the margins over the majority or mean predictor."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--demo", type=Path, default=ROOT / "demo")
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks/results/learns.json")
     parser.add_argument("overrides", nargs="*", metavar="key.path=value")
     options = parser.parse_args()
-    result: dict[str, object] = {"command": "benchmarks/learns.py", "note": "phantom data: no clinical finding"}
+    result: dict[str, object] = {
+        "command": "benchmarks/learns.py",
+        "note": "phantom data: no clinical finding",
+    }
     with tempfile.TemporaryDirectory() as folder:
         true = options.demo.resolve() / "cohort/cohort.csv"
         shuffled = Path(folder) / "permuted.csv"
@@ -62,15 +81,24 @@ def main() -> None:
             began = time.perf_counter()
             records = train(options.demo, cohort, Path(folder) / name.split()[0], options.overrides)
             rows = records.set_index(["task", "level", "metric"])
-            result[name] = {"wall_s": round(time.perf_counter() - began, 1), "tasks": {
-                task: {
-                    metric: round(rows.loc[(task, level, metric), "value"], 4),
-                    "baseline": round(rows.loc[(task, level, f"baseline_{metric}"), "value"], 4),
-                    "margin": round(rows.loc[(task, level, f"margin_{metric}"), "value"], 4),
-                    "margin_95": [round(rows.loc[(task, level, f"margin_{metric}"), side], 4)
-                                  for side in ("low", "high")],
-                    "n": int(rows.loc[(task, level, metric), "n"]),
-                } for task, (level, metric) in IN_DOMAIN.items()}}
+            result[name] = {
+                "wall_s": round(time.perf_counter() - began, 1),
+                "tasks": {
+                    task: {
+                        metric: round(rows.loc[(task, level, metric), "value"], 4),
+                        "baseline": round(
+                            rows.loc[(task, level, f"baseline_{metric}"), "value"], 4
+                        ),
+                        "margin": round(rows.loc[(task, level, f"margin_{metric}"), "value"], 4),
+                        "margin_95": [
+                            round(rows.loc[(task, level, f"margin_{metric}"), side], 4)
+                            for side in ("low", "high")
+                        ],
+                        "n": int(rows.loc[(task, level, metric), "n"]),
+                    }
+                    for task, (level, metric) in IN_DOMAIN.items()
+                },
+            }
     print(json.dumps(result, indent=2))
     options.out.write_text(json.dumps(result, indent=2) + "\n")
 

@@ -1,4 +1,6 @@
-"""How fast the phantom renders: sweeps of 24 frames at 96x96 per second, on one and on two processes."""
+"""How fast the phantom renders: sweeps of 24 frames at 96x96 per second, on one and on two
+processes.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bsou_dist.cohort.phantom import PhantomConfig, exam_clips, phantom_patient
+from bsou_dist.phantom import PhantomConfig, exam_clips, phantom_patient
 
 CONFIG = PhantomConfig(seed=1, frames=24, size_px=96)
 
@@ -37,15 +39,29 @@ def sweeps_per_s(processes: int, patients: int) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "phantom.json")
-    parser.add_argument("--patients", type=int, default=24, help="mothers per repeat, six sweeps each (default: 24)")
-    parser.add_argument("--repeats", type=int, default=3, help="repeats; the median is told (default: 3)")
+    parser.add_argument(
+        "--out", type=Path, default=Path(__file__).parent / "results" / "phantom.json"
+    )
+    parser.add_argument(
+        "--patients", type=int, default=24, help="mothers per repeat, six sweeps each (default: 24)"
+    )
+    parser.add_argument(
+        "--repeats", type=int, default=3, help="repeats; the median is told (default: 3)"
+    )
     args = parser.parse_args()
     rates = {n: [sweeps_per_s(n, args.patients) for _ in range(args.repeats)] for n in (1, 2)}
     result = {
-        "frames": CONFIG.frames, "size_px": CONFIG.size_px, "cores": os.cpu_count(), "machine": platform.machine(),
-        "numpy": np.__version__, "sweeps": args.patients * 6, "repeats": args.repeats,
-        **{f"sweeps_per_s_{n}_processes": round(float(np.median(rate)), 1) for n, rate in rates.items()},
+        "frames": CONFIG.frames,
+        "size_px": CONFIG.size_px,
+        "cores": os.cpu_count(),
+        "machine": platform.machine(),
+        "numpy": np.__version__,
+        "sweeps": args.patients * 6,
+        "repeats": args.repeats,
+        **{
+            f"sweeps_per_s_{n}_processes": round(float(np.median(rate)), 1)
+            for n, rate in rates.items()
+        },
         "all": {str(n): [round(r, 1) for r in rate] for n, rate in rates.items()},
     }
     args.out.parent.mkdir(parents=True, exist_ok=True)

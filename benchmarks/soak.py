@@ -1,9 +1,11 @@
-"""A run that is disturbed every few minutes beside one that nobody disturbs: they must stay the same, bit for bit.
+"""A run that is disturbed every few minutes beside one that nobody disturbs: they must stay the
+same, bit for bit.
 
-Two jobs of two ranks each train MTSCon on the same phantom clips. One of them is killed (one rank or all), stopped,
-frozen, or has its newest checkpoint damaged, at random moments, and is started again each time. Every checkpoint that
-both wrote at the end of an epoch is compared by its checksum of weights, moments and schedule. Memory, file handles and
-threads of the undisturbed job are sampled: they must not grow. After each fault nothing of the job may be left running.
+Two jobs of two ranks each train MTSCon on the same phantom clips. One of them is killed (one rank
+or all), stopped, frozen, or has its newest checkpoint damaged, at random moments, and is started
+again each time. Every checkpoint that both wrote at the end of an epoch is compared by its checksum
+of weights, moments and schedule. Memory, file handles and threads of the undisturbed job are
+sampled: they must not grow. After each fault nothing of the job may be left running.
 
     .venv/bin/python benchmarks/soak.py --minutes 60
 """
@@ -29,8 +31,14 @@ from typing import Any
 import yaml
 
 WORLD = 2
-FAULTS = ("kill one rank", "kill all ranks", "SIGTERM to one rank", "SIGUSR1 to all ranks", "freeze one rank",
-          "damage the newest checkpoint")
+FAULTS = (
+    "kill one rank",
+    "kill all ranks",
+    "SIGTERM to one rank",
+    "SIGUSR1 to all ranks",
+    "freeze one rank",
+    "damage the newest checkpoint",
+)
 BETWEEN_S = (60.0, 240.0)
 QUIET_END_S = 180.0
 """No fault so late that the job could not be under way again at the end."""
@@ -49,12 +57,31 @@ class Job:
             port = free.getsockname()[1]
         self.ranks = []
         for rank in range(WORLD):
-            environment = os.environ | {"RANK": str(rank), "WORLD_SIZE": str(WORLD), "LOCAL_RANK": str(rank),
-                                        "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
+            environment = os.environ | {
+                "RANK": str(rank),
+                "WORLD_SIZE": str(WORLD),
+                "LOCAL_RANK": str(rank),
+                "MASTER_ADDR": "127.0.0.1",
+                "MASTER_PORT": str(port),
+                "OMP_NUM_THREADS": "1",
+            }
             with log.open("ab") as file:
-                self.ranks.append(subprocess.Popen(
-                    [sys.executable, "-m", "bsou_dist.cli", "train", str(config), f"name={name}"], env=environment,
-                    stdout=file, stderr=subprocess.STDOUT, start_new_session=True))
+                self.ranks.append(
+                    subprocess.Popen(
+                        [
+                            sys.executable,
+                            "-m",
+                            "bsou_dist.cli",
+                            "train",
+                            str(config),
+                            f"name={name}",
+                        ],
+                        env=environment,
+                        stdout=file,
+                        stderr=subprocess.STDOUT,
+                        start_new_session=True,
+                    )
+                )
 
     def send(self, number: signal.Signals, ranks: list[int]) -> None:
         for rank in ranks:
@@ -90,7 +117,9 @@ class Job:
         total = {"memory_mb": 0.0, "file_handles": 0.0, "threads": 0.0}
         for process in self.ranks:
             folder = Path(f"/proc/{process.pid}")
-            status = dict(line.split(":", 1) for line in (folder / "status").read_text().splitlines())
+            status = dict(
+                line.split(":", 1) for line in (folder / "status").read_text().splitlines()
+            )
             total["memory_mb"] += int(status["VmRSS"].split()[0]) / 1e3
             total["threads"] += int(status["Threads"])
             total["file_handles"] += len(list((folder / "fd").iterdir()))
@@ -128,21 +157,56 @@ class Digests(threading.Thread):
 def prepare(folder: Path) -> Path:
     """Phantom clips, packed, and the config of a run that does not end by itself."""
     bsou = [sys.executable, "-m", "bsou_dist.cli"]
-    subprocess.run([*bsou, "phantom", folder / "cohort", "--format", "npz", "patients=120", "frames=8", "size_px=48",
-                    "balanced=true"], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    subprocess.run([*bsou, "pack", folder / "cohort/cohort.csv", folder / "shards", "prepare.size_px=48"], check=True,
-                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    subprocess.run(
+        [
+            *bsou,
+            "phantom",
+            folder / "cohort",
+            "--format",
+            "npz",
+            "patients=120",
+            "frames=8",
+            "size_px=48",
+            "balanced=true",
+        ],
+        check=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    subprocess.run(
+        [*bsou, "pack", folder / "cohort/cohort.csv", folder / "shards", "prepare.size_px=48"],
+        check=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     path = folder / "soak.yaml"
-    path.write_text(yaml.safe_dump({
-        "name": "soak", "output": str(folder / "runs"),
-        "data": {"shards": str(folder / "shards"), "cohort": str(folder / "cohort/cohort.csv"), "phantom": True,
-                 "splits": {"stage1": {"train": 60, "valid": 10}, "stage2": {"train": 20, "valid": 10, "test": 10}}},
-        "feed": {"frames": 4, "size_px": 32},
-        "encoder": {"name": "r3d_small", "weights": "none", "norm": "group"},
-        "engine": {"name": "deepspeed", "zero_stage": 1, "hang_minutes": HANG_MINUTES},
-        "checkpoint": {"every_minutes": 0.25, "keep": 4},
-        "pretrain": {"global_batch": 12, "epochs": 100_000, "learning_rate": 1e-3, "plateau": {"patience": 50}},
-    }))
+    path.write_text(
+        yaml.safe_dump(
+            {
+                "name": "soak",
+                "output": str(folder / "runs"),
+                "data": {
+                    "shards": str(folder / "shards"),
+                    "cohort": str(folder / "cohort/cohort.csv"),
+                    "phantom": True,
+                    "splits": {
+                        "stage1": {"train": 60, "valid": 10},
+                        "stage2": {"train": 20, "valid": 10, "test": 10},
+                    },
+                },
+                "feed": {"frames": 4, "size_px": 32},
+                "encoder": {"name": "r3d_small", "weights": "none", "norm": "group"},
+                "engine": {"name": "deepspeed", "zero_stage": 1, "hang_minutes": HANG_MINUTES},
+                "checkpoint": {"every_minutes": 0.25, "keep": 4},
+                "pretrain": {
+                    "global_batch": 12,
+                    "epochs": 100_000,
+                    "learning_rate": 1e-3,
+                    "plateau": {"patience": 50},
+                },
+            }
+        )
+    )
     return path
 
 
@@ -183,11 +247,15 @@ def soak(minutes: float, seed: int, folder: Path) -> dict[str, Any]:
     try:
         while (now := time.monotonic() - began) < 60 * minutes:
             time.sleep(0.5)
-            assert all(process.poll() is None for process in jobs["undisturbed"].ranks), "the undisturbed run has ended"
+            assert all(process.poll() is None for process in jobs["undisturbed"].ranks), (
+                "the undisturbed run has ended"
+            )
             if now > next_sample:
                 next_sample += SAMPLE_S
                 samples.append({"s": round(now), **jobs["undisturbed"].usage()})
-            if next_fault < now < 60 * minutes - QUIET_END_S and any(digests["disturbed"].folder.glob("step-*.pt")):
+            if next_fault < now < 60 * minutes - QUIET_END_S and any(
+                digests["disturbed"].folder.glob("step-*.pt")
+            ):
                 fault = draw.choice(FAULTS)
                 disturb(jobs["disturbed"], fault, digests["disturbed"].folder, draw)
                 codes = jobs["disturbed"].end()
@@ -208,23 +276,38 @@ def soak(minutes: float, seed: int, folder: Path) -> dict[str, Any]:
     found = {name: one.found for name, one in digests.items()}
     common = sorted(set(found["undisturbed"]) & set(found["disturbed"]))
     return {
-        "minutes": minutes, "ranks": WORLD, "engine": "deepspeed, ZeRO 1", "faults": faults,
+        "minutes": minutes,
+        "ranks": WORLD,
+        "engine": "deepspeed, ZeRO 1",
+        "faults": faults,
         "faults_by_kind": {kind: sum(one["fault"] == kind for one in faults) for kind in FAULTS},
-        "last_exit_codes": ends, "processes_left_over": left,
+        "last_exit_codes": ends,
+        "processes_left_over": left,
         "temporary_files_left_over": len(list((folder / "runs").rglob("*.tmp"))),
         "epochs": {name: max(one, default=0) for name, one in found.items()},
         "epochs_compared": len(common),
-        "epochs_that_differ": [epoch for epoch in common if found["undisturbed"][epoch] != found["disturbed"][epoch]],
-        "loads_of_the_checkpoint_before": len(re.findall("the one before it", (folder / "disturbed.log").read_text())),
-        "undisturbed": flatness(samples), "samples": samples}
+        "epochs_that_differ": [
+            epoch for epoch in common if found["undisturbed"][epoch] != found["disturbed"][epoch]
+        ],
+        "loads_of_the_checkpoint_before": len(
+            re.findall("the one before it", (folder / "disturbed.log").read_text())
+        ),
+        "undisturbed": flatness(samples),
+        "samples": samples,
+    }
 
 
 def flatness(samples: list[dict[str, float]]) -> dict[str, list[float]]:
     """Median of the first and of the last quarter of the samples after the warm-up."""
     warm = [one for one in samples if one["s"] > WARM_S] or samples
     quarter = max(1, len(warm) // 4)
-    return {key: [round(statistics.median(one[key] for one in part), 1) for part in (warm[:quarter], warm[-quarter:])]
-            for key in ("memory_mb", "file_handles", "threads")}
+    return {
+        key: [
+            round(statistics.median(one[key] for one in part), 1)
+            for part in (warm[:quarter], warm[-quarter:])
+        ]
+        for key in ("memory_mb", "file_handles", "threads")
+    }
 
 
 def plot(report: dict[str, Any], path: Path) -> None:
@@ -245,14 +328,19 @@ def plot(report: dict[str, Any], path: Path) -> None:
     for axis in axes:
         for fault in report["faults"]:
             axis.axvline(fault["s"] / 60, color="tab:red", alpha=0.3, linewidth=1)
-    axes[0].set_title(f"{len(report['faults'])} faults of the disturbed job (red); {report['epochs_compared']} epochs "
-                      f"compared, {len(report['epochs_that_differ'])} differ")
+    axes[0].set_title(
+        f"{len(report['faults'])} faults of the disturbed job (red); {report['epochs_compared']} "
+        "epochs "
+        f"compared, {len(report['epochs_that_differ'])} differ"
+    )
     figure.savefig(path, dpi=120)
 
 
 def main() -> int:
     """Exit code 1 if anything differs, grows or is left over."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results/soak.json")
@@ -261,12 +349,22 @@ def main() -> int:
         report = soak(options.minutes, options.seed, Path(folder))
     options.out.write_text(json.dumps(report, indent=1) + "\n")
     plot(report, options.out.with_suffix(".png"))
-    print(json.dumps({key: value for key, value in report.items() if key not in ("samples", "faults")}, indent=2))
+    print(
+        json.dumps(
+            {key: value for key, value in report.items() if key not in ("samples", "faults")},
+            indent=2,
+        )
+    )
     memory, handles = report["undisturbed"]["memory_mb"], report["undisturbed"]["file_handles"]
     flat = memory[1] < 1.05 * memory[0] and handles[1] <= handles[0] + 2
-    good = (flat and report["epochs_compared"] and not report["epochs_that_differ"]
-            and not report["processes_left_over"] and not report["temporary_files_left_over"]
-            and all(code == 75 for codes in report["last_exit_codes"].values() for code in codes))
+    good = (
+        flat
+        and report["epochs_compared"]
+        and not report["epochs_that_differ"]
+        and not report["processes_left_over"]
+        and not report["temporary_files_left_over"]
+        and all(code == 75 for codes in report["last_exit_codes"].values() for code in codes)
+    )
     return 0 if good else 1
 
 

@@ -1,18 +1,22 @@
-"""The trainer's own cost: its step, feed included, against a bare PyTorch loop and Lightning with clips in memory.
+"""The trainer's own cost: its step, feed included, against a bare PyTorch loop and Lightning with
+clips in memory.
 
-All take the same network, loss (MTSCon), Adam, global batch and C heap (`bsou_dist/engine/heap.py`) in float32. The
-trainer is stage 1 as `bsou train` runs it (clips from JPEG shards, augmentation, checkpoints, watchdog, MLflow on
-SQLite), with DDP and with DeepSpeed at ZeRO 0, 1 and 2. The bare loop and Lightning (barebones: no logger, checkpoint
-or progress bar) get four batches again and again; 'bare, default heap' is the bare loop as one would start it.
-'trainer, in memory' is the trainer with such batches (of r3d_small, next to which decoding weighs): what lies between
-it and the trainer is decoding and augmenting on the cores that train.
+All take the same network, loss (MTSCon), Adam, global batch and C heap
+(`bsou_dist/engine/keep_memory.py`) in float32. The trainer is stage 1 as `bsou train` runs it
+(clips from JPEG shards, augmentation, checkpoints, watchdog, MLflow on SQLite), with DDP and with
+DeepSpeed at ZeRO 0, 1 and 2. The bare loop and Lightning (barebones: no logger, checkpoint or
+progress bar) get four batches again and again; 'bare, default heap' is the bare loop as one would
+start it. 'trainer, in memory' is the trainer with such batches (of r3d_small, next to which
+decoding weighs): what lies between it and the trainer is decoding and augmenting on the cores that
+train.
 
-All start first; then they take turns: while one runs, the processes of all others are frozen, so that the machine's
-moods meet all alike. Steps that a change of turns or a validation falls into are not counted. A ratio is that of the
-median steps of one round; what is stated is the median over rounds, the lowest and the highest.
+All start first; then they take turns: while one runs, the processes of all others are frozen, so
+that the machine's moods meet all alike. Steps that a change of turns or a validation falls into are
+not counted. A ratio is that of the median steps of one round; what is stated is the median over
+rounds, the lowest and the highest.
 
-`--data-wait` trains the demo's stage 1 on two processes instead, as its launcher does, and states what share of the
-time the training steps waited for data.
+`--data-wait` trains the demo's stage 1 on two processes instead, as its launcher does, and states
+what share of the time the training steps waited for data.
 
     .venv/bin/pip install lightning
     .venv/bin/python benchmarks/step.py
@@ -49,7 +53,9 @@ CORES = 2
 BATCHES_IN_MEMORY = 4
 WARM_UP_STEPS = 3
 REPEATS = 100
-"""How often a training clip stands in the corpus, so that few generated patients make long epochs."""
+"""How often a training clip stands in the corpus, so that few generated patients make long
+epochs.
+"""
 
 TRAINER, BARE, LIGHTNING, DEFAULT_HEAP = "trainer ddp", "bare", "lightning", "bare, default heap"
 IN_MEMORY = "trainer, in memory"
@@ -73,9 +79,16 @@ SIZES = {"r3d_18": Size(16, 112, 128, 2, 3), "r3d_small": Size(12, 48, 96, 32, 1
 
 def make_corpus(folder: Path, size_px: int, patients: int) -> None:
     """A phantom cohort in `folder`/cohort, its shards in `folder`/shards."""
-    for arguments in (["phantom", f"{folder}/cohort", f"patients={patients}", "balanced=true", "seed=7"],
-                      ["pack", f"{folder}/cohort/cohort.csv", f"{folder}/shards", f"prepare.size_px={size_px}",
-                       "prepare.max_frames=24"]):
+    for arguments in (
+        ["phantom", f"{folder}/cohort", f"patients={patients}", "balanced=true", "seed=7"],
+        [
+            "pack",
+            f"{folder}/cohort/cohort.csv",
+            f"{folder}/shards",
+            f"prepare.size_px={size_px}",
+            "prepare.max_frames=24",
+        ],
+    ):
         assert bsou(arguments) == 0, arguments
 
 
@@ -84,14 +97,27 @@ def make_config(model: str, corpus: Path, output: Path, zero_stage: int | None) 
     from bsou_dist.experiment.config import RunConfig
 
     size = SIZES[model]
-    return RunConfig.model_validate({
-        "name": "step", "output": output,
-        "data": {"shards": corpus / "shards", "cohort": corpus / "cohort/cohort.csv", "phantom": True,
-                 "splits": {"stage1": {"train": 14, "valid": 2}, "stage2": {"train": 1, "valid": 1, "test": 2}}},
-        "feed": {"frames": size.frames, "size_px": size.size_px},
-        "encoder": {"name": model, "weights": "none"},
-        "engine": {"name": "ddp"} if zero_stage is None else {"name": "deepspeed", "zero_stage": zero_stage},
-        "pretrain": {"global_batch": size.global_batch, "epochs": 1000}})
+    return RunConfig.model_validate(
+        {
+            "name": "step",
+            "output": output,
+            "data": {
+                "shards": corpus / "shards",
+                "cohort": corpus / "cohort/cohort.csv",
+                "phantom": True,
+                "splits": {
+                    "stage1": {"train": 14, "valid": 2},
+                    "stage2": {"train": 1, "valid": 1, "test": 2},
+                },
+            },
+            "feed": {"frames": size.frames, "size_px": size.size_px},
+            "encoder": {"name": model, "weights": "none"},
+            "engine": {"name": "ddp"}
+            if zero_stage is None
+            else {"name": "deepspeed", "zero_stage": zero_stage},
+            "pretrain": {"global_batch": size.global_batch, "epochs": 1000},
+        }
+    )
 
 
 def mark(data_wait_s: float | None = 0.0) -> None:
@@ -104,7 +130,7 @@ def be_peer(name: str, config: RunConfig) -> None:
     """Train in this process until it is killed."""
     import pandas as pd
 
-    from bsou_dist.engine.heap import keep_freed_memory
+    from bsou_dist.engine.keep_memory import keep_freed_memory
     from bsou_dist.engine.processes import Processes, start_processes
     from bsou_dist.experiment.context import Context
     from bsou_dist.experiment.corpus import load_corpus
@@ -121,8 +147,10 @@ def be_peer(name: str, config: RunConfig) -> None:
     rank, world = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     once = load_corpus(config.data)
     trained = once.cohort[SPLIT_COLUMN].eq("train")
-    manifest, cohort = (pd.concat([table, *[table[trained]] * (REPEATS - 1)], ignore_index=True)
-                        for table in (once.manifest, once.cohort))
+    manifest, cohort = (
+        pd.concat([table, *[table[trained]] * (REPEATS - 1)], ignore_index=True)
+        for table in (once.manifest, once.cohort)
+    )
     corpus = replace(once, manifest=manifest, cohort=cohort)
     if name in (BARE, LIGHTNING, DEFAULT_HEAP):
         if name != DEFAULT_HEAP:
@@ -133,8 +161,13 @@ def be_peer(name: str, config: RunConfig) -> None:
     if name == IN_MEMORY:
         feed_from_memory()
     with start_processes() as processes:
-        tracker = (MlflowTracker(config.tracking_uri, config.tracking.experiment, config.folder / SPOOL_NAME)
-                   if processes.first else NullTracker())
+        tracker = (
+            MlflowTracker(
+                config.tracking_uri, config.tracking.experiment, config.folder / SPOOL_NAME
+            )
+            if processes.first
+            else NullTracker()
+        )
         assert config.pretrain
         pretrain(Timed(config, corpus, processes, tracker), config.pretrain)
 
@@ -149,7 +182,9 @@ def feed_from_memory() -> None:
         if not self.training:
             yield from made(self, first, end, start_step)
             return
-        batches = itertools.cycle(list(itertools.islice(made(self, first, end, start_step), BATCHES_IN_MEMORY)))
+        batches = itertools.cycle(
+            list(itertools.islice(made(self, first, end, start_step), BATCHES_IN_MEMORY))
+        )
         for done in range(first * self.steps() + start_step, end * self.steps()):
             epoch, step = divmod(done, self.steps())
             yield replace(next(batches), epoch=epoch, step=step, data_wait_s=0.0)
@@ -165,8 +200,11 @@ def ingredients(context: Context) -> tuple[Any, Any, list[Any]]:
     stage = context.config.pretrain
     assert stage
     network, feed, _ = prepare(context, stage, stage.tasks)
-    return (network, METHODS[stage.method].objective(stage, stage.tasks),
-            list(itertools.islice(feed.epoch(0), BATCHES_IN_MEMORY)))
+    return (
+        network,
+        METHODS[stage.method].objective(stage, stage.tasks),
+        list(itertools.islice(feed.epoch(0), BATCHES_IN_MEMORY)),
+    )
 
 
 def bare(context: Context) -> None:
@@ -178,7 +216,9 @@ def bare(context: Context) -> None:
     network, objective, batches = ingredients(context)
     if context.processes.world > 1:
         dist.init_process_group("gloo")
-        network = DistributedDataParallel(network, broadcast_buffers=False, gradient_as_bucket_view=True)
+        network = DistributedDataParallel(
+            network, broadcast_buffers=False, gradient_as_bucket_view=True
+        )
     optimizer = torch.optim.Adam(network.parameters(), lr=context.config.pretrain.learning_rate)
     network.train()
     for batch in itertools.cycle(batches):
@@ -211,10 +251,24 @@ def lightning(context: Context) -> None:
             return torch.optim.Adam(self.parameters(), lr=context.config.pretrain.learning_rate)
 
     world = context.processes.world
-    strategy = DDPStrategy(cluster_environment=LightningEnvironment(), process_group_backend="gloo",
-                           broadcast_buffers=False, gradient_as_bucket_view=True) if world > 1 else "auto"
-    trainer = Trainer(accelerator="cpu", devices=world, strategy=strategy, barebones=True, max_steps=-1,
-                      use_distributed_sampler=False)
+    strategy = (
+        DDPStrategy(
+            cluster_environment=LightningEnvironment(),
+            process_group_backend="gloo",
+            broadcast_buffers=False,
+            gradient_as_bucket_view=True,
+        )
+        if world > 1
+        else "auto"
+    )
+    trainer = Trainer(
+        accelerator="cpu",
+        devices=world,
+        strategy=strategy,
+        barebones=True,
+        max_steps=-1,
+        use_distributed_sampler=False,
+    )
     trainer.fit(Module(), itertools.cycle(batches))
 
 
@@ -231,12 +285,34 @@ class Peer:
         self.ranks = []
         for rank in range(world):
             environment = os.environ | {
-                "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(world), "MASTER_ADDR": "127.0.0.1",
-                "MASTER_PORT": str(port), "NODE_RANK": "0", "OMP_NUM_THREADS": str(CORES // world)}
-            with (self.folder / f"{rank}.steps").open("wb") as steps, (self.folder / f"{rank}.log").open("wb") as log:
-                self.ranks.append(subprocess.Popen(
-                    [sys.executable, __file__, "--peer", name, model, str(corpus), str(self.folder)],
-                    env=environment, stdout=steps, stderr=log))
+                "RANK": str(rank),
+                "LOCAL_RANK": str(rank),
+                "WORLD_SIZE": str(world),
+                "MASTER_ADDR": "127.0.0.1",
+                "MASTER_PORT": str(port),
+                "NODE_RANK": "0",
+                "OMP_NUM_THREADS": str(CORES // world),
+            }
+            with (
+                (self.folder / f"{rank}.steps").open("wb") as steps,
+                (self.folder / f"{rank}.log").open("wb") as log,
+            ):
+                self.ranks.append(
+                    subprocess.Popen(
+                        [
+                            sys.executable,
+                            __file__,
+                            "--peer",
+                            name,
+                            model,
+                            str(corpus),
+                            str(self.folder),
+                        ],
+                        env=environment,
+                        stdout=steps,
+                        stderr=log,
+                    )
+                )
 
     def marks(self) -> list[Any]:
         """Of every step so far: when it was done, and how long it had waited for data."""
@@ -248,8 +324,12 @@ class Peer:
         wanted = len(self.marks()) + steps
         while len(self.marks()) < wanted:
             if any(rank.poll() is not None for rank in self.ranks):
-                sys.exit(f"{self.name} has ended:\n" + "\n".join(
-                    log.read_text()[-3000:] for log in sorted(self.folder.glob("*.log"))))
+                sys.exit(
+                    f"{self.name} has ended:\n"
+                    + "\n".join(
+                        log.read_text()[-3000:] for log in sorted(self.folder.glob("*.log"))
+                    )
+                )
             time.sleep(0.1)
 
     def send(self, number: signal.Signals) -> None:
@@ -270,17 +350,28 @@ class Peer:
             rank.wait()
 
     def rounds(self) -> list[tuple[float, float]]:
-        """Per turn: the median seconds of its whole steps, and the mean of what they waited for data."""
+        """Per turn: the median seconds of its whole steps, and the mean of what they waited for
+        data.
+        """
         marks, rounds = self.marks(), []
         for began, ended in self.turns:
-            steps = [(now[0] - before[0], now[1]) for before, now in itertools.pairwise(marks)
-                     if None not in (before[1], now[1]) and began <= before[0] and now[0] <= ended]
-            rounds.append((statistics.median(step for step, _ in steps), statistics.mean(wait for _, wait in steps)))
+            steps = [
+                (now[0] - before[0], now[1])
+                for before, now in itertools.pairwise(marks)
+                if None not in (before[1], now[1]) and began <= before[0] and now[0] <= ended
+            ]
+            rounds.append(
+                (
+                    statistics.median(step for step, _ in steps),
+                    statistics.mean(wait for _, wait in steps),
+                )
+            )
         return rounds
 
 
-def take_turns(model: str, world: int, names: list[str], rounds: int, corpus: Path, folder: Path
-               ) -> dict[str, list[tuple[float, float]]]:
+def take_turns(
+    model: str, world: int, names: list[str], rounds: int, corpus: Path, folder: Path
+) -> dict[str, list[tuple[float, float]]]:
     """Of every peer, by round: seconds per step and of waiting for data."""
     peers: list[Peer] = []
     try:
@@ -301,63 +392,122 @@ def take_turns(model: str, world: int, names: list[str], rounds: int, corpus: Pa
 
 def compare_loops(found: dict[str, list[tuple[float, float]]]) -> dict[str, Any]:
     """The trainer and the other loops."""
-    return {"step_ms": step_ms(found),
-            **{f"trainer_over_{name.replace(', ', '_').replace(' ', '_')}": over(found, TRAINER, name)
-               for name in found if name not in (TRAINER, IN_MEMORY)},
-            **({"trainer_in_memory_over_bare": over(found, IN_MEMORY, BARE)} if IN_MEMORY in found else {}),
-            "trainer_data_wait_share": spread([wait_s / step_s for step_s, wait_s in found[TRAINER]], 4)}
+    return {
+        "step_ms": step_ms(found),
+        **{
+            f"trainer_over_{name.replace(', ', '_').replace(' ', '_')}": over(found, TRAINER, name)
+            for name in found
+            if name not in (TRAINER, IN_MEMORY)
+        },
+        **(
+            {"trainer_in_memory_over_bare": over(found, IN_MEMORY, BARE)}
+            if IN_MEMORY in found
+            else {}
+        ),
+        "trainer_data_wait_share": spread(
+            [wait_s / step_s for step_s, wait_s in found[TRAINER]], 4
+        ),
+    }
 
 
 def compare_zero(found: dict[str, list[tuple[float, float]]]) -> dict[str, Any]:
     """What DeepSpeed costs over DDP within the trainer."""
-    return {"step_ms": step_ms(found), "ms_over_ddp": {
-        f"zero {ZERO[name]}": spread([1e3 * (one - ddp) for (one, _), (ddp, _) in
-                                      zip(rounds, found[TRAINER], strict=True)], 1)
-        for name, rounds in found.items() if name in ZERO}}
+    return {
+        "step_ms": step_ms(found),
+        "ms_over_ddp": {
+            f"zero {ZERO[name]}": spread(
+                [
+                    1e3 * (one - ddp)
+                    for (one, _), (ddp, _) in zip(rounds, found[TRAINER], strict=True)
+                ],
+                1,
+            )
+            for name, rounds in found.items()
+            if name in ZERO
+        },
+    }
 
 
 def over(found: dict[str, list[tuple[float, float]]], one: str, other: str) -> dict[str, float]:
-    return spread([ours / theirs for (ours, _), (theirs, _) in zip(found[one], found[other], strict=True)], 4)
+    return spread(
+        [ours / theirs for (ours, _), (theirs, _) in zip(found[one], found[other], strict=True)], 4
+    )
 
 
 def step_ms(found: dict[str, list[tuple[float, float]]]) -> dict[str, dict[str, float]]:
-    return {name: spread([1e3 * step_s for step_s, _ in rounds], 1) for name, rounds in found.items()}
+    return {
+        name: spread([1e3 * step_s for step_s, _ in rounds], 1) for name, rounds in found.items()
+    }
 
 
 def spread(values: list[float], digits: int) -> dict[str, float]:
-    return {"median": round(statistics.median(values), digits), "low": round(min(values), digits),
-            "high": round(max(values), digits)}
+    return {
+        "median": round(statistics.median(values), digits),
+        "low": round(min(values), digits),
+        "high": round(max(values), digits),
+    }
 
 
 def data_wait(patients: int, epochs: int) -> dict[str, Any]:
-    """Stage 1 of the demo on two processes, by its own launcher; what it says about waiting for data."""
+    """Stage 1 of the demo on two processes, by its own launcher; what it says about waiting for
+    data.
+    """
     from bsou_dist.tracking.delivery import read_spool
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         make_corpus(folder, SIZES["r3d_small"].packed_px, patients)
         train, rest = round(0.43 * patients), round(0.07 * patients)
-        splits = (f"data.splits={{stage1: {{train: {train}, valid: {rest}}}, "
-                  f"stage2: {{train: {rest}, valid: {rest}, test: {rest}}}}}")
-        subprocess.run([str(ROOT / "launch/torchrun.sh"), str(ROOT / "configs/demo.yaml"), f"output={folder}/runs",
-                        f"data.shards={folder}/shards", f"data.cohort={folder}/cohort/cohort.csv", splits,
-                        f"pretrain.epochs={epochs}", "finetune=null"], check=True, stdout=sys.stderr,
-                       env=os.environ | {"NPROC": "2", "PYTHON": sys.executable})
-        told = [event for event in read_spool(folder / "runs/mtscon/tracking.jsonl")
-                if event["event"] == "metrics" and "train/data_wait_share" in event["values"]]
-    return {"patients": patients, "steps_per_epoch": told[0]["step"],
-            "data_wait_share_by_epoch": [round(event["values"]["train/data_wait_share"], 4) for event in told]}
+        splits = (
+            f"data.splits={{stage1: {{train: {train}, valid: {rest}}}, "
+            f"stage2: {{train: {rest}, valid: {rest}, test: {rest}}}}}"
+        )
+        subprocess.run(
+            [
+                str(ROOT / "launch/torchrun.sh"),
+                str(ROOT / "configs/demo.yaml"),
+                f"output={folder}/runs",
+                f"data.shards={folder}/shards",
+                f"data.cohort={folder}/cohort/cohort.csv",
+                splits,
+                f"pretrain.epochs={epochs}",
+                "finetune=null",
+            ],
+            check=True,
+            stdout=sys.stderr,
+            env=os.environ | {"NPROC": "2", "PYTHON": sys.executable},
+        )
+        told = [
+            event
+            for event in read_spool(folder / "runs/mtscon/tracking.jsonl")
+            if event["event"] == "metrics" and "train/data_wait_share" in event["values"]
+        ]
+    return {
+        "patients": patients,
+        "steps_per_epoch": told[0]["step"],
+        "data_wait_share_by_epoch": [
+            round(event["values"]["train/data_wait_share"], 4) for event in told
+        ],
+    }
 
 
 def main() -> None:
     """Measure, print and write."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--peer", nargs=4, metavar=("NAME", "MODEL", "CORPUS", "FOLDER"), help=argparse.SUPPRESS)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--peer", nargs=4, metavar=("NAME", "MODEL", "CORPUS", "FOLDER"), help=argparse.SUPPRESS
+    )
     parser.add_argument("--models", nargs="+", choices=SIZES, default=list(SIZES))
     parser.add_argument("--processes", nargs="+", type=int, choices=(1, 2), default=[1, 2])
     parser.add_argument("--rounds", type=int, default=4, help="after one that is not counted")
-    parser.add_argument("--deepspeed", nargs="*", choices=SIZES, default=["r3d_18"], help="with these models too")
-    parser.add_argument("--data-wait", action="store_true", help="only the demo's share of waiting for data")
+    parser.add_argument(
+        "--deepspeed", nargs="*", choices=SIZES, default=["r3d_18"], help="with these models too"
+    )
+    parser.add_argument(
+        "--data-wait", action="store_true", help="only the demo's share of waiting for data"
+    )
     parser.add_argument("--patients", type=int, default=60, help="of --data-wait; the demo has 280")
     parser.add_argument("--epochs", type=int, default=2, help="of --data-wait")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results/step.json")
@@ -384,10 +534,20 @@ def main() -> None:
                 for world in options.processes:
                     folder = corpus / f"{world}"
                     of_model = [*loops, *([IN_MEMORY] if model == "r3d_small" else [])]
-                    found = compare_loops(take_turns(model, world, of_model, options.rounds, corpus, folder / "loops"))
+                    found = compare_loops(
+                        take_turns(model, world, of_model, options.rounds, corpus, folder / "loops")
+                    )
                     if model in options.deepspeed:
-                        found["deepspeed"] = compare_zero(take_turns(
-                            model, world, [TRAINER, *ZERO], options.rounds, corpus, folder / "deepspeed"))
+                        found["deepspeed"] = compare_zero(
+                            take_turns(
+                                model,
+                                world,
+                                [TRAINER, *ZERO],
+                                options.rounds,
+                                corpus,
+                                folder / "deepspeed",
+                            )
+                        )
                     result[f"{model}, processes: {world}"] = found
                     print(f"{model}, processes: {world}:", json.dumps(found, indent=1), flush=True)
                     options.out.write_text(json.dumps(result, indent=2) + "\n")

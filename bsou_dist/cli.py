@@ -1,7 +1,7 @@
 """The `bsou` command.
 
-Exit codes: 0 done, 1 a run failed, 2 the user's input is at fault, 75 a run was asked to stop and has saved (the same
-command goes on), 130 the same by Ctrl-C.
+Exit codes: 0 done, 1 a run failed, 2 the user's input is at fault, 75 a run was asked to stop and
+has saved (the same command goes on), 130 the same by Ctrl-C.
 """
 
 from __future__ import annotations
@@ -14,13 +14,19 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from bsou_dist.cluster import pack_command
-from bsou_dist.cluster.arguments import Parser, at_least_1
+from bsou_dist.commands import pack as pack_command
+from bsou_dist.commands.arguments import Parser, at_least_1
+from bsou_dist.common.errors import InputError
 from bsou_dist.engine.stopping import Stopped
-from bsou_dist.errors import InputError
 
 DONE, FAILED, BAD_INPUT, REQUEUE, INTERRUPTED = 0, 1, 2, 75, 130
-PATH_FAULTS = (FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError)
+PATH_FAULTS = (
+    FileNotFoundError,
+    FileExistsError,
+    NotADirectoryError,
+    IsADirectoryError,
+    PermissionError,
+)
 """A path given by the user that cannot be what it is wanted for."""
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -29,7 +35,8 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     options, late = _parser().parse_known_args(arguments)
-    # argparse takes no positional after an option once the first ones were seen, and overrides may stand anywhere.
+    # argparse takes no positional after an option once the first ones were seen, and overrides may
+    # stand anywhere.
     if late and (not hasattr(options, "overrides") or any(text.startswith("-") for text in late)):
         options.parser.error(f"unrecognized arguments: {' '.join(late)}")
     if late:
@@ -38,14 +45,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code: int = options.run(options)
         sys.stdout.flush()
     except InputError as error:
-        # The launchers look for mistakes in one process beforehand; what is left to a rank may be its own.
+        # The launchers look for mistakes in one process beforehand; what is left to a rank may be
+        # its own.
         rank = os.environ.get("RANK")
         print(f"bsou{f' (rank {rank})' if rank else ''}: {error}", file=sys.stderr)
         return BAD_INPUT
     except PATH_FAULTS as error:
         if error.filename is None:  # of no path that anyone gave
             raise
-        print(f"bsou: {error.strerror}: {error.filename}; name another path, or mend it", file=sys.stderr)
+        print(
+            f"bsou: {error.strerror}: {error.filename}; name another path, or mend it",
+            file=sys.stderr,
+        )
         return BAD_INPUT
     except BrokenPipeError:  # whoever read our output, such as head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
@@ -53,8 +64,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         if error.errno not in FULL:
             raise
-        print(f"bsou: {error.strerror}{f': {error.filename}' if error.filename else ''}; make room, and the same "
-              "command goes on from what is there", file=sys.stderr)
+        print(
+            f"bsou: {error.strerror}{f': {error.filename}' if error.filename else ''}; make room, "
+            "and the same "
+            "command goes on from what is there",
+            file=sys.stderr,
+        )
         return FAILED
     except KeyboardInterrupt:
         print("bsou: interrupted; the same command goes on from here", file=sys.stderr)
@@ -62,32 +77,41 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return code
 
 
-# The rooms are imported by the command that needs them: torch alone takes seconds, and `bsou --help` should not.
+# The rooms are imported by the command that needs them: torch alone takes seconds, and `bsou
+# --help` should not.
 
 
 def _phantom(options: argparse.Namespace) -> int:
-    from bsou_dist.cohort.phantom import PhantomConfig
-    from bsou_dist.experiment.phantom_cohort import write_phantom_cohort, write_phantom_layout
-    from bsou_dist.experiment.settings import read_settings
+    from bsou_dist.commands.write_phantom import write_phantom_cohort, write_phantom_layout
+    from bsou_dist.common.settings import read_settings
+    from bsou_dist.phantom import PhantomConfig
 
     config = read_settings(PhantomConfig, options.config, options.overrides)
     if options.layout:
-        table = write_phantom_layout(config, options.out, layout=options.layout, workers=options.workers)
+        table = write_phantom_layout(
+            config, options.out, layout=options.layout, workers=options.workers
+        )
         print(f"{options.layout}: {options.out}; what reading it must give: {table}")
         return DONE
-    table = write_phantom_cohort(config, options.out, file_format=options.format, workers=options.workers)
+    table = write_phantom_cohort(
+        config, options.out, file_format=options.format, workers=options.workers
+    )
     print(f"cohort table: {table}")
     return DONE
 
 
 def _pack(options: argparse.Namespace) -> int:
-    from bsou_dist.cli import main as bsou  # by its name, under which jobs find it, however this was started
-    from bsou_dist.shards.folder import PackFailed
+    from bsou_dist.cli import (
+        main as bsou,  # by its name, under which jobs find it, however this was started
+    )
+    from bsou_dist.packing.folder import PackFailed
 
     try:
         return pack_command.run(options, bsou)
     except Stopped as stopped:
-        print(f"bsou: {stopped}; the same command goes on after the last whole shard", file=sys.stderr)
+        print(
+            f"bsou: {stopped}; the same command goes on after the last whole shard", file=sys.stderr
+        )
         return _code(stopped)
     except PackFailed as error:
         print(f"bsou: {error}", file=sys.stderr)
@@ -95,23 +119,31 @@ def _pack(options: argparse.Namespace) -> int:
 
 
 def _freeze(options: argparse.Namespace) -> int:
-    from bsou_dist.experiment.freeze import freeze_cohort
+    from bsou_dist.commands.freeze_cohort import freeze_cohort
 
     there_before = options.out.exists()
-    cohort = freeze_cohort(options.cohort, options.out, column_map=options.column_map, root=options.root,
-                           shards=options.shards)
+    cohort = freeze_cohort(
+        options.cohort,
+        options.out,
+        column_map=options.column_map,
+        root=options.root,
+        shards=options.shards,
+    )
     for note in cohort.notes:
         print(f"note: {note}", file=sys.stderr)
     print((options.out / "flow.md").read_text(encoding="utf-8"), end="")
-    print(f"cohort: {options.out}{' (unchanged)' if there_before else ''}; its clips are relative to {cohort.root}")
+    print(
+        f"cohort: {options.out}{' (unchanged)' if there_before else ''}; its clips are relative "
+        f"to {cohort.root}"
+    )
     return DONE
 
 
 def _inspect(options: argparse.Namespace) -> int:
     from bsou_dist.cohort.table import read_cohort
-    from bsou_dist.shards.inspect import check_picture, contact_sheet, describe
-    from bsou_dist.shards.pack import KEY_NAME
-    from bsou_dist.shards.pseudonym import Pseudonymizer, default_private_dir, load_key
+    from bsou_dist.inspection.describe import check_picture, contact_sheet, describe
+    from bsou_dist.packing.pack import KEY_NAME
+    from bsou_dist.shards.pseudonyms import Pseudonymizer, default_private_dir, load_key
 
     if options.sheet:
         check_picture(options.sheet)
@@ -120,7 +152,9 @@ def _inspect(options: argparse.Namespace) -> int:
     table = pseudonymizer = None
     if options.cohort:
         table = read_cohort(options.cohort, column_map=options.column_map).table
-        pseudonymizer = Pseudonymizer(load_key(options.pseudonym_key or default_private_dir(options.shards) / KEY_NAME))
+        pseudonymizer = Pseudonymizer(
+            load_key(options.pseudonym_key or default_private_dir(options.shards) / KEY_NAME)
+        )
     print(describe(options.shards, table, pseudonymizer))
     sheet = options.sheet or Path(f"{options.shards.name or 'shards'}-contact-sheet.png")
     contact_sheet(options.shards, sheet)
@@ -129,24 +163,30 @@ def _inspect(options: argparse.Namespace) -> int:
 
 
 def _inspect_privacy(options: argparse.Namespace) -> int:
-    from bsou_dist.shards.privacy import inspect_privacy
-    from bsou_dist.shards.privacy_sheet import privacy_sheet
-    from bsou_dist.shards.pseudonym import default_private_dir
+    from bsou_dist.inspection.privacy_sheet import privacy_sheet
+    from bsou_dist.inspection.privacy_words import inspect_privacy
+    from bsou_dist.shards.pseudonyms import default_private_dir
 
     key = options.pseudonym_key
-    report = inspect_privacy(options.shards, key.parent if key else default_private_dir(options.shards))
+    report = inspect_privacy(
+        options.shards, key.parent if key else default_private_dir(options.shards)
+    )
     print(report)
     sheet = options.sheet or Path(f"{options.shards.name or 'shards'}-privacy.png")
     looked_at = privacy_sheet(options.shards, sheet)
     boxed = sum(places > 0 for _, places in looked_at)
-    print(f"privacy sheet: {sheet}: {len(looked_at)} clips, the most suspicious first, {boxed} with boxes\n"
-          "Look at it, because no program can tell that nothing is left: a box may be a bright bone, and print that "
-          "moves or is faint has none.")
+    print(
+        f"privacy sheet: {sheet}: {len(looked_at)} clips, the most suspicious first, {boxed} with "
+        "boxes\n"
+        "Look at it, because no program can tell that nothing is left: a box may be a bright "
+        "bone, and print that "
+        "moves or is faint has none."
+    )
     return FAILED if report.findings else DONE
 
 
 def _verify(options: argparse.Namespace) -> int:
-    from bsou_dist.shards.verify import verify
+    from bsou_dist.inspection.verify import verify
 
     summary = verify(options.shards)
     print(summary)
@@ -154,10 +194,10 @@ def _verify(options: argparse.Namespace) -> int:
 
 
 def _train(options: argparse.Namespace) -> int:
+    from bsou_dist.common.settings import read_settings
     from bsou_dist.engine.checkpoint import CheckpointFailed
     from bsou_dist.experiment.config import RunConfig
     from bsou_dist.experiment.run import check, run
-    from bsou_dist.experiment.settings import read_settings
 
     config = read_settings(RunConfig, options.config, options.overrides)
     if options.check is not None:
@@ -168,11 +208,17 @@ def _train(options: argparse.Namespace) -> int:
         print(run(config), end="\n" if first else "")
     except Stopped as stopped:
         if first:
-            print(f"bsou: {stopped}, and what was done is saved; the same command goes on from here", file=sys.stderr)
+            print(
+                f"bsou: {stopped}, and what was done is saved; the same command goes on from here",
+                file=sys.stderr,
+            )
         return _code(stopped)
     except CheckpointFailed as error:
         if first:
-            print(f"bsou: {error}; mend that, and the same command goes on from the last one", file=sys.stderr)
+            print(
+                f"bsou: {error}; mend that, and the same command goes on from the last one",
+                file=sys.stderr,
+            )
         return FAILED
     return DONE
 
@@ -189,7 +235,7 @@ def _evaluate(options: argparse.Namespace) -> int:
 
 
 def _embed(options: argparse.Namespace) -> int:
-    from bsou_dist.experiment.embed_shards import embed_shards
+    from bsou_dist.commands.embed_shards import embed_shards
 
     try:
         embed_shards(options.folder, options.shards, options.out)
@@ -219,11 +265,16 @@ def _parser() -> Parser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     phantom = commands.add_parser("phantom", help="generate a cohort of phantom patients")
-    phantom.add_argument("out", type=Path, metavar="OUT", help="new folder for clips and cohort.csv")
+    phantom.add_argument(
+        "out", type=Path, metavar="OUT", help="new folder for clips and cohort.csv"
+    )
     shape = phantom.add_mutually_exclusive_group()
     shape.add_argument("--format", choices=("dicom", "mp4", "npz"), default="dicom")
-    shape.add_argument("--layout", choices=("nejm_v4", "famli2_enrolled", "famli2", "famli3"),
-                       help="write OUT as FAMLI's tables and files instead")
+    shape.add_argument(
+        "--layout",
+        choices=("nejm_v4", "famli2_enrolled", "famli2", "famli3"),
+        help="write OUT as FAMLI's tables and files instead",
+    )
     _settings(phantom, "patients=20 twin_fraction=0.1")
     phantom.set_defaults(run=_phantom)
 
@@ -235,37 +286,66 @@ def _parser() -> Parser:
 
     cohort = commands.add_parser("cohort", help="what to do with a cohort itself")
     cohort_commands = cohort.add_subparsers(required=True, metavar="COMMAND")
-    freeze = cohort_commands.add_parser("freeze", help="check a cohort and write it with version and flow")
-    freeze.add_argument("cohort", type=Path, metavar="COHORT", help="cohort table, or the folder of a ready layout")
+    freeze = cohort_commands.add_parser(
+        "freeze", help="check a cohort and write it with version and flow"
+    )
+    freeze.add_argument(
+        "cohort", type=Path, metavar="COHORT", help="cohort table, or the folder of a ready layout"
+    )
     freeze.add_argument("out", type=Path, metavar="OUT", help="new folder")
-    freeze.add_argument("--root", type=Path, help="folder that the clips' paths are relative to (default: the table's)")
-    freeze.add_argument("--shards", type=Path, help="shards packed from it: what packing rejected is in the flow too")
+    freeze.add_argument(
+        "--root",
+        type=Path,
+        help="folder that the clips' paths are relative to (default: the table's)",
+    )
+    freeze.add_argument(
+        "--shards",
+        type=Path,
+        help="shards packed from it: what packing rejected is in the flow too",
+    )
     _column_map(freeze)
     freeze.set_defaults(run=_freeze)
 
-    inspect = commands.add_parser("inspect", help="count what is in shards, and draw a contact sheet")
+    inspect = commands.add_parser(
+        "inspect", help="count what is in shards, and draw a contact sheet"
+    )
     inspect.add_argument("shards", type=Path, metavar="SHARDS")
     inspect.add_argument("--cohort", type=Path, help="cohort table: counts by label as well")
     _column_map(inspect)
     inspect.add_argument("--pseudonym-key", type=Path, help="default: in SHARDS.private")
     inspect.add_argument("--sheet", type=Path, help="where the picture goes (default: here)")
-    inspect.add_argument("--privacy", action="store_true", help="show instead what could still tell who a patient is")
+    inspect.add_argument(
+        "--privacy", action="store_true", help="show instead what could still tell who a patient is"
+    )
     inspect.set_defaults(run=_inspect)
 
-    verify = commands.add_parser("verify", help="read shards again and compare them with their checksums")
+    verify = commands.add_parser(
+        "verify", help="read shards again and compare them with their checksums"
+    )
     verify.add_argument("shards", type=Path, metavar="SHARDS")
     verify.set_defaults(run=_verify)
 
     train = commands.add_parser("train", help="run what a config says; run again to continue")
     train.add_argument("config", type=Path, metavar="CONFIG")
     train.add_argument("overrides", nargs="*", metavar="key.path=value")
-    train.add_argument("--check", type=at_least_1, nargs="?", const=1, metavar="N",
-                       help="only look for mistakes, as N processes would meet them")
-    train.add_argument("--check-device", choices=("cpu", "cuda"),
-                       help="with --check: what those processes will compute on (default: as on this machine)")
+    train.add_argument(
+        "--check",
+        type=at_least_1,
+        nargs="?",
+        const=1,
+        metavar="N",
+        help="only look for mistakes, as N processes would meet them",
+    )
+    train.add_argument(
+        "--check-device",
+        choices=("cpu", "cuda"),
+        help="with --check: what those processes will compute on (default: as on this machine)",
+    )
     train.set_defaults(run=_train)
 
-    evaluate = commands.add_parser("evaluate", help="tables and report of a run, anew from its predictions")
+    evaluate = commands.add_parser(
+        "evaluate", help="tables and report of a run, anew from its predictions"
+    )
     evaluate.add_argument("folder", type=Path, metavar="RUN")
     evaluate.set_defaults(run=_evaluate)
 
@@ -275,11 +355,15 @@ def _parser() -> Parser:
     embed.add_argument("out", type=Path, metavar="OUT.parquet")
     embed.set_defaults(run=_embed)
 
-    resend = commands.add_parser("resend", help="send a run to a tracking server that was down meanwhile")
+    resend = commands.add_parser(
+        "resend", help="send a run to a tracking server that was down meanwhile"
+    )
     resend.add_argument("folder", type=Path, metavar="RUN")
     resend.set_defaults(run=_resend)
 
-    compare = commands.add_parser("compare", help="the table of an experiment, from the tracker alone")
+    compare = commands.add_parser(
+        "compare", help="the table of an experiment, from the tracker alone"
+    )
     compare.add_argument("experiment", metavar="EXPERIMENT")
     compare.add_argument("--uri", help="MLflow server or store (default: mlflow.db under --output)")
     compare.add_argument("--output", type=Path, default=Path("runs"), help="folder of runs")
@@ -290,14 +374,22 @@ def _parser() -> Parser:
 
 
 def _column_map(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--column-map", metavar="NAME_OR_PATH", help="how to read a foreign layout: nejm_v4, "
-                        "famli2_enrolled, famli2, famli3, or YAML of your own")
+    parser.add_argument(
+        "--column-map",
+        metavar="NAME_OR_PATH",
+        help="how to read a foreign layout: nejm_v4, "
+        "famli2_enrolled, famli2, famli3, or YAML of your own",
+    )
 
 
 def _settings(parser: argparse.ArgumentParser, example: str) -> None:
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help=f"settings, such as {example}")
+    parser.add_argument(
+        "overrides", nargs="*", metavar="key=value", help=f"settings, such as {example}"
+    )
     parser.add_argument("--config", type=Path, help="YAML file of settings")
-    parser.add_argument("--workers", type=at_least_1, default=len(os.sched_getaffinity(0)), help="processes")
+    parser.add_argument(
+        "--workers", type=at_least_1, default=len(os.sched_getaffinity(0)), help="processes"
+    )
 
 
 if __name__ == "__main__":

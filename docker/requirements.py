@@ -1,4 +1,6 @@
-"""Print what a pyproject.toml requires, a line each, so that an image can install it before the project itself."""
+"""Print what a pyproject.toml requires, a line each, so that an image can install it before the
+project itself.
+"""
 
 from __future__ import annotations
 

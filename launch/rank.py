@@ -1,8 +1,9 @@
-"""`bsou` as a rank under a launcher: a run that was told to stop and saved ends this process well, and leaves a mark.
+"""`bsou` as a rank under a launcher: a run that was told to stop and saved ends this process well,
+and leaves a mark.
 
-Launchers know success and failure only. To exit codes 75 and 130 (saved; the same command goes on) they would answer by
-ending the other ranks, which may not be done yet, and by starting all of them anew. `common.sh` turns the mark into
-the exit code again.
+Launchers know success and failure only. To exit codes 75 and 130 (saved; the same command goes on)
+they would answer by ending the other ranks, which may not be done yet, and by starting all of them
+anew. `common.sh` turns the mark into the exit code again.
 """
 
 from __future__ import annotations
@@ -15,8 +16,11 @@ from pathlib import Path
 
 STOPPED = (75, 130)
 
-# A signal that comes before `bsou` has handlers would end this rank, and be taken for a failure; it waits until then.
-signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2))
+# A signal that comes before `bsou` has handlers would end this rank, and be taken for a failure; it
+# waits until then.
+signal.pthread_sigmask(
+    signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
+)
 
 sys.path[0] = str(Path.cwd())  # as python -m has it
 try:

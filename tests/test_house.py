@@ -1,4 +1,6 @@
-"""The rules of the house: one direction of imports, one door for each heavy library, files that fit a head."""
+"""The rules of the house: one direction of imports, one door for each heavy library, files that fit
+a head.
+"""
 
 from __future__ import annotations
 
@@ -18,24 +20,64 @@ PACKAGE = Path(bsou_dist.__file__).parent
 ROOT = PACKAGE.parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 
-ROOMS = ["errors", "files", "tasks", "predictions", "cohort", "shards", "feed", "model", "objective", "engine",
-         "evaluation", "tracking", "experiment", "cluster", "cli"]
-DOORS = {"nvidia.dali": "feed/dali.py", "deepspeed": "engine/deepspeed_backend.py",
-         "mlflow": "tracking/mlflow_tracker.py", "submitit": "cluster/"}
-TORCHLESS = ("cohort/", "evaluation/")
-TASKLESS = ("objective/", "engine/")
-NEUTRAL = {"sweep", "multiple"}  # a sweep is also a part of every clip's identity, and 'multiple' is plain English
+ROOMS = [
+    "common",
+    "tasks",
+    "cohort",
+    "phantom",
+    "sources",
+    "prepare",
+    "shards",
+    "packing",
+    "inspection",
+    "feed",
+    "model",
+    "objective",
+    "engine",
+    "predict",
+    "evaluation",
+    "report",
+    "tracking",
+    "experiment",
+    "cluster",
+    "commands",
+    "cli",
+]
+"""In the order in which a clip meets them: a room imports only rooms before it."""
+
+DOORS = {
+    "nvidia.dali": "feed/decode/dali.py",
+    "deepspeed": "engine/deepspeed_engine.py",
+    "mlflow": "tracking/mlflow_tracker.py",
+    "submitit": "cluster/",
+    "SimpleITK": "sources/volume.py",
+    "matplotlib": "report/",
+}
+WITH_TORCH = ("feed", "model", "objective", "engine", "predict", "experiment")
+TORCHLESS = tuple(f"{room}/" for room in ROOMS if room not in WITH_TORCH)
+TASKLESS = ("objective/", "engine/", "feed/", "model/", "predict/", "evaluation/", "report/")
+NEUTRAL = {"sweep", "multiple"}
+"""A sweep is also a part of every clip's identity, and 'multiple' is plain English."""
+
 MAX_LINES = 400
-DOCUMENTS = [path for pattern in ("*.md", "docs/*.md", "docker/*.md") for path in sorted(ROOT.glob(pattern))]
+TESTS = ROOT / "tests"
+TESTS_OF_ROOMS = sorted(path for room in ROOMS for path in (TESTS / room).rglob("test_*.py"))
+DOCUMENTS = [
+    path for pattern in ("*.md", "docs/*.md", "docker/*.md") for path in sorted(ROOT.glob(pattern))
+]
 
 
 def imports(source: str, package: str) -> Iterator[tuple[int, str]]:
-    """Line and dotted name of everything that a module of `package` imports, lazily and for type checkers included."""
+    """Line and dotted name of everything that a module of `package` imports, lazily and for type
+    checkers included.
+    """
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             yield from ((node.lineno, alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            above = package.split(".")[:len(package.split(".")) - node.level + 1] if node.level else []
+            above = (
+                package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            )
             base = ".".join([*above, *([node.module] if node.module else [])])
             yield from ((node.lineno, f"{base}.{alias.name}") for alias in node.names)
 
@@ -59,15 +101,20 @@ def broken_rules(place: str, source: str) -> list[str]:
             other = name.split(".")[1] if "." in name else ""
             if other in ROOMS and ROOMS.index(other) > ROOMS.index(room):
                 broken.append(f"{where}, but {other} comes after {room}")
-        broken += [f"{where}; the one door to {library} is {door}" for library, door in DOORS.items()
-                   if is_within(name, library) and not is_behind(place, door)]
+        broken += [
+            f"{where}; the one door to {library} is {door}"
+            for library, door in DOORS.items()
+            if is_within(name, library) and not is_behind(place, door)
+        ]
         if is_within(name, "torch") and place.startswith(TORCHLESS):
             broken.append(f"{where}; {room}/ must run without torch")
     return broken
 
 
 def tasks_named(source: str) -> set[str]:
-    """The clinical tasks that a source names as an identifier or a string; prose in docstrings is free."""
+    """The clinical tasks that a source names as an identifier or a string; prose in docstrings is
+    free.
+    """
     named: set[str] = set()
     for node in ast.walk(ast.parse(source)):
         named |= {value for _, value in ast.iter_fields(node) if isinstance(value, str)}
@@ -77,8 +124,11 @@ def tasks_named(source: str) -> set[str]:
 def broken_links(text: str, folder: Path) -> list[str]:
     """Relative links of a Markdown text that lead nowhere, seen from its folder."""
     targets = re.findall(r"\]\(([^)\s]+)\)", text)
-    return [target for target in targets
-            if not re.match(r"[a-z]+:|#", target) and not (folder / target.split("#")[0]).exists()]
+    return [
+        target
+        for target in targets
+        if not re.match(r"[a-z]+:|#", target) and not (folder / target.split("#")[0]).exists()
+    ]
 
 
 def place_of(path: Path) -> str:
@@ -95,54 +145,138 @@ def test_imports_go_one_way_and_through_the_doors(path: Path) -> None:
     assert broken_rules(place_of(path), path.read_text()) == []
 
 
-@pytest.mark.parametrize(("place", "source", "rule"), [
-    ("cohort/table.py", "from bsou_dist.shards.pack import write", "shards comes after cohort"),
-    ("cohort/table.py", "def f():\n    import bsou_dist.cli", "cli comes after cohort"),
-    ("errors.py", "from bsou_dist import tasks", "tasks comes after errors"),
-    ("shards/deep/pack.py", "from ...feed import order", "feed comes after shards"),
-    ("objective/mtce.py", "from ..engine import loop", "engine comes after objective"),
-    ("tracking/compare.py", "from mlflow import MlflowClient", "one door to mlflow"),
-    ("feed/loader.py", "from nvidia import dali", "one door to nvidia.dali"),
-    ("feed/loader.py", "import nvidia.dali.fn as fn", "one door to nvidia.dali"),
-    ("engine/deepspeed_backend_extra.py", "import deepspeed", "one door to deepspeed"),
-    ("cli.py", "from submitit.helpers import Checkpointable", "one door to submitit"),
-    ("evaluation/metrics.py", "from torch import nn", "without torch"),
-])
+@pytest.mark.parametrize(
+    ("place", "source", "rule"),
+    [
+        (
+            "cohort/table.py",
+            "from bsou_dist.shards.codec import write",
+            "shards comes after cohort",
+        ),
+        ("cohort/table.py", "def f():\n    import bsou_dist.cli", "cli comes after cohort"),
+        ("common/errors.py", "from bsou_dist import tasks", "tasks comes after common"),
+        ("shards/deep/pack.py", "from ...feed import order", "feed comes after shards"),
+        ("objective/mtce.py", "from ..engine import loop", "engine comes after objective"),
+        ("tracking/compare.py", "from mlflow import MlflowClient", "one door to mlflow"),
+        ("feed/loader.py", "from nvidia import dali", "one door to nvidia.dali"),
+        ("feed/loader.py", "import nvidia.dali.fn as fn", "one door to nvidia.dali"),
+        ("engine/deepspeed_engine_extra.py", "import deepspeed", "one door to deepspeed"),
+        ("cli.py", "from submitit.helpers import Checkpointable", "one door to submitit"),
+        ("evaluation/metrics.py", "from torch import nn", "without torch"),
+    ],
+)
 def test_a_planted_import_is_caught(place: str, source: str, rule: str) -> None:
     [found] = broken_rules(place, source)
     assert rule in found
 
 
-@pytest.mark.parametrize(("place", "source"), [
-    ("cli.py", "from bsou_dist.cohort import table"),
-    ("cohort/table.py", "from . import columns\nfrom .columns import NAMES\nfrom bsou_dist.errors import InputError"),
-    ("tracking/tracker.py", "import bsou_dist\nfrom bsou_dist import __version__"),
-    ("feed/dali.py", "from nvidia.dali import fn"),
-    ("engine/deepspeed_backend.py", "import deepspeed"),
-    ("cluster/submit.py", "import submitit"),
-    ("model/heads.py", "import torch\nimport torchvision"),
-    ("evaluation/metrics.py", "import torchmetrics_is_another_name"),
-])
+@pytest.mark.parametrize(
+    ("place", "source"),
+    [
+        ("cli.py", "from bsou_dist.cohort import table"),
+        (
+            "cohort/table.py",
+            "from . import columns\nfrom .columns import NAMES\nfrom bsou_dist.common.errors "
+            "import InputError",
+        ),
+        ("tracking/tracker.py", "import bsou_dist\nfrom bsou_dist import __version__"),
+        ("feed/decode/dali.py", "from nvidia.dali import fn"),
+        ("engine/deepspeed_engine.py", "import deepspeed"),
+        ("cluster/submit.py", "import submitit"),
+        ("model/heads.py", "import torch\nimport torchvision"),
+        ("evaluation/metrics.py", "import torchmetrics_is_another_name"),
+    ],
+)
 def test_what_is_allowed_is_let_through(place: str, source: str) -> None:
     assert broken_rules(place, source) == []
 
 
-def test_cohort_and_evaluation_run_without_torch() -> None:
-    modules = [".".join(["bsou_dist", *Path(place_of(path)).with_suffix("").parts]).removesuffix(".__init__")
-               for path in FILES if place_of(path).startswith(TORCHLESS)]
-    program = f"import importlib, sys\nfor name in {modules}:\n    importlib.import_module(name)\n" \
-              "    assert 'torch' not in sys.modules, name"
-    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
+def module_of(path: Path) -> str:
+    """Dotted name of a file of the package."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts).removesuffix(".__init__")
+
+
+def test_rooms_without_torch_run_without_it() -> None:
+    """The cluster's and the commands' own files do not import torch, but what they start does."""
+    rooms = tuple(room for room in TORCHLESS if room not in ("cluster/", "commands/", "cli/"))
+    modules = [module_of(path) for path in FILES if place_of(path).startswith(rooms)]
+    program = (
+        f"import importlib, sys\nfor name in {modules}:\n    importlib.import_module(name)\n"
+        "    assert 'torch' not in sys.modules, name"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("path", [path for path in FILES if place_of(path).startswith(TASKLESS)], ids=place_of)
+def circle_among(files: dict[str, str]) -> list[str]:
+    """Modules that import one another in a circle, the first one again at the end; [] without one.
+
+    `files` holds sources by dotted module name. An import inside a function counts too.
+    """
+    uses: dict[str, set[str]] = {}
+    for module, source in files.items():
+        package = module.rpartition(".")[0]
+        names = {name for _, name in imports(source, package)}
+        names |= {name.rpartition(".")[0] for name in names}
+        uses[module] = names & files.keys() - {module}
+    done: set[str] = set()
+
+    def walk(module: str, way: list[str]) -> list[str]:
+        if module in way:
+            return [*way[way.index(module) :], module]
+        if module in done:
+            return []
+        for other in sorted(uses[module]):
+            if circle := walk(other, [*way, module]):
+                return circle
+        done.add(module)
+        return []
+
+    return next((circle for module in sorted(files) if (circle := walk(module, []))), [])
+
+
+def test_no_file_imports_itself_by_way_of_others() -> None:
+    files = {module_of(path): path.read_text() for path in FILES if path.name != "__init__.py"}
+    assert circle_among(files) == []
+
+
+def test_a_planted_circle_is_caught() -> None:
+    files = {
+        "p.a": "from p.b import f",
+        "p.b": "def f():\n    from p import c",
+        "p.c": "import p.a",
+    }
+    assert circle_among(files) == ["p.a", "p.b", "p.c", "p.a"]
+    assert circle_among(files | {"p.c": "import os"}) == []
+
+
+@pytest.mark.parametrize(
+    "path", TESTS_OF_ROOMS, ids=lambda path: path.relative_to(TESTS).as_posix()
+)
+def test_a_test_is_named_after_the_module_that_it_tests(path: Path) -> None:
+    """`tests/feed/order/test_make_balanced.py` tests `bsou_dist/feed/order/make.py`."""
+    folder = PACKAGE / path.parent.relative_to(TESTS)
+    modules = [module.stem for module in folder.glob("*.py")]
+    name = path.stem.removeprefix("test_")
+    assert any(name == module or name.startswith(f"{module}_") for module in modules), (
+        f"{folder.relative_to(ROOT)} has no module that {path.name} is named after"
+    )
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in FILES if place_of(path).startswith(TASKLESS)], ids=place_of
+)
 def test_objective_and_engine_name_no_clinical_task(path: Path) -> None:
     assert tasks_named(path.read_text()) == set()
 
 
 def test_a_planted_task_is_caught() -> None:
-    source = '"""The placenta is mentioned."""\nif name == "ga_bin":\n    loss = losses.dvp(sweep, multiple, ga_days)\n'
+    source = (
+        '"""The placenta is mentioned."""\nif name == "ga_bin":\n    loss = losses.dvp(sweep)\n'
+    )
     assert tasks_named(source) == {"ga_bin", "dvp"}
     assert tasks_named("def presentation(placenta): pass") == {"presentation", "placenta"}
     assert tasks_named("f(ga=1)") == {"ga"}
@@ -151,7 +285,9 @@ def test_a_planted_task_is_caught() -> None:
 @pytest.mark.parametrize("path", FILES, ids=place_of)
 def test_files_fit_a_head(path: Path) -> None:
     lines = len(path.read_text().splitlines())
-    assert lines <= MAX_LINES, f"{place_of(path)} has {lines} lines; split it by what its parts hold"
+    assert lines <= MAX_LINES, (
+        f"{place_of(path)} has {lines} lines; split it by what its parts hold"
+    )
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
@@ -161,5 +297,8 @@ def test_links_in_the_documents_lead_somewhere(path: Path) -> None:
 
 def test_a_broken_link_is_caught(tmp_path: Path) -> None:
     (tmp_path / "here.md").touch()
-    text = "[a](here.md) [b](here.md#part) [c](#part) [d](https://example.org/x) ![e](gone.png) [f](../gone/)"
+    text = (
+        "[a](here.md) [b](here.md#part) [c](#part) [d](https://example.org/x) ![e](gone.png) "
+        "[f](../gone/)"
+    )
     assert broken_links(text, tmp_path) == ["gone.png", "../gone/"]

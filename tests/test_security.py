@@ -1,4 +1,6 @@
-"""What files and names that somebody else made must not be able to do; docs/security.md says it in words."""
+"""What files and names that somebody else made must not be able to do; docs/security.md says it in
+words.
+"""
 
 from __future__ import annotations
 
@@ -23,31 +25,61 @@ import torch
 import yaml
 
 from bsou_dist.cli import main
+from bsou_dist.common.errors import InputError
 from bsou_dist.engine.checkpoint import load_checkpoint
-from bsou_dist.errors import InputError
-from bsou_dist.evaluation.report import write_report
-from bsou_dist.evaluation.table import method_table
+from bsou_dist.inspection.verify import verify
 from bsou_dist.model.encoder import EncoderConfig, build_encoder
+from bsou_dist.report.html_report import write_report
+from bsou_dist.report.method_table import method_table
 from bsou_dist.shards.codec import encode_frames
 from bsou_dist.shards.manifest import manifest_of, read_manifest, write_manifest
-from bsou_dist.shards.raw import UnreadableClip
-from bsou_dist.shards.read import read_clip
-from bsou_dist.shards.verify import verify
+from bsou_dist.sources.raw_clip import UnreadableClip
+from bsou_dist.sources.read_clip import read_clip
 from bsou_dist.tasks import TASKS
 from bsou_dist.tracking.mlflow_tracker import MlflowTracker, local_uri, resend
 
 ROOT = Path(__file__).parents[1]
-SOURCES = sorted(path for folder in ("bsou_dist", "launch") for path in (ROOT / folder).rglob("*.py"))
-NAMES = ["it's $(touch pwned) `touch pwned`; touch pwned & %41 100%",
-         '<script>alert("1")</script>\n übung #1 {x: [*]} what?mode=ro']
-"""Folder and experiment names; two that together hold what shells, YAML, HTML and URLs treat as their own."""
+SOURCES = sorted(
+    path for folder in ("bsou_dist", "launch") for path in (ROOT / folder).rglob("*.py")
+)
+NAMES = [
+    "it's $(touch pwned) `touch pwned`; touch pwned & %41 100%",
+    '<script>alert("1")</script>\n übung #1 {x: [*]} what?mode=ro',
+]
+"""Folder and experiment names; two that together hold what shells, YAML, HTML and URLs treat as
+their own.
+"""
 
-FORBIDDEN = {"eval", "exec", "compile", "__import__", "os.system", "os.popen", "pickle.load", "pickle.loads",
-             "pickle.Unpickler", "cloudpickle.load", "cloudpickle.loads", "joblib.load", "marshal.load",
-             "marshal.loads", "shelve.open", "pandas.read_pickle", "yaml.load", "yaml.load_all", "yaml.unsafe_load",
-             "yaml.full_load", "subprocess.getoutput", "subprocess.getstatusoutput", "torch.hub.load",
-             "shutil.unpack_archive", "torch.jit.load", "torch.package.PackageImporter", "mlflow.pytorch.load_model",
-             "webdataset.WebDataset"}  # unpickles '.pyd' members, and runs a 'pipe:' address in a shell
+FORBIDDEN = {
+    "eval",
+    "exec",
+    "compile",
+    "__import__",
+    "os.system",
+    "os.popen",
+    "pickle.load",
+    "pickle.loads",
+    "pickle.Unpickler",
+    "cloudpickle.load",
+    "cloudpickle.loads",
+    "joblib.load",
+    "marshal.load",
+    "marshal.loads",
+    "shelve.open",
+    "pandas.read_pickle",
+    "yaml.load",
+    "yaml.load_all",
+    "yaml.unsafe_load",
+    "yaml.full_load",
+    "subprocess.getoutput",
+    "subprocess.getstatusoutput",
+    "torch.hub.load",
+    "shutil.unpack_archive",
+    "torch.jit.load",
+    "torch.package.PackageImporter",
+    "mlflow.pytorch.load_model",
+    "webdataset.WebDataset",
+}  # unpickles '.pyd' members, and runs a 'pipe:' address in a shell
 MUST_SAY = {"torch.load": ("weights_only", True), "numpy.load": ("allow_pickle", False)}
 
 
@@ -59,7 +91,9 @@ def dangers(source: str) -> list[str]:
         if isinstance(node, ast.Import):
             full |= {alias.asname: alias.name for alias in node.names if alias.asname}
         elif isinstance(node, ast.ImportFrom):
-            full |= {alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names}
+            full |= {
+                alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names
+            }
     found = []
     for node in ast.walk(tree):
         if not isinstance(node, ast.Call):
@@ -68,10 +102,14 @@ def dangers(source: str) -> list[str]:
         name = ".".join([full.get(head, head), *([rest] if rest else [])])
         said = {keyword.arg: getattr(keyword.value, "value", None) for keyword in node.keywords}
         of_text = rest.endswith("str.extract")  # pandas
-        if name in FORBIDDEN or (rest.rpartition(".")[2] in ("extractall", "extract") and not of_text):
+        if name in FORBIDDEN or (
+            rest.rpartition(".")[2] in ("extractall", "extract") and not of_text
+        ):
             found.append(f"line {node.lineno}: {name}")
         elif name in MUST_SAY and said.get(MUST_SAY[name][0]) is not MUST_SAY[name][1]:
-            found.append(f"line {node.lineno}: {name} without {MUST_SAY[name][0]}={MUST_SAY[name][1]}")
+            found.append(
+                f"line {node.lineno}: {name} without {MUST_SAY[name][0]}={MUST_SAY[name][1]}"
+            )
         elif said.get("shell", False) is not False:
             found.append(f"line {node.lineno}: {name} with a shell")
     return found
@@ -82,25 +120,41 @@ def test_no_source_runs_code_out_of_data(path: Path) -> None:
     assert dangers(path.read_text()) == []
 
 
-@pytest.mark.parametrize("source", [
-    "import torch\ntorch.load(path)", "import torch\ntorch.load(path, weights_only=False)",
-    "from torch import load\nload(path, weights_only=flag)", "import torch as t\nt.load(path, 'cpu')",
-    "import numpy as np\nnp.load(path)", "import numpy as np\nnp.load(path, allow_pickle=True)",
-    "import pickle\npickle.loads(data)", "from pickle import Unpickler\nUnpickler(file).load()",
-    "import pandas as pd\npd.read_pickle(path)", "import yaml\nyaml.load(text, yaml.SafeLoader)", "eval(text)",
-    "import os\nos.system(text)", "import subprocess\nsubprocess.run(text, shell=True)",
-    "import subprocess\nsubprocess.Popen(text, shell=wanted)",
-    "with tarfile.open(path) as tar:\n    tar.extractall(folder)",
-    "import webdataset as wds\nwds.WebDataset(address)",
-])
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import torch\ntorch.load(path)",
+        "import torch\ntorch.load(path, weights_only=False)",
+        "from torch import load\nload(path, weights_only=flag)",
+        "import torch as t\nt.load(path, 'cpu')",
+        "import numpy as np\nnp.load(path)",
+        "import numpy as np\nnp.load(path, allow_pickle=True)",
+        "import pickle\npickle.loads(data)",
+        "from pickle import Unpickler\nUnpickler(file).load()",
+        "import pandas as pd\npd.read_pickle(path)",
+        "import yaml\nyaml.load(text, yaml.SafeLoader)",
+        "eval(text)",
+        "import os\nos.system(text)",
+        "import subprocess\nsubprocess.run(text, shell=True)",
+        "import subprocess\nsubprocess.Popen(text, shell=wanted)",
+        "with tarfile.open(path) as tar:\n    tar.extractall(folder)",
+        "import webdataset as wds\nwds.WebDataset(address)",
+    ],
+)
 def test_a_planted_danger_is_caught(source: str) -> None:
     assert len(dangers(source)) == 1
 
 
 def test_what_is_safe_is_let_through() -> None:
-    assert dangers("import torch, yaml, subprocess, re, numpy as np\ntorch.load(p, weights_only=True)\n"
-                   "np.load(p, allow_pickle=False)\nyaml.safe_load(t)\nsubprocess.run(['git'])\nnet.eval()\n"
-                   "re.compile('x')\njson.load(f)\nengine.load(p)") == []
+    assert (
+        dangers(
+            "import torch, yaml, subprocess, re, numpy as np\ntorch.load(p, weights_only=True)\n"
+            "np.load(p, allow_pickle=False)\nyaml.safe_load(t)\nsubprocess.run(['git'])\n"
+            "net.eval()\n"
+            "re.compile('x')\njson.load(f)\nengine.load(p)"
+        )
+        == []
+    )
 
 
 class Touch:
@@ -132,10 +186,19 @@ def write_pickle(path: Path, kind: str, payload: object) -> Path:
 
 
 @pytest.mark.parametrize("kind", ["zip", "legacy", "bare"])
-@pytest.mark.parametrize("load", [load_checkpoint, lambda path: build_encoder(
-    EncoderConfig(name="r3d_18", weights=str(path)), frames=4, size_px=32)], ids=["checkpoint", "weights"])
-def test_a_pickle_in_place_of_weights_is_refused(load: Callable[[Path], object], kind: str, tmp_path: Path,
-                                                 pwned: Path) -> None:
+@pytest.mark.parametrize(
+    "load",
+    [
+        load_checkpoint,
+        lambda path: build_encoder(
+            EncoderConfig(name="r3d_18", weights=str(path)), frames=4, size_px=32
+        ),
+    ],
+    ids=["checkpoint", "weights"],
+)
+def test_a_pickle_in_place_of_weights_is_refused(
+    load: Callable[[Path], object], kind: str, tmp_path: Path, pwned: Path
+) -> None:
     path = write_pickle(tmp_path / "some.pt", kind, Touch(pwned))
     with pytest.raises(InputError, match=r"some\.pt"):
         load(path)
@@ -153,10 +216,36 @@ def test_a_pickle_in_a_clip_is_refused(tmp_path: Path, pwned: Path) -> None:
 def packed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder with a tiny phantom cohort and its shards."""
     folder = tmp_path_factory.mktemp("packed")
-    assert main(["phantom", str(folder / "cohort"), "--format", "npz", "--workers", "1", "patients=16", "frames=6",
-                 "size_px=32", "balanced=true"]) == 0
-    assert main(["pack", str(folder / "cohort/cohort.csv"), str(folder / "shards"), "--workers", "1",
-                 "prepare.size_px=32"]) == 0
+    assert (
+        main(
+            [
+                "phantom",
+                str(folder / "cohort"),
+                "--format",
+                "npz",
+                "--workers",
+                "1",
+                "patients=16",
+                "frames=6",
+                "size_px=32",
+                "balanced=true",
+            ]
+        )
+        == 0
+    )
+    assert (
+        main(
+            [
+                "pack",
+                str(folder / "cohort/cohort.csv"),
+                str(folder / "shards"),
+                "--workers",
+                "1",
+                "prepare.size_px=32",
+            ]
+        )
+        == 0
+    )
     return folder
 
 
@@ -167,14 +256,24 @@ def home(request: pytest.FixtureRequest, packed: Path, tmp_path: Path) -> Path:
     for part in ("shards", "shards.private", "cohort"):
         shutil.copytree(packed / part, home / part, ignore=shutil.ignore_patterns("clips"))
     config = {
-        "name": "small", "output": str(home / "runs"),
-        "data": {"shards": str(home / "shards"), "cohort": str(home / "cohort/cohort.csv"), "phantom": True,
-                 "splits": {"stage1": {"train": 4, "valid": 2}, "stage2": {"train": 4, "valid": 3, "test": 3}}},
+        "name": "small",
+        "output": str(home / "runs"),
+        "data": {
+            "shards": str(home / "shards"),
+            "cohort": str(home / "cohort/cohort.csv"),
+            "phantom": True,
+            "splits": {
+                "stage1": {"train": 4, "valid": 2},
+                "stage2": {"train": 4, "valid": 3, "test": 3},
+            },
+        },
         "feed": {"frames": 4, "size_px": 32, "decoder": "reference"},
-        "encoder": {"name": "r3d_small", "weights": "none", "norm": "group"}, "engine": {"name": "ddp"},
+        "encoder": {"name": "r3d_small", "weights": "none", "norm": "group"},
+        "engine": {"name": "ddp"},
         "tracking": {"experiment": request.param},
         "pretrain": {"global_batch": 8, "epochs": 1, "learning_rate": 1e-3},
-        "finetune": {"tasks": ["placenta"], "encoder": "frozen", "epochs": 1, "global_batch": 4}}
+        "finetune": {"tasks": ["placenta"], "encoder": "frozen", "epochs": 1, "global_batch": 4},
+    }
     (home / "config.yaml").write_text(yaml.safe_dump(config))
     return home
 
@@ -188,8 +287,9 @@ def elements(page: str) -> set[str]:
     return names
 
 
-def test_a_run_in_a_folder_of_a_surprising_name(home: Path, capsys: pytest.CaptureFixture[str],
-                                                monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_in_a_folder_of_a_surprising_name(
+    home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Trained, tracked, sent again, compared, moved to another such name and reported."""
     monkeypatch.chdir(home)  # where a 'touch pwned' would leave its mark
     experiment = yaml.safe_load((home / "config.yaml").read_text())["tracking"]["experiment"]
@@ -213,18 +313,29 @@ def test_launchers_hand_surprising_arguments_on_as_they_are(launcher: str, tmp_p
     (folder / "bsou_dist").mkdir(parents=True)
     (folder / "bsou_dist/__init__.py").touch()
     (folder / "bsou_dist/cli.py").write_text(
-        "import os, sys\nopen('rank' + os.environ.get('RANK', '-check'), 'w').write(repr(sys.argv))")
+        "import os, sys\nopen('rank' + os.environ.get('RANK', '-check'), 'w').write(repr(sys.argv))"
+    )
     arguments = [f"{name}.yaml" for name in NAMES] + ["name=*", "a=$HOME", "--help"]
-    done = subprocess.run([ROOT / "launch" / launcher, *arguments], cwd=folder, env=os.environ | {
-        "PYTHON": sys.executable, "NPROC": "1"}, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(
+        [ROOT / "launch" / launcher, *arguments],
+        cwd=folder,
+        env=os.environ | {"PYTHON": sys.executable, "NPROC": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     assert ast.literal_eval((folder / "rank0").read_text())[1:] == ["train", *arguments]
     assert not list(tmp_path.rglob("pwned"))
 
 
-@pytest.mark.parametrize("path", ["../secret.npz", "clips/../../secret.npz", "/etc/hostname", "C:\\secret.npz"])
-def test_a_table_cannot_name_files_outside_its_folder(path: str, packed: Path, tmp_path: Path,
-                                                      capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    "path", ["../secret.npz", "clips/../../secret.npz", "/etc/hostname", "C:\\secret.npz"]
+)
+def test_a_table_cannot_name_files_outside_its_folder(
+    path: str, packed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "cohort").mkdir()
     shutil.copy(next((packed / "cohort/clips").iterdir()), tmp_path / "secret.npz")
     table = pd.read_csv(packed / "cohort/cohort.csv").head(2)
@@ -246,15 +357,25 @@ def test_a_manifest_cannot_name_files_outside_its_folder(packed: Path, tmp_path:
             read_manifest(shards)
 
 
-@pytest.mark.parametrize(("name", "text"), [
-    ("clip.mhd", "ElementDataFile = ../secret.raw"), ("clip.mha", "ElementDataFile = {folder}/secret.raw"),
-    ("clip.mhd", "ElementDataFile = LIST\n../secret.raw"), ("clip.mhd", "ElementDataFile: ../%s.raw 1 1 1"),
-    ("clip.nrrd", "data file: ../secret.raw\n\n"), ("clip.nrrd", "DATAFILE: {folder}/secret.raw\n\n"),
-    ("clip.nrrd", "data file: LIST\n../secret.raw\n\n")])
-def test_a_volume_cannot_take_its_pixels_from_elsewhere(name: str, text: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("clip.mhd", "ElementDataFile = ../secret.raw"),
+        ("clip.mha", "ElementDataFile = {folder}/secret.raw"),
+        ("clip.mhd", "ElementDataFile = LIST\n../secret.raw"),
+        ("clip.mhd", "ElementDataFile: ../%s.raw 1 1 1"),
+        ("clip.nrrd", "data file: ../secret.raw\n\n"),
+        ("clip.nrrd", "DATAFILE: {folder}/secret.raw\n\n"),
+        ("clip.nrrd", "data file: LIST\n../secret.raw\n\n"),
+    ],
+)
+def test_a_volume_cannot_take_its_pixels_from_elsewhere(
+    name: str, text: str, tmp_path: Path
+) -> None:
     (tmp_path / "secret.raw").write_bytes(b"secret  " * 1024)
-    head = {"clip.nrrd": "NRRD0004\ntype: uint8\ndimension: 3\nsizes: 32 32 8\nencoding: raw\n"}.get(
-        name, "ObjectType = Image\nNDims = 3\nDimSize = 32 32 8\nElementType = MET_UCHAR\n")
+    head = {
+        "clip.nrrd": "NRRD0004\ntype: uint8\ndimension: 3\nsizes: 32 32 8\nencoding: raw\n"
+    }.get(name, "ObjectType = Image\nNDims = 3\nDimSize = 32 32 8\nElementType = MET_UCHAR\n")
     clip = tmp_path / "cohort" / name
     clip.parent.mkdir()
     clip.write_text(head + text.format(folder=tmp_path))
@@ -262,7 +383,9 @@ def test_a_volume_cannot_take_its_pixels_from_elsewhere(name: str, text: str, tm
         read_clip(clip)
 
 
-def test_a_video_is_a_file_whatever_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_video_is_a_file_whatever_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     data, _ = encode_frames(np.zeros((4, 32, 32), np.uint8), "h264", jpeg_quality=90, crf=20)
     for name in ("concat:a|b", "M:0 50%.mp4"):
@@ -275,29 +398,60 @@ def test_a_spool_of_somebody_else_sends_no_file_from_elsewhere(tmp_path: Path) -
     secret.write_text("secret")
     folder.mkdir()
     (folder / "note.txt").write_text("note")
-    start = {"event": "start", "run": "0a", "time_ms": 1, "name": "n", "experiment": "e", "parent": None, "params": {},
-             "tags": {}}
-    artifacts = [{"event": "artifact", "run": "0a", "time_ms": 1, "path": path}
-                 for path in ("note.txt", str(secret), "../secret.key")]
-    (folder / "tracking.jsonl").write_text("".join(json.dumps(event) + "\n" for event in (start, *artifacts)))
+    start = {
+        "event": "start",
+        "run": "0a",
+        "time_ms": 1,
+        "name": "n",
+        "experiment": "e",
+        "parent": None,
+        "params": {},
+        "tags": {},
+    }
+    artifacts = [
+        {"event": "artifact", "run": "0a", "time_ms": 1, "path": path}
+        for path in ("note.txt", str(secret), "../secret.key")
+    ]
+    (folder / "tracking.jsonl").write_text(
+        "".join(json.dumps(event) + "\n" for event in (start, *artifacts))
+    )
     assert resend(folder / "tracking.jsonl", local_uri(tmp_path / "store")) == 2
     assert [path.name for path in (tmp_path / "store/artifacts").rglob("*.*")] == ["note.txt"]
 
 
-def test_a_login_in_the_tracking_address_is_refused_and_not_repeated(home: Path,
-                                                                     capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["train", str(home / "config.yaml"), "tracking.uri=https://me:hush@example.org"]) == 2
+def test_a_login_in_the_tracking_address_is_refused_and_not_repeated(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert (
+        main(["train", str(home / "config.yaml"), "tracking.uri=https://me:hush@example.org"]) == 2
+    )
     assert "MLFLOW_TRACKING_PASSWORD" in (message := capsys.readouterr().err)
     assert "hush" not in message
 
 
-def test_identities_are_their_owners_alone_in_a_folder_that_others_see(packed: Path, tmp_path: Path) -> None:
+def test_identities_are_their_owners_alone_in_a_folder_that_others_see(
+    packed: Path, tmp_path: Path
+) -> None:
     private = tmp_path / "private"
     private.mkdir(mode=0o755)
-    assert main(["pack", str(packed / "cohort/cohort.csv"), str(tmp_path / "shards"), "--private", str(private),
-                 "--workers", "1", "prepare.size_px=32"]) == 0
-    assert {path.name: oct(path.stat().st_mode & 0o777) for path in private.iterdir()} == dict.fromkeys(
-        ("pseudonym.key", "keymap.parquet", "rejects.csv"), "0o600")
+    assert (
+        main(
+            [
+                "pack",
+                str(packed / "cohort/cohort.csv"),
+                str(tmp_path / "shards"),
+                "--private",
+                str(private),
+                "--workers",
+                "1",
+                "prepare.size_px=32",
+            ]
+        )
+        == 0
+    )
+    assert {
+        path.name: oct(path.stat().st_mode & 0o777) for path in private.iterdir()
+    } == dict.fromkeys(("pseudonym.key", "keymap.parquet", "rejects.csv"), "0o600")
 
 
 def test_the_address_that_a_run_ends_with_can_be_pasted_into_a_shell(tmp_path: Path) -> None:
@@ -307,29 +461,70 @@ def test_the_address_that_a_run_ends_with_can_be_pasted_into_a_shell(tmp_path: P
     assert words[-1] == local_uri(tmp_path / NAMES[0])
 
 
-def test_a_tar_member_that_leaves_the_folder_is_reported_and_written_nowhere(packed: Path, tmp_path: Path) -> None:
+def test_a_tar_member_that_leaves_the_folder_is_reported_and_written_nowhere(
+    packed: Path, tmp_path: Path
+) -> None:
     shards = Path(shutil.copytree(packed / "shards", tmp_path / "deep/shards"))
     with tarfile.open(shards / "000000.tar", "a") as tar:
         member = tarfile.TarInfo("../../pwned")
         member.size = 4
         tar.addfile(member, io.BytesIO(b"text"))
     report = verify(shards, progress=False)
-    assert [fault.reason for fault in report.faults] == ["its members are not those of the manifest"]
+    assert [fault.reason for fault in report.faults] == [
+        "its members are not those of the manifest"
+    ]
     assert {path.name for path in tmp_path.rglob("*")} == {
-        "deep", "shards", *(path.name for path in (packed / "shards").iterdir())}
+        "deep",
+        "shards",
+        *(path.name for path in (packed / "shards").iterdir()),
+    }
 
 
 def test_reports_and_tables_show_markup_as_text(tmp_path: Path) -> None:
     evil = '<script>alert("1")</script><img src=x onerror=alert(1)>'
-    record = {"task": "placenta", "set": evil, "level": "exam", "value": 0.5, "low": 0.4, "high": 0.6, "n": 3,
-              "n_patients": 3, "method": evil}
+    record = {
+        "task": "placenta",
+        "set": evil,
+        "level": "exam",
+        "value": 0.5,
+        "low": 0.4,
+        "high": 0.6,
+        "n": 3,
+        "n_patients": 3,
+        "method": evil,
+    }
     records = pd.DataFrame([record | {"metric": name} for name in ("accuracy", "macro_f1", evil)])
-    predictions = pd.DataFrame([{"task": "placenta", "level": "exam", "set": evil, "split": "test", "key": evil,
-                                 "exam": evil, "study": evil, "patient": evil, "sweep": None, "label": 0.0,
-                                 "prediction": 1.0, "variance": np.nan, "probabilities": [0.5, 0.5], "method": evil}])
+    predictions = pd.DataFrame(
+        [
+            {
+                "task": "placenta",
+                "level": "exam",
+                "set": evil,
+                "split": "test",
+                "key": evil,
+                "exam": evil,
+                "study": evil,
+                "patient": evil,
+                "sweep": None,
+                "label": 0.0,
+                "prediction": 1.0,
+                "variance": np.nan,
+                "probabilities": [0.5, 0.5],
+                "method": evil,
+            }
+        ]
+    )
     groups = {evil: ("placenta",)}
-    write_report(records, predictions, tmp_path / "report.html", tasks=TASKS, groups=groups, title=evil, phantom=False,
-                 facts={evil: evil})
+    write_report(
+        records,
+        predictions,
+        tmp_path / "report.html",
+        tasks=TASKS,
+        groups=groups,
+        title=evil,
+        phantom=False,
+        metadata={evil: evil},
+    )
     page = (tmp_path / "report.html").read_text()
     assert page.count("&lt;script&gt;") > 8  # it is shown in all these places
     assert "script" not in elements(page)

@@ -36,7 +36,9 @@ def follow(jobs: list[Submitted], *, poll_s: float = POLL_S, show_log: bool) -> 
                 said[job.job_id], since[job.job_id] = str(state), now
                 print(f"{job.title} ({job.job_id}): {state}", file=sys.stderr)
             waited = now - since[job.job_id]
-            if state.name == "UNKNOWN" and waited > SILENCE_S:  # forgotten, and no accounts are kept
+            if (
+                state.name == "UNKNOWN" and waited > SILENCE_S
+            ):  # forgotten, and no accounts are kept
                 state = State("COMPLETED" if job.result.is_file() else "FAILED")
             if state.over and (state.name not in MAY_RETURN or waited > RETURN_S):
                 ended[job.job_id] = state

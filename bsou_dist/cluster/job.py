@@ -13,16 +13,20 @@ from typing import NoReturn
 
 import submitit
 
-from bsou_dist.cluster.shielded import STOP_SIGNALS
+from bsou_dist.cluster.blocked_signals import STOP_SIGNALS
 
 Entry = Callable[[Sequence[str]], int]
 """The `bsou` command: takes its arguments, returns its exit code."""
 
 STOPPED = 75
-"""Exit code of a run that was told to stop, saved, and goes on when the same command is given again (EX_TEMPFAIL)."""
+"""Exit code of a run that was told to stop, saved, and goes on when the same command is given again
+(EX_TEMPFAIL).
+"""
 
 MARK = "stopped"
-"""`<job id>_stopped` in the folder of a job is there when its batch script shall put the job back into the queue."""
+"""`<job id>_stopped` in the folder of a job is there when its batch script shall put the job back
+into the queue.
+"""
 
 
 @dataclass(frozen=True)
@@ -45,10 +49,12 @@ class BsouJob:
     earlier: tuple[Earlier, ...] = ()
 
     def __call__(self) -> int:
-        """Run the command as a task of SLURM's; returns 0 or ends the process with the command's exit code.
+        """Run the command as a task of SLURM's; returns 0 or ends the process with the command's
+        exit code.
 
-        Submitit's handler would checkpoint and requeue from task 0 alone, in the midst of a step, and count signals
-        under short limits as time-outs. So it is replaced before any signal is let in.
+        Submitit's handler would checkpoint and requeue from task 0 alone, in the midst of a step,
+        and count signals under short limits as time-outs. So it is replaced before any signal is
+        let in.
         """
         try:
             for number in STOP_SIGNALS:
@@ -63,10 +69,13 @@ class BsouJob:
         except StoppedEarly:
             _ignore_signals()
             self._mark()
-            sys.exit(STOPPED)  # at once, so that srun ends the other tasks, which may be waiting for this one
+            sys.exit(
+                STOPPED
+            )  # at once, so that srun ends the other tasks, which may be waiting for this one
         if code == STOPPED:
             self._mark()
-            sys.exit()  # in peace: with another code srun would end tasks that have not quite finished
+            # in peace: with another code srun would end tasks that have not quite finished
+            sys.exit()
         if code:
             sys.exit(code)
         return code
@@ -82,7 +91,9 @@ class BsouJob:
 
 
 class StoppedEarly(BaseException):
-    """The signal to stop came while the command had no handler of its own: nothing is under way that needs saving."""
+    """The signal to stop came while the command had no handler of its own: nothing is under way
+    that needs saving.
+    """
 
 
 def _stop(number: int, frame: FrameType | None) -> NoReturn:
@@ -97,11 +108,16 @@ def _ignore_signals() -> None:
 def rank_environment(task: submitit.JobEnvironment) -> dict[str, str]:
     """What torch.distributed and DeepSpeed want to know.
 
-    CUDA_VISIBLE_DEVICES stays as SLURM set it, all GPUs of the job on this node: each process takes the one of its
-    LOCAL_RANK. The port comes from the job's id, since jobs share nodes, and changes with each restart, since the old
-    one may still be held for a minute.
+    CUDA_VISIBLE_DEVICES stays as SLURM set it, all GPUs of the job on this node: each process takes
+    the one of its LOCAL_RANK. The port comes from the job's id, since jobs share nodes, and changes
+    with each restart, since the old one may still be held for a minute.
     """
     job, restart = int(task.raw_job_id), int(os.environ.get("SLURM_RESTART_COUNT", 0))
-    return {"RANK": str(task.global_rank), "WORLD_SIZE": str(task.num_tasks), "LOCAL_RANK": str(task.local_rank),
-            "LOCAL_WORLD_SIZE": str(task.num_tasks // task.num_nodes), "MASTER_ADDR": task.hostnames[0],
-            "MASTER_PORT": str(10_000 + (job + 101 * restart) % 20_000)}
+    return {
+        "RANK": str(task.global_rank),
+        "WORLD_SIZE": str(task.num_tasks),
+        "LOCAL_RANK": str(task.local_rank),
+        "LOCAL_WORLD_SIZE": str(task.num_tasks // task.num_nodes),
+        "MASTER_ADDR": task.hostnames[0],
+        "MASTER_PORT": str(10_000 + (job + 101 * restart) % 20_000),
+    }

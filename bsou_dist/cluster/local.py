@@ -15,7 +15,8 @@ TOLD_TO_STOP = (STOPPED, 130)
 def run_here(plan: Plan, main: Entry) -> int:
     """Run every command of a plan as SLURM would allow it, each as a single process.
 
-    Returns the exit code of the first one that failed, else 0. One that was told to stop is the last.
+    Returns the exit code of the first one that failed, else 0. One that was told to stop is the
+    last.
     """
     codes: dict[str, list[int]] = {}
     for step in plan.steps:

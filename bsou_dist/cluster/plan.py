@@ -1,4 +1,6 @@
-"""What is to be submitted: one run, or the steps of an experiment and what each of them waits for."""
+"""What is to be submitted: one run, or the steps of an experiment and what each of them waits
+for.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +14,9 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from bsou_dist.cluster.options import SlurmOptions
-from bsou_dist.errors import InputError
+from bsou_dist.common.errors import InputError
+from bsou_dist.common.settings import read_settings
 from bsou_dist.experiment.config import RunConfig
-from bsou_dist.experiment.settings import read_settings
 
 TRAIN = "train"
 
@@ -71,7 +73,9 @@ class _Job(BaseModel):
         except ValueError as error:
             raise ValueError(f"{bsou!r} is not a command: {error}") from None
         if not words or words == [TRAIN]:
-            raise ValueError(f"{bsou!r} is not a command of bsou; write one such as: train configs/mtscon.yaml")
+            raise ValueError(
+                f"{bsou!r} is not a command of bsou; write one such as: train configs/mtscon.yaml"
+            )
         return bsou
 
     @model_validator(mode="after")
@@ -95,7 +99,10 @@ class _Experiment(BaseModel):
             for other in [*job.after, *job.after_any]:
                 if other not in earlier:
                     known = ", ".join(earlier) or "none"
-                    raise ValueError(f"{name} comes after {other!r}, which is no job above it (above it: {known})")
+                    raise ValueError(
+                        f"{name} comes after {other!r}, which is no job above it (above it: "
+                        f"{known})"
+                    )
             earlier.append(name)
         return self
 
@@ -117,7 +124,8 @@ def plan_run(config: Path, overrides: list[str], given: dict[str, Any]) -> Plan:
 
 
 def plan_experiment(path: Path, given: dict[str, Any]) -> Plan:
-    """The plan that a file of jobs describes; `given` replaces what its `slurm` section says for all jobs.
+    """The plan that a file of jobs describes; `given` replaces what its `slurm` section says for
+    all jobs.
 
     Raises:
         InputError: a key or value at fault, or a job after one that does not stand above it.
@@ -132,17 +140,26 @@ def plan_experiment(path: Path, given: dict[str, Any]) -> Plan:
             slurm |= {"nodes": 1, "gpus_per_node": 0, "tasks_per_node": None} | job.slurm
             options = read_options(slurm, f"{path}, job {name}")
             if options.tasks > 1:
-                raise InputError(f"{path}, job {name}: {options.tasks} tasks, but 'bsou {commands[0][0]}' is one "
-                                 "process: leave nodes and tasks_per_node out")
+                raise InputError(
+                    f"{path}, job {name}: {options.tasks} tasks, but 'bsou {commands[0][0]}' is "
+                    "one "
+                    "process: leave nodes and tasks_per_node out"
+                )
         else:
             options = read_options(slurm, f"{path}, job {name}")
-        steps.append(Step(name, commands, options, tuple(job.after), tuple(job.after_any), tuple(job.each)))
+        steps.append(
+            Step(name, commands, options, tuple(job.after), tuple(job.after_any), tuple(job.each))
+        )
     return Plan(tuple(steps), file.output / "slurm" / path.stem)
 
 
 def read_options(given: dict[str, Any], where: str = "options") -> SlurmOptions:
-    """Options of a job from names and values; InputError says what is wrong with them, and of what they are."""
+    """Options of a job from names and values; InputError says what is wrong with them, and of what
+    they are.
+    """
     try:
-        return read_settings(SlurmOptions, None, [f"{key}={json.dumps(value)}" for key, value in given.items()])
+        return read_settings(
+            SlurmOptions, None, [f"{key}={json.dumps(value)}" for key, value in given.items()]
+        )
     except InputError as error:
         raise InputError(str(error).replace("settings", where, 1)) from None

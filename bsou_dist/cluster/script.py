@@ -13,7 +13,9 @@ from bsou_dist.cluster.options import DEFAULT_ENVIRONMENT, SlurmOptions
 from bsou_dist.cluster.plan import Step
 
 TOLD_TO_STOP = "75 | 138 | 140"
-"""Exit codes of srun; the last two are 128 + SIGUSR1 and SIGUSR2, of a task that was told before Python had started."""
+"""Exit codes of srun; the last two are 128 + SIGUSR1 and SIGUSR2, of a task that was told before
+Python had started.
+"""
 
 
 class Executor(submitit.SlurmExecutor):
@@ -42,7 +44,8 @@ class Executor(submitit.SlurmExecutor):
 def make_executor(step: Step, folder: Path, dependency: str | None) -> Executor:
     """What submits the jobs of a step, logging to `folder`.
 
-    `dependency` is as sbatch takes it; a job whose dependency cannot come true any more is cancelled.
+    `dependency` is as sbatch takes it; a job whose dependency cannot come true any more is
+    cancelled.
     """
     options, others = step.options, dict(step.options.sbatch)
     if dependency:
@@ -51,12 +54,26 @@ def make_executor(step: Step, folder: Path, dependency: str | None) -> Executor:
         others["mem"] = options.mem
     executor = Executor(folder, python=interpreter(options, folder))
     executor.update_parameters(
-        job_name=options.job_name or step.name, nodes=options.nodes, ntasks_per_node=options.tasks_on_node,
-        gpus_per_node=options.gpus_per_node or None, cpus_per_task=options.cpus_per_task, partition=options.partition,
-        account=options.account, qos=options.qos, constraint=options.constraint, exclusive=options.exclusive or None,
-        time=options.time, wckey=None, signal_delay_s=options.signal_lead_s, stderr_to_stdout=True,
-        array_parallelism=len(step.commands), srun_args=_srun(options, folder), setup=_setup(options, folder),
-        teardown=_teardown(), additional_parameters={**others, "requeue": True})
+        job_name=options.job_name or step.name,
+        nodes=options.nodes,
+        ntasks_per_node=options.tasks_on_node,
+        gpus_per_node=options.gpus_per_node or None,
+        cpus_per_task=options.cpus_per_task,
+        partition=options.partition,
+        account=options.account,
+        qos=options.qos,
+        constraint=options.constraint,
+        exclusive=options.exclusive or None,
+        time=options.time,
+        wckey=None,
+        signal_delay_s=options.signal_lead_s,
+        stderr_to_stdout=True,
+        array_parallelism=len(step.commands),
+        srun_args=_srun(options, folder),
+        setup=_setup(options, folder),
+        teardown=_teardown(),
+        additional_parameters={**others, "requeue": True},
+    )
     return executor
 
 
@@ -68,8 +85,17 @@ def interpreter(options: SlurmOptions, folder: Path) -> str:
         if options.container.endswith(".sif"):
             binds = [argument for path in _seen(options, folder) for argument in ("--bind", path)]
             gpus = ["--nv"] if options.gpus_per_node else []
-            words = ["apptainer", "exec", *gpus, *binds, "--pwd", str(Path.cwd()), options.container, *words]
-    return shlex.join([*words, "-m", "bsou_dist.cluster.shielded"])
+            words = [
+                "apptainer",
+                "exec",
+                *gpus,
+                *binds,
+                "--pwd",
+                str(Path.cwd()),
+                options.container,
+                *words,
+            ]
+    return shlex.join([*words, "-m", "bsou_dist.cluster.blocked_signals"])
 
 
 def _seen(options: SlurmOptions, folder: Path) -> list[str]:
@@ -78,22 +104,27 @@ def _seen(options: SlurmOptions, folder: Path) -> list[str]:
 
 
 def _srun(options: SlurmOptions, folder: Path) -> list[str]:
-    """One failing task ends the others, whom SLURM would let hang; one that is done early does not; and from 22.05 on
-    srun no longer takes the number of CPUs from sbatch."""
+    """One failing task ends the others, whom SLURM would let hang; one that is done early does not;
+    and from 22.05 on srun no longer takes the number of CPUs from sbatch.
+    """
     arguments = ["--kill-on-bad-exit=1", "--wait=0", f"--cpus-per-task={options.cpus_per_task}"]
     if options.container and not options.container.endswith(".sif"):
         mounts = ",".join(f"{path}:{path}" for path in _seen(options, folder))
-        arguments += [f"--container-image={options.container}", f"--container-mounts={mounts}",
-                      f"--container-workdir={Path.cwd()}"]
+        arguments += [
+            f"--container-image={options.container}",
+            f"--container-mounts={mounts}",
+            f"--container-workdir={Path.cwd()}",
+        ]
     return arguments
 
 
 def _setup(options: SlurmOptions, folder: Path) -> list[str]:
     """What the script does before its tasks.
 
-    It puts a job that was told to stop back into the queue, unless that was its user's `scancel`. It does so here, and
-    not in a task: once for all tasks, outside any container, and also for a task that could not do it. `srun` runs in
-    the background, since a shell acts on signals only between commands: at the time limit a script has seconds.
+    It puts a job that was told to stop back into the queue, unless that was its user's `scancel`.
+    It does so here, and not in a task: once for all tasks, outside any container, and also for a
+    task that could not do it. `srun` runs in the background, since a shell acts on signals only
+    between commands: at the time limit a script has seconds.
     """
     defaults = {"OMP_NUM_THREADS": str(options.cpus_per_task), **DEFAULT_ENVIRONMENT}
     script = f"""\
@@ -108,10 +139,12 @@ requeue() {{
     if [ "${{SLURM_RESTART_COUNT:-0}}" -ge {options.max_restarts} ]; then
         echo "told to stop after {options.max_restarts} restarts: not put into the queue again"
     else
-        scontrol requeue "$SLURM_JOB_ID" && queued=yes && echo "told to stop, and put into the queue again"
+        scontrol requeue "$SLURM_JOB_ID" && queued=yes &&
+            echo "told to stop, and put into the queue again"
     fi
 }}
-at_the_limit() {{ # over time, and the tasks have not stopped: the run goes on from its last checkpoint
+# Over time, and the tasks have not stopped: the run goes on from its last checkpoint.
+at_the_limit() {{
     case $(scontrol -o show job "$SLURM_JOB_ID") in *" Reason=TimeLimit "*) requeue ;; esac
 }}
 trap at_the_limit TERM
@@ -121,9 +154,15 @@ srun() {{
     while kill -0 $! 2>/dev/null; do wait $!; done
     wait $!
 }}"""
-    return [*script.splitlines(),
-            *(f"export {name}=${{{name}:-{value}}}" for name, value in defaults.items() if name not in options.env),
-            *(f"export {name}={shlex.quote(value)}" for name, value in options.env.items())]
+    return [
+        *script.splitlines(),
+        *(
+            f"export {name}=${{{name}:-{value}}}"
+            for name, value in defaults.items()
+            if name not in options.env
+        ),
+        *(f"export {name}={shlex.quote(value)}" for name, value in options.env.items()),
+    ]
 
 
 def _teardown() -> list[str]:

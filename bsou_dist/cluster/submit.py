@@ -16,7 +16,7 @@ from submitit.core.utils import FailedJobError
 from bsou_dist.cluster.job import BsouJob, Earlier, Entry
 from bsou_dist.cluster.plan import Plan, Step
 from bsou_dist.cluster.script import make_executor
-from bsou_dist.errors import InputError
+from bsou_dist.common.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,8 @@ def submit(plan: Plan, main: Entry) -> list[Submitted]:
     """Put all steps of a plan into the queue; each waits for those it comes after.
 
     Raises:
-        InputError: no SLURM here, or it refuses a job (the message is its own); none is left in the queue then.
+        InputError: no SLURM here, or it refuses a job (the message is its own); none is left in the
+            queue then.
     """
     require_slurm()
     folder = _fresh_folder(plan.folder)
@@ -44,7 +45,9 @@ def submit(plan: Plan, main: Entry) -> list[Submitted]:
     for step in plan.steps:
         ids = {name: _queue_id(jobs) for name, jobs in done.items()}
         executor = make_executor(step, folder, _dependency(step, ids))
-        earlier = tuple(Earlier(job.title, job.result, job.log) for name in step.after_any for job in done[name])
+        earlier = tuple(
+            Earlier(job.title, job.result, job.log) for name in step.after_any for job in done[name]
+        )
         jobs = [BsouJob(main, command, folder, earlier) for command in step.commands]
         try:
             with contextlib.redirect_stderr(io.StringIO()):  # submitit prints what it also raises
@@ -57,37 +60,57 @@ def submit(plan: Plan, main: Entry) -> list[Submitted]:
                 shutil.rmtree(folder)
                 with contextlib.suppress(OSError):  # it holds the logs of others
                     folder.parent.rmdir()
-            reason = ", ".join(line.removeprefix("sbatch: ").removeprefix("error: ")
-                               for line in str(error).splitlines())
-            raise InputError(f"SLURM refuses the job {step.name}: {reason}; mend its options ('sinfo' lists "
-                             "partitions, 'sacctmgr show assoc' accounts)") from None
-        done[step.name] = [Submitted(title, step, job.job_id, job.paths.stdout, job.paths.result_pickle)
-                           for title, job in zip(step.titles, queued, strict=True)]
+            reason = ", ".join(
+                line.removeprefix("sbatch: ").removeprefix("error: ")
+                for line in str(error).splitlines()
+            )
+            raise InputError(
+                f"SLURM refuses the job {step.name}: {reason}; mend its options ('sinfo' lists "
+                "partitions, 'sacctmgr show assoc' accounts)"
+            ) from None
+        done[step.name] = [
+            Submitted(title, step, job.job_id, job.paths.stdout, job.paths.result_pickle)
+            for title, job in zip(step.titles, queued, strict=True)
+        ]
     return [job for jobs in done.values() for job in jobs]
 
 
 def require_slurm() -> None:
     """InputError if nothing can be submitted from here."""
     if not shutil.which("sbatch") or not shutil.which("srun"):
-        raise InputError("this machine has no SLURM (no sbatch and srun); run this on a login node of the cluster, "
-                         "look at the scripts with --dry-run, or run it here with --local (packing: --executor local)")
+        raise InputError(
+            "this machine has no SLURM (no sbatch and srun); run this on a login node of the "
+            "cluster, "
+            "look at the scripts with --dry-run, or run it here with --local (packing: --executor "
+            "local)"
+        )
     asked = subprocess.run(["sinfo", "--noheader"], capture_output=True, text=True, check=False)
     if asked.returncode:
         said = asked.stderr.strip().rpartition("\n")[2].removeprefix("sinfo: ")
-        raise InputError(f"SLURM cannot be reached from this machine ({said}); run this on a login node of the "
-                         "cluster, or wait until its controller is back")
+        raise InputError(
+            f"SLURM cannot be reached from this machine ({said}); run this on a login node of the "
+            "cluster, or wait until its controller is back"
+        )
 
 
 def scripts(plan: Plan) -> list[str]:
-    """The batch scripts of all steps as `submit` would hand them in, but for ids and the date, which are not known."""
+    """The batch scripts of all steps as `submit` would hand them in, but for ids and the date,
+    which are not known.
+    """
     folder = (plan.folder / "DATE").absolute()
     ids = {step.name: f"<id of {step.name}>" for step in plan.steps}
-    return [make_executor(step, folder, _dependency(step, ids)).script(len(step.commands)) for step in plan.steps]
+    return [
+        make_executor(step, folder, _dependency(step, ids)).script(len(step.commands))
+        for step in plan.steps
+    ]
 
 
 def _dependency(step: Step, ids: dict[str, str]) -> str | None:
-    wanted = [f"{kind}:{ids[name]}" for kind, names in (("afterok", step.after), ("afterany", step.after_any))
-              for name in names]
+    wanted = [
+        f"{kind}:{ids[name]}"
+        for kind, names in (("afterok", step.after), ("afterany", step.after_any))
+        for name in names
+    ]
     return ",".join(wanted) or None
 
 
@@ -97,8 +120,9 @@ def _queue_id(jobs: list[Submitted]) -> str:
 
 
 def _fresh_folder(parent: Path) -> Path:
-    """A folder of its own for what is submitted: where job ids start over, an old job's files would pass for a new
-    one's."""
+    """A folder of its own for what is submitted: where job ids start over, an old job's files would
+    pass for a new one's.
+    """
     stamp = datetime.now(UTC).strftime("%Y-%m-%dT%H-%M-%S")
     for attempt in range(100):
         folder = parent.absolute() / (f"{stamp}-{attempt}" if attempt else stamp)

@@ -1,4 +1,6 @@
-"""The cohort: a row per clip, read from one table or a layout of several, cleaned and checked as a whole."""
+"""The cohort: a row per clip, read from one table or a layout of several, cleaned and checked as a
+whole.
+"""
 
 from __future__ import annotations
 
@@ -10,24 +12,30 @@ from pathlib import Path
 import pandas as pd
 
 from bsou_dist.cohort import validate
-from bsou_dist.cohort.colmap import READY_MAPS, ColumnMap, load_column_map
-from bsou_dist.cohort.columns import CIRCULAR_GA_SOURCES, COLUMNS, MASKED_FOR_MULTIPLES, OPTIONAL_SPLITS
+from bsou_dist.cohort.bad_cells import BadCell, raise_bad_cells
+from bsou_dist.cohort.column_map import READY_MAPS, ColumnMap, load_column_map
+from bsou_dist.cohort.columns import (
+    CIRCULAR_GA_SOURCES,
+    COLUMNS,
+    MASKED_FOR_MULTIPLES,
+    OPTIONAL_SPLITS,
+)
+from bsou_dist.cohort.exclusions import AS_FOUND, FlowStep, flow_step
 from bsou_dist.cohort.famli.layout import read_layout
-from bsou_dist.cohort.flow import AS_FOUND, FlowStep, flow_step
-from bsou_dist.cohort.problems import BadCell, raise_bad_cells
-from bsou_dist.cohort.tags import read_tag
+from bsou_dist.cohort.famli.tags import read_tag
 from bsou_dist.cohort.text_table import missing_as_nan, read_text_table
-from bsou_dist.errors import InputError
+from bsou_dist.common.errors import InputError
 
 
 @dataclass(frozen=True)
 class Cohort:
     """Who was scanned.
 
-    ``table`` has the contract columns (text with NaN for missing, numbers as float64), the split columns that the
-    source has, and ``line``, the line of the file (of a Parquet file: the row, counted from 1; of several tables: that
-    of the table of clips). ``notes`` are sentences about what was taken as missing or ignored. ``flow`` counts what
-    remains after each step that left clips out, ``files`` are the tables that were read.
+    ``table`` has the contract columns (text with NaN for missing, numbers as float64), the split
+    columns that the source has, and ``line``, the line of the file (of a Parquet file: the row,
+    counted from 1; of several tables: that of the table of clips). ``notes`` are sentences about
+    what was taken as missing or ignored. ``flow`` counts what remains after each step that left
+    clips out, ``files`` are the tables that were read.
     """
 
     table: pd.DataFrame
@@ -37,26 +45,43 @@ class Cohort:
     files: tuple[Path, ...] = ()
 
 
-def read_cohort(path: Path, *, column_map: Path | str | None = None, root: Path | None = None,
-                allow_circular_dating: bool = False, check_files: bool = False) -> Cohort:
+def read_cohort(
+    path: Path,
+    *,
+    column_map: Path | str | None = None,
+    root: Path | None = None,
+    allow_circular_dating: bool = False,
+    check_files: bool = False,
+) -> Cohort:
     """Read and check a cohort.
 
     Args:
-        path: a ``.csv`` or ``.parquet`` file with a row per clip, or with a map of several tables their folder.
-        column_map: name of a ready map (``READY_MAPS``), or YAML that maps a foreign layout to ours (``ColumnMap``).
-        root: folder that ``path`` cells are relative to; by default the table's own, or the folder of the tables.
-        allow_circular_dating: keep ``ga_days`` dated by the same scan's biometry (``CIRCULAR_GA_SOURCES``).
-        check_files: also look for the clips' files: a row without one is bad, or in a layout of several tables left
-            out and counted.
+        path: a ``.csv`` or ``.parquet`` file with a row per clip, or with a map of several tables
+            their folder.
+        column_map: name of a ready map (``READY_MAPS``), or YAML that maps a foreign layout to ours
+            (``ColumnMap``).
+        root: folder that ``path`` cells are relative to; by default the table's own, or the folder
+            of the tables.
+        allow_circular_dating: keep ``ga_days`` dated by the same scan's biometry
+            (``CIRCULAR_GA_SOURCES``).
+        check_files: also look for the clips' files: a row without one is bad, or in a layout of
+            several tables left out and counted.
 
     Raises:
-        InputError: a file or a column is missing, or any row is bad; one message names all bad rows.
+        InputError: a file or a column is missing, or any row is bad; one message names all bad
+            rows.
     """
     mapping = load_column_map(column_map) if column_map else ColumnMap()
     if mapping.tables:
         root = root if root is not None else path
         layout = read_layout(path, mapping, files_under=root if check_files else None)
-        table, bad, notes, flow, files = layout.table, layout.bad, layout.notes, layout.flow, layout.files
+        table, bad, notes, flow, files = (
+            layout.table,
+            layout.bad,
+            layout.notes,
+            layout.flow,
+            layout.files,
+        )
     else:
         root = root if root is not None else path.parent
         table, bad, notes = _read_one_table(path, mapping)
@@ -75,25 +100,38 @@ def read_cohort(path: Path, *, column_map: Path | str | None = None, root: Path 
         rows = [replace(cell, table=layout.clips_name) for cell in rows]
     elif check_files:
         missing = validate.find_missing_files(table, root)
-        if len(missing) == len(table) > 1 and not bad + rows:  # the folder is at fault, and not the rows
-            raise InputError(f"none of the {len(table)} files of the cohort is under {root}; name the folder that its "
-                             "paths are relative to (--root)")
+        if (
+            len(missing) == len(table) > 1 and not bad + rows
+        ):  # the folder is at fault, and not the rows
+            raise InputError(
+                f"none of the {len(table)} files of the cohort is under {root}; name the folder "
+                "that its "
+                "paths are relative to (--root)"
+            )
         rows += missing
     raise_bad_cells(str(path), bad + rows)
     return Cohort(table, root, tuple(notes), flow or (flow_step(AS_FOUND, table),), files)
 
 
-def _read_one_table(path: Path, mapping: ColumnMap) -> tuple[pd.DataFrame, list[BadCell], list[str]]:
+def _read_one_table(
+    path: Path, mapping: ColumnMap
+) -> tuple[pd.DataFrame, list[BadCell], list[str]]:
     """The contract columns of a table with a row per clip, bad cells and notes."""
     if path.is_dir():
         own = path / "cohort.csv"
-        raise InputError(f"{path} is a folder; " + (f"did you mean {own}? Otherwise a" if own.is_file() else "a")
-                         + f" layout of several tables needs a column map: one of {', '.join(READY_MAPS)}, or one "
-                         "based on it")
+        raise InputError(
+            f"{path} is a folder; "
+            + (f"did you mean {own}? Otherwise a" if own.is_file() else "a")
+            + f" layout of several tables needs a column map: one of {', '.join(READY_MAPS)}, or "
+            "one "
+            "based on it"
+        )
     if not path.is_file():
         raise InputError(f"no cohort table at {path}")
     if path.suffix.lower() not in (".csv", ".parquet"):
-        raise InputError(f"{path.name} is no cohort table by its name; it must end in .csv or .parquet")
+        raise InputError(
+            f"{path.name} is no cohort table by its name; it must end in .csv or .parquet"
+        )
     raw = read_text_table(path)
     if raw.empty:
         raise InputError(f"{path} has no rows")
@@ -105,7 +143,9 @@ def _read_one_table(path: Path, mapping: ColumnMap) -> tuple[pd.DataFrame, list[
 
 
 def cohort_fingerprint(table: pd.DataFrame) -> str:
-    """SHA-256 of a cohort's contract and split columns, independent of the order of rows and of line numbers."""
+    """SHA-256 of a cohort's contract and split columns, independent of the order of rows and of
+    line numbers.
+    """
     columns = [name for name in (*COLUMNS, *OPTIONAL_SPLITS) if name in table.columns]
     text = table[columns].sort_values("path").to_csv(index=False, lineterminator="\n")
     return hashlib.sha256(text.encode()).hexdigest()
@@ -128,13 +168,17 @@ def _contract_columns(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _fill_from_tags(table: pd.DataFrame) -> None:
-    """Sweep, clip class and a novice's mark from the tag, in place, wherever the table does not say them itself."""
+    """Sweep, clip class and a novice's mark from the tag, in place, wherever the table does not say
+    them itself.
+    """
     meanings = {tag: read_tag(tag) for tag in table["tag_raw"].dropna().unique()}
     sweeps = {tag: meaning.sweep for tag, meaning in meanings.items()}
     classes = {tag: meaning.clip_class for tag, meaning in meanings.items()}
     operators = {tag: "novice" if meaning.novice else None for tag, meaning in meanings.items()}
     known_sweep = table["sweep"].notna()
-    table["clip_class"] = table["clip_class"].mask(table["clip_class"].isna() & known_sweep, "blind")
+    table["clip_class"] = table["clip_class"].mask(
+        table["clip_class"].isna() & known_sweep, "blind"
+    )
     for column, meaning_of in (("sweep", sweeps), ("clip_class", classes), ("operator", operators)):
         table[column] = table[column].fillna(table["tag_raw"].map(meaning_of).astype("str"))
     not_blind = table["clip_class"].notna() & table["clip_class"].ne("blind")
@@ -142,14 +186,18 @@ def _fill_from_tags(table: pd.DataFrame) -> None:
 
 
 def _drop_other_placentas(table: pd.DataFrame) -> list[str]:
-    """Sites other than anterior and posterior (fundal, lateral, low) are no class of ours: missing, with a count."""
+    """Sites other than anterior and posterior (fundal, lateral, low) are no class of ours: missing,
+    with a count.
+    """
     other = table["placenta"].notna() & ~table["placenta"].isin(COLUMNS["placenta"].allowed)
     if not other.any():
         return []
     counts = table.loc[other, "placenta"].value_counts().sort_index()
     found = ", ".join(f"{value!r} ({count})" for value, count in counts.items())
     table["placenta"] = table["placenta"].mask(other)
-    return [f"placenta is neither anterior nor posterior in {_clips(other)}, taken as missing: {found}"]
+    return [
+        f"placenta is neither anterior nor posterior in {_clips(other)}, taken as missing: {found}"
+    ]
 
 
 def _mask_multiples(table: pd.DataFrame) -> list[str]:
@@ -159,7 +207,10 @@ def _mask_multiples(table: pd.DataFrame) -> list[str]:
         table[column] = table[column].mask(several)
     if not labelled.any():
         return []
-    return [f"{_clips(labelled)} of multiple pregnancies: {', '.join(MASKED_FOR_MULTIPLES)} taken as missing"]
+    return [
+        f"{_clips(labelled)} of multiple pregnancies: {', '.join(MASKED_FOR_MULTIPLES)} taken as "
+        "missing"
+    ]
 
 
 def _mask_circular_dating(table: pd.DataFrame) -> list[str]:
@@ -167,14 +218,21 @@ def _mask_circular_dating(table: pd.DataFrame) -> list[str]:
     table["ga_days"] = table["ga_days"].mask(circular)
     if not circular.any():
         return []
-    return [f"ga_days of {_clips(circular)} comes from the scan's own biometry, taken as missing "
-            "(allow_circular_dating keeps it)"]
+    return [
+        f"ga_days of {_clips(circular)} comes from the scan's own biometry, taken as missing "
+        "(allow_circular_dating keeps it)"
+    ]
 
 
 def _fill_exam_ids(table: pd.DataFrame) -> None:
     """An exam is one device and one operator at one visit."""
-    made = (table["study_id"] + "/" + table["device"].fillna("unknown device") + "/"
-            + table["operator"].fillna("unknown operator"))
+    made = (
+        table["study_id"]
+        + "/"
+        + table["device"].fillna("unknown device")
+        + "/"
+        + table["operator"].fillna("unknown operator")
+    )
     table["exam_id"] = table["exam_id"].fillna(made)
 
 

@@ -8,11 +8,12 @@ from pathlib import Path
 import pandas as pd
 
 from bsou_dist.cohort.columns import MISSING
-from bsou_dist.errors import InputError
+from bsou_dist.common.errors import InputError
 
 
 def read_text_table(path: Path, sheet: str | None = None) -> pd.DataFrame:
-    """All cells of a CSV, Parquet or Excel file as text, and ``line``, in a Parquet file the row counted from 1.
+    """All cells of a CSV, Parquet or Excel file as text, and ``line``, in a Parquet file the row
+    counted from 1.
 
     Cells are as found; ``missing_as_nan`` comes next.
 
@@ -26,7 +27,9 @@ def read_text_table(path: Path, sheet: str | None = None) -> pd.DataFrame:
 
 
 def missing_as_nan(frame: pd.DataFrame, also: tuple[str, ...] = ()) -> pd.DataFrame:
-    """``frame`` with stripped cells, and NaN for those that mean 'not recorded' (``MISSING``, and ``also``)."""
+    """``frame`` with stripped cells, and NaN for those that mean 'not recorded' (``MISSING``, and
+    ``also``).
+    """
     absent = MISSING | set(also)
     for column in frame.columns.drop("line"):
         values = frame[column].drop_duplicates()
@@ -40,30 +43,48 @@ def missing_as_nan(frame: pd.DataFrame, also: tuple[str, ...] = ()) -> pd.DataFr
 def _read_csv(path: Path) -> pd.DataFrame:
     with path.open("rb") as file:
         heading = file.readline()
-    if b"," not in heading and (mark := next((mark for mark in (b";", b"\t", b"|") if mark in heading), None)):
+    if b"," not in heading and (
+        mark := next((mark for mark in (b";", b"\t", b"|") if mark in heading), None)
+    ):
         raise InputError(f"{path} is separated by {mark.decode()!r}; save it with commas")
     try:
-        return pd.read_csv(path, header=None, dtype="str", na_filter=False, skip_blank_lines=False,
-                           encoding="utf-8-sig").fillna("")
+        return pd.read_csv(
+            path,
+            header=None,
+            dtype="str",
+            na_filter=False,
+            skip_blank_lines=False,
+            encoding="utf-8-sig",
+        ).fillna("")
     except pd.errors.EmptyDataError as error:
         raise InputError(f"{path} is empty") from error
     except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not in UTF-8 ({error.reason} at byte {error.start}); save it as 'CSV UTF-8'"
-                         ) from error
+        raise InputError(
+            f"{path} is not in UTF-8 ({error.reason} at byte {error.start}); save it as 'CSV UTF-8'"
+        ) from error
     except pd.errors.ParserError as error:
-        raise InputError(f"{path} is not a comma-separated table: {error}. Separate its columns by commas, and quote "
-                         "cells that hold one") from error
+        raise InputError(
+            f"{path} is not a comma-separated table: {error}. Separate its columns by commas, and "
+            "quote "
+            "cells that hold one"
+        ) from error
 
 
 def _read_sheet(path: Path, sheet: str | None) -> pd.DataFrame:
     try:
         book = pd.ExcelFile(path, engine="openpyxl")
     except (OSError, zipfile.BadZipFile, KeyError, ValueError) as error:
-        raise InputError(f"{path} is not an Excel workbook ({type(error).__name__}); save it as .xlsx again") from error
+        raise InputError(
+            f"{path} is not an Excel workbook ({type(error).__name__}); save it as .xlsx again"
+        ) from error
     with book:
         if sheet is not None and sheet not in book.sheet_names:
-            raise InputError(f"{path} has no sheet {sheet!r}; it has {', '.join(map(repr, book.sheet_names))}")
-        cells = book.parse(sheet if sheet is not None else 0, header=None, dtype="str", na_filter=False)
+            raise InputError(
+                f"{path} has no sheet {sheet!r}; it has {', '.join(map(repr, book.sheet_names))}"
+            )
+        cells = book.parse(
+            sheet if sheet is not None else 0, header=None, dtype="str", na_filter=False
+        )
     if cells.empty:
         raise InputError(f"{path} is empty")
     return cells.fillna("")
@@ -79,7 +100,9 @@ def _with_names(cells: pd.DataFrame, path: Path) -> pd.DataFrame:
     names = cells.iloc[0].str.strip().tolist()
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
-        raise InputError(f"{path}: two columns have the same name: {', '.join(map(repr, repeated))}")
+        raise InputError(
+            f"{path}: two columns have the same name: {', '.join(map(repr, repeated))}"
+        )
     frame = cells.iloc[1:].set_axis(names, axis="columns").assign(line=lines.iloc[1:])
     blank = (frame[names] == "").all(axis="columns")
     return frame[~blank].reset_index(drop=True)

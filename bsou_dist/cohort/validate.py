@@ -1,4 +1,6 @@
-"""Checks of a cohort table. Each returns the bad cells it finds, so that one error can report them all."""
+"""Checks of a cohort table. Each returns the bad cells it finds, so that one error can report them
+all.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +13,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from bsou_dist.cohort.bad_cells import BadCell, bad_cells, shown
 from bsou_dist.cohort.columns import COLUMNS, EXAM_LABELS, OPTIONAL_SPLITS, Column
-from bsou_dist.cohort.problems import BadCell, bad_cells, shown
-from bsou_dist.errors import InputError
+from bsou_dist.common.errors import InputError
 
 
 def did_you_mean(name: str, candidates: list[str]) -> str:
@@ -23,8 +25,12 @@ def did_you_mean(name: str, candidates: list[str]) -> str:
 
 
 def check_columns(names: list[str], source: str) -> None:
-    """InputError naming every required column that is absent, with the nearest column that is there."""
-    absent = [column.name for column in COLUMNS.values() if column.required and column.name not in names]
+    """InputError naming every required column that is absent, with the nearest column that is
+    there.
+    """
+    absent = [
+        column.name for column in COLUMNS.values() if column.required and column.name not in names
+    ]
     if not absent:
         return
     spare = [name for name in names if name not in COLUMNS and name != "line"]
@@ -33,12 +39,17 @@ def check_columns(names: list[str], source: str) -> None:
         near = difflib.get_close_matches(name, spare, n=1, cutoff=0.6)
         faults.append(f"{name!r}" + (f" (nearest is {near[0]!r})" if near else ""))
     found = ", ".join(name for name in names if name != "line")
-    raise InputError(f"{source} lacks the required {'column' if len(absent) == 1 else 'columns'} {', '.join(faults)}; "
-                     f"it has {found}. Rename them, or give a column map")
+    raise InputError(
+        f"{source} lacks the required {'column' if len(absent) == 1 else 'columns'} "
+        f"{', '.join(faults)}; "
+        f"it has {found}. Rename them, or give a column map"
+    )
 
 
 def find_bad_rows(table: pd.DataFrame) -> list[BadCell]:
-    """Everything that is wrong with a table of contract columns, apart from files that are not there."""
+    """Everything that is wrong with a table of contract columns, apart from files that are not
+    there.
+    """
     bad: list[BadCell] = []
     for column in (*COLUMNS.values(), *OPTIONAL_SPLITS.values()):
         if column.name not in table.columns:
@@ -49,12 +60,22 @@ def find_bad_rows(table: pd.DataFrame) -> list[BadCell]:
             outside, allowed = find_out_of_range(table[column.name], column)
             bad += bad_cells(table, column.name, outside, allowed)
         elif column.allowed:
-            bad += bad_cells(table, column.name, table[column.name].notna() & ~table[column.name].isin(column.allowed),
-                             f"{', '.join(column.allowed)} or empty")
+            bad += bad_cells(
+                table,
+                column.name,
+                table[column.name].notna() & ~table[column.name].isin(column.allowed),
+                f"{', '.join(column.allowed)} or empty",
+            )
     bad += _find_bad_paths(table)
-    bad += _find_contradictions(table, "study_id", ("patient_id",), "a study belongs to one patient")
-    bad += _find_contradictions(table, "exam_id", ("study_id", "device", "operator"),
-                                "an exam has one study, device and operator")
+    bad += _find_contradictions(
+        table, "study_id", ("patient_id",), "a study belongs to one patient"
+    )
+    bad += _find_contradictions(
+        table,
+        "exam_id",
+        ("study_id", "device", "operator"),
+        "an exam has one study, device and operator",
+    )
     bad += _find_contradictions(table, "exam_id", EXAM_LABELS, "an exam has one value")
     bad += find_split_leaks(table)
     return bad
@@ -62,27 +83,43 @@ def find_bad_rows(table: pd.DataFrame) -> list[BadCell]:
 
 def find_missing_files(table: pd.DataFrame, root: Path) -> list[BadCell]:
     """Rows whose file is not there."""
-    missing = table["path"].map(lambda path: not (root / path).is_file(), na_action="ignore").eq(True)
+    missing = (
+        table["path"].map(lambda path: not (root / path).is_file(), na_action="ignore").eq(True)
+    )
     return bad_cells(table, "path", missing, f"no such file under {root}")
 
 
 def find_split_leaks(table: pd.DataFrame) -> list[BadCell]:
     """Patients whose splits would let a model be graded on someone it has seen.
 
-    A patient has one value per split column, and one value over the columns of stage 2 (main, obese, handheld);
-    a validation or test patient of stage 2 is not in stage 1, with all visits and devices.
+    A patient has one value per split column, and one value over the columns of stage 2 (main,
+    obese, handheld); a validation or test patient of stage 2 is not in stage 1, with all visits and
+    devices.
     """
     columns = [name for name in OPTIONAL_SPLITS if name in table.columns]
-    long = table.melt(id_vars=["patient_id", "line"], value_vars=columns, var_name="column", value_name="split")
+    long = table.melt(
+        id_vars=["patient_id", "line"], value_vars=columns, var_name="column", value_name="split"
+    )
     long = long.dropna(subset=["split", "patient_id"])
     stage1 = long["column"].eq("split_stage1")
     bad = _find_mixed_splits(long[stage1]) + _find_mixed_splits(long[~stage1])
     held_out = long[~stage1 & long["split"].isin(["valid", "test"])].drop_duplicates("patient_id")
-    both = long[stage1].drop_duplicates("patient_id").merge(held_out, on="patient_id", suffixes=("", "_stage2"))
-    bad += [BadCell(line, "split_stage1", shown(split),
-                    f"empty, because patient {patient!r} is in {column!s} = {held!r} (line {line_held})")
-            for patient, line, split, column, held, line_held in _records(
-                both, "patient_id", "line", "split", "column_stage2", "split_stage2", "line_stage2")]
+    both = (
+        long[stage1]
+        .drop_duplicates("patient_id")
+        .merge(held_out, on="patient_id", suffixes=("", "_stage2"))
+    )
+    bad += [
+        BadCell(
+            line,
+            "split_stage1",
+            shown(split),
+            f"empty, because patient {patient!r} is in {column!s} = {held!r} (line {line_held})",
+        )
+        for patient, line, split, column, held, line_held in _records(
+            both, "patient_id", "line", "split", "column_stage2", "split_stage2", "line_stage2"
+        )
+    ]
     return bad
 
 
@@ -91,10 +128,25 @@ def _find_mixed_splits(long: pd.DataFrame) -> list[BadCell]:
     first = long.drop_duplicates("patient_id")
     other = long.merge(first, on="patient_id", suffixes=("", "_first"))
     other = other[other["split"] != other["split_first"]].drop_duplicates("patient_id")
-    return [BadCell(line, column, shown(split), f"one split per patient; patient {patient!r} is in {split_first!r} "
-                    f"on line {line_first} ({column_first})")
-            for patient, line, column, split, line_first, column_first, split_first in _records(
-                other, "patient_id", "line", "column", "split", "line_first", "column_first", "split_first")]
+    return [
+        BadCell(
+            line,
+            column,
+            shown(split),
+            f"one split per patient; patient {patient!r} is in {split_first!r} "
+            f"on line {line_first} ({column_first})",
+        )
+        for patient, line, column, split, line_first, column_first, split_first in _records(
+            other,
+            "patient_id",
+            "line",
+            "column",
+            "split",
+            "line_first",
+            "column_first",
+            "split_first",
+        )
+    ]
 
 
 def _records(rows: pd.DataFrame, *columns: str) -> Iterator[tuple[Any, ...]]:
@@ -102,7 +154,9 @@ def _records(rows: pd.DataFrame, *columns: str) -> Iterator[tuple[Any, ...]]:
 
 
 def find_out_of_range(values: pd.Series, column: Column) -> tuple[pd.Series, str]:
-    """Which numbers (float64, missing as NaN) are none of the column's, and what would be accepted."""
+    """Which numbers (float64, missing as NaN) are none of the column's, and what would be
+    accepted.
+    """
     bad = values.notna() & ~values.between(column.low, column.high)
     if column.whole:
         bad |= values.notna() & (values != np.floor(values))
@@ -115,17 +169,32 @@ def _find_bad_paths(table: pd.DataFrame) -> list[BadCell]:
     paths = table["path"].dropna()
     absolute = paths.map(posixpath.isabs) | paths.str.match(r"[A-Za-z]:[\\/]")
     leaving = paths.str.split("/").str[0].eq("..")
-    bad = bad_cells(table, "path", absolute.reindex(table.index, fill_value=False).eq(True),
-                    "a path relative to the table's folder or to the given root")
-    bad += bad_cells(table, "path", leaving.reindex(table.index, fill_value=False).eq(True), "a path inside the root")
+    bad = bad_cells(
+        table,
+        "path",
+        absolute.reindex(table.index, fill_value=False).eq(True),
+        "a path relative to the table's folder or to the given root",
+    )
+    bad += bad_cells(
+        table,
+        "path",
+        leaving.reindex(table.index, fill_value=False).eq(True),
+        "a path inside the root",
+    )
     repeated = table["path"].notna() & table["path"].duplicated()
     first_line = table.drop_duplicates("path").set_index("path")["line"].to_dict()
-    bad += [BadCell(line, "path", shown(path), f"one row per clip; it is on line {first_line[path]} too")
-            for line, path in _records(table[repeated], "line", "path")]
+    bad += [
+        BadCell(
+            line, "path", shown(path), f"one row per clip; it is on line {first_line[path]} too"
+        )
+        for line, path in _records(table[repeated], "line", "path")
+    ]
     return bad
 
 
-def _find_contradictions(table: pd.DataFrame, key: str, columns: tuple[str, ...], rule: str) -> list[BadCell]:
+def _find_contradictions(
+    table: pd.DataFrame, key: str, columns: tuple[str, ...], rule: str
+) -> list[BadCell]:
     """One BadCell per (key, column) that holds two different values."""
     bad: list[BadCell] = []
     for column in columns:
@@ -133,8 +202,15 @@ def _find_contradictions(table: pd.DataFrame, key: str, columns: tuple[str, ...]
         first = rows.drop_duplicates(key)
         other = rows.merge(first, on=key, suffixes=("", "_first"))
         other = other[other[column] != other[f"{column}_first"]].drop_duplicates(key)
-        bad += [BadCell(line, column, shown(value),
-                        f"{rule}; {key} {owner!r} has {shown(first_value)} on line {first_line}")
-                for owner, value, line, first_value, first_line in _records(
-                    other, key, column, "line", f"{column}_first", "line_first")]
+        bad += [
+            BadCell(
+                line,
+                column,
+                shown(value),
+                f"{rule}; {key} {owner!r} has {shown(first_value)} on line {first_line}",
+            )
+            for owner, value, line, first_value, first_line in _records(
+                other, key, column, "line", f"{column}_first", "line_first"
+            )
+        ]
     return bad

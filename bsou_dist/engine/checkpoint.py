@@ -11,13 +11,13 @@ from typing import Any
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
-from torch import Tensor, nn
+from torch import Tensor
 
+from bsou_dist.common.errors import InputError
+from bsou_dist.common.files import whole_file
 from bsou_dist.engine.buffers import average_buffers
 from bsou_dist.engine.processes import Processes
-from bsou_dist.engine.protocol import Engine, EngineConfig, make_engine
-from bsou_dist.errors import InputError
-from bsou_dist.files import whole_file
+from bsou_dist.engine.protocol import Engine
 
 FORMAT = 2
 BEST = "best.pt"
@@ -25,8 +25,10 @@ STEPS = "step-*.pt"
 
 
 class CheckpointConfig(BaseModel):
-    """How often a run saves within an epoch (at the end of each it always does), and how many checkpoints it keeps
-    beside the best. What was done since the last one is what a killed job loses."""
+    """How often a run saves within an epoch (at the end of each it always does), and how many
+    checkpoints it keeps beside the best. What was done since the last one is what a killed job
+    loses.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -44,8 +46,9 @@ class CheckpointFailed(RuntimeError):
 class Checkpoint:
     """All that a run needs to go on, on any number of ranks and with any engine.
 
-    `epoch` and `step` are the next ones to run; `step` equals the epoch's steps where only validation is left of it.
-    Every random choice is a function of (seed, epoch, step), so that no generator's state needs keeping.
+    `epoch` and `step` are the next ones to run; `step` equals the epoch's steps where only
+    validation is left of it. Every random choice is a function of (seed, epoch, step), so that no
+    generator's state needs keeping.
     """
 
     network: dict[str, Tensor]
@@ -56,22 +59,28 @@ class Checkpoint:
     losses: float
     """Sum of the training losses of the epoch so far."""
     best_loss: float
-    facts: dict[str, Any] = field(default_factory=dict)
+    metadata: dict[str, Any] = field(default_factory=dict)
     """Plain values that say what was trained: the stage, its tasks, the encoder."""
 
 
 class Checkpoints:
-    """Those of one stage in its folder: the last few by number of steps, and the best, which holds weights only."""
+    """Those of one stage in its folder: the last few by number of steps, and the best, which holds
+    weights only.
+    """
 
     def __init__(self, folder: Path, keep: int) -> None:
         self.folder = folder
         self.keep = keep
 
-    def save(self, checkpoint: Checkpoint, steps_done: int, processes: Processes, *, best: bool = False) -> None:
-        """Write, whole or not at all, on the first process; remove those that are too many. Collective.
+    def save(
+        self, checkpoint: Checkpoint, steps_done: int, processes: Processes, *, best: bool = False
+    ) -> None:
+        """Write, whole or not at all, on the first process; remove those that are too many.
+        Collective.
 
         Raises:
-            CheckpointFailed: on every rank; the message names the file and the reason, such as a full disk.
+            CheckpointFailed: on every rank; the message names the file and the reason, such as a
+                full disk.
         """
         fault = None
         if processes.first:
@@ -81,17 +90,23 @@ class Checkpoints:
                     _write(Checkpoint(**{**vars(checkpoint), "moments": {}}), self.folder / BEST)
                 _write(checkpoint, path)
             except (OSError, RuntimeError) as error:  # torch's writer wraps the first in the second
-                reason = error.strerror if isinstance(error, OSError) else str(error).splitlines()[0]
+                reason = (
+                    error.strerror if isinstance(error, OSError) else str(error).splitlines()[0]
+                )
                 fault = f"cannot write the checkpoint {path} ({reason}); those before it are whole"
             else:
                 self._prune(path)
-        if fault := processes.from_first(fault):
+        if fault := processes.broadcast(fault):
             raise CheckpointFailed(fault)
 
     def _prune(self, newest: Path) -> None:
-        """Keep the last few up to the newest one; what lies beyond it was passed over as damaged."""
+        """Keep the last few up to the newest one; what lies beyond it was passed over as
+        damaged.
+        """
         steps = self.steps()
-        for old in [path for path in steps if path > newest] + [path for path in steps if path <= newest][self.keep :]:
+        for old in [path for path in steps if path > newest] + [
+            path for path in steps if path <= newest
+        ][self.keep :]:
             with suppress(OSError):  # the next time, then
                 old.unlink()
 
@@ -100,12 +115,15 @@ class Checkpoints:
         return sorted(self.folder.glob(STEPS), reverse=True)
 
     def latest(self, processes: Processes) -> Checkpoint | None:
-        """The newest whole checkpoint; None where there is none at all. One that is damaged is named on stderr.
+        """The newest whole checkpoint; None where there is none at all. One that is damaged is
+        named on stderr.
 
-        Collective: the first process chooses, since what the others see of a shared file system may be older.
+        Collective: the first process chooses, since what the others see of a shared file system may
+        be older.
 
         Raises:
-            InputError: on every process: all are damaged, or not every process can read the one that was chosen.
+            InputError: on every process: all are damaged, or not every process can read the one
+                that was chosen.
         """
         chosen: Checkpoint | None = None
         name, fault = "", ""
@@ -113,7 +131,7 @@ class Checkpoints:
             for left in self.folder.glob("*.tmp"):  # of a process that was killed while it saved
                 left.unlink(missing_ok=True)
             name, chosen, fault = self._newest_whole()
-        name, fault = processes.from_first((name, fault))
+        name, fault = processes.broadcast((name, fault))
         if fault:
             raise InputError(fault)
         if not name:
@@ -121,9 +139,14 @@ class Checkpoints:
         try:
             chosen = chosen or load_checkpoint(self.folder / name)
         except (InputError, OSError) as error:
-            fault = f"{self.folder / name}, from which the first process goes on, cannot be read here: {error}"
-        if processes.vote(len(fault)):
-            raise InputError(fault or f"another process cannot read {self.folder / name}; its message says why")
+            fault = (
+                f"{self.folder / name}, from which the first process goes on, cannot be read "
+                f"here: {error}"
+            )
+        if processes.all_reduce_max(len(fault)):
+            raise InputError(
+                fault or f"another process cannot read {self.folder / name}; its message says why"
+            )
         return chosen
 
     def _newest_whole(self) -> tuple[str, Checkpoint | None, str]:
@@ -134,43 +157,51 @@ class Checkpoints:
                 found = load_checkpoint(path)
             except InputError as error:
                 faults.append(str(error))
-            except OSError as error:  # of the file system: another checkpoint would be a loss for nothing
-                return "", None, f"{path} cannot be read ({error.strerror}); mend that, and start again"
+            except (
+                OSError
+            ) as error:  # of the file system: another checkpoint would be a loss for nothing
+                return (
+                    "",
+                    None,
+                    f"{path} cannot be read ({error.strerror}); mend that, and start again",
+                )
             else:
                 for fault in faults:
-                    print(f"note: {fault}; going on from {path.name}, the one before it", file=sys.stderr)
+                    print(
+                        f"note: {fault}; going on from {path.name}, the one before it",
+                        file=sys.stderr,
+                    )
                 return path.name, found, ""
         if faults:
-            return "", None, (f"no whole checkpoint in {self.folder}: {'; '.join(faults)}. Delete that folder to train "
-                              "this stage anew")
+            return (
+                "",
+                None,
+                (
+                    f"no whole checkpoint in {self.folder}: {'; '.join(faults)}. Delete that "
+                    "folder to train "
+                    "this stage anew"
+                ),
+            )
         return "", None, ""
 
 
-def resume_engine(network: nn.Module, config: EngineConfig, *, learning_rate: float, checkpoints: Checkpoints,
-                  processes: Processes) -> tuple[Engine, Checkpoint | None]:
-    """An engine that goes on from the newest checkpoint, and that checkpoint; a new one where there is none.
-
-    Raises:
-        InputError: as `Checkpoints.latest` and `make_engine`.
-    """
-    start = checkpoints.latest(processes)
-    if start:
-        network.load_state_dict(start.network)  # before the engine, which may keep a copy of its own
-    engine = make_engine(network, config, learning_rate=learning_rate, processes=processes)
-    if start:
-        engine.load_moments(start.moments)
-    return engine, start
-
-
-def take_checkpoint(engine: Engine, schedule: dict[str, Any], *, epoch: int, step: int, losses: float, best_loss: float,
-                    facts: dict[str, Any]) -> Checkpoint:
+def take_checkpoint(
+    engine: Engine,
+    schedule: dict[str, Any],
+    *,
+    epoch: int,
+    step: int,
+    losses: float,
+    best_loss: float,
+    metadata: dict[str, Any],
+) -> Checkpoint:
     """Collect a checkpoint. Collective: all ranks call it.
 
     On CPU its weights are the network's own memory: save it before the next step.
     """
     average_buffers(engine.network)
     network = {name: value.detach().cpu() for name, value in engine.network.state_dict().items()}
-    return Checkpoint(network, engine.moments(), schedule, epoch, step, losses, best_loss, facts)
+    return Checkpoint(network, engine.moments(), schedule, epoch, step, losses, best_loss, metadata)
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
@@ -180,14 +211,18 @@ def load_checkpoint(path: Path) -> Checkpoint:
         InputError: no such file, not a checkpoint, of another format, or not as it was written.
     """
     if not path.is_file():
-        raise InputError(f"no checkpoint at {path}; give the folder of a run that has one, or train it first")
+        raise InputError(
+            f"no checkpoint at {path}; give the folder of a run that has one, or train it first"
+        )
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
         version, digest = content.pop("format"), content.pop("digest", None)
     except (OSError, MemoryError):
         raise
     except Exception as error:
-        raise InputError(f"{path} is not a checkpoint of bsou-dist ({type(error).__name__})") from None
+        raise InputError(
+            f"{path} is not a checkpoint of bsou-dist ({type(error).__name__})"
+        ) from None
     if version != FORMAT:
         raise InputError(f"{path} has checkpoint format {version}; this version reads {FORMAT}")
     if digest != _digest(content):
@@ -202,7 +237,9 @@ def _write(checkpoint: Checkpoint, path: Path) -> None:
 
 
 def _digest(content: dict[str, Any]) -> str:
-    """Checksum of all tensors and plain values. torch's reader does not compare the checksums of its archive."""
+    """Checksum of all tensors and plain values. torch's reader does not compare the checksums of
+    its archive.
+    """
     digest = hashlib.blake2b(digest_size=16)
 
     def add(value: Any) -> None:

@@ -13,11 +13,13 @@ from typing import TypeVar
 import torch
 import torch.distributed as dist
 
-from bsou_dist.engine.heap import keep_freed_memory
+from bsou_dist.engine.keep_memory import keep_freed_memory
 from bsou_dist.engine.stopping import Stopped, StopSignals
 from bsou_dist.engine.watchdog import Watchdog
 
-COLLECTIVE_TIMEOUT = timedelta(minutes=30)  # longer than the slowest thing one rank does while the others wait
+COLLECTIVE_TIMEOUT = timedelta(
+    minutes=30
+)  # longer than the slowest thing one rank does while the others wait
 HANG_S = 15 * 60.0
 
 Value = TypeVar("Value")
@@ -38,22 +40,24 @@ class Processes:
         """Whether this one writes what is written once."""
         return self.rank == 0
 
-    def wait(self) -> None:
+    def barrier(self) -> None:
         """Until all processes are here."""
         dist.barrier()
 
     def at(self, where: str | None) -> None:
-        """Note where this process stands, for the watchdog; all processes pass the same places. None: not watched."""
+        """Note where this process stands, for the watchdog; all processes pass the same places.
+        None: not watched.
+        """
         if self.watchdog:
             self.watchdog.at(where)
 
-    def vote(self, value: int) -> int:
+    def all_reduce_max(self, value: int) -> int:
         """The largest of all processes' values. Collective."""
         votes = torch.tensor([value], device=self.device)
         dist.all_reduce(votes, dist.ReduceOp.MAX)
         return int(votes.item())
 
-    def from_first(self, value: Value) -> Value:
+    def broadcast(self, value: Value) -> Value:
         """The first process's value. Collective."""
         values = [value]
         dist.broadcast_object_list(values, src=0)
@@ -61,16 +65,18 @@ class Processes:
 
     def check_stop(self) -> None:
         """Raise `Stopped` on every process if any was asked to stop. Collective."""
-        if by := self.vote(self.signals.received):
+        if by := self.all_reduce_max(self.signals.received):
             raise Stopped(signal.Signals(by))
 
 
 @contextmanager
 def start_processes(hang_s: float = HANG_S) -> Iterator[Processes]:
-    """Join the other processes, as the launcher's environment names them; alone where no launcher did.
+    """Join the other processes, as the launcher's environment names them; alone where no launcher
+    did.
 
-    A process group exists in either case, so that nothing behind this has two ways of working. NCCL on GPUs, gloo else.
-    Signals are noted until the end (see `stopping`), and a process that stands still for `hang_s` ends the run.
+    A process group exists in either case, so that nothing behind this has two ways of working. NCCL
+    on GPUs, gloo else. Signals are noted until the end (see `stopping`), and a process that stands
+    still for `hang_s` ends the run.
     """
     rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     device = "cpu"
@@ -82,9 +88,13 @@ def start_processes(hang_s: float = HANG_S) -> Iterator[Processes]:
     signals = StopSignals()
     with signals.noted():
         store = dist.HashStore() if world == 1 else next(dist.rendezvous("env://", rank, world))[0]
-        dist.init_process_group("nccl" if device != "cpu" else "gloo", rank=rank, world_size=world,
-                                store=dist.PrefixStore("ranks", store),
-                                timeout=max(COLLECTIVE_TIMEOUT, timedelta(seconds=2 * hang_s)))
+        dist.init_process_group(
+            "nccl" if device != "cpu" else "gloo",
+            rank=rank,
+            world_size=world,
+            store=dist.PrefixStore("ranks", store),
+            timeout=max(COLLECTIVE_TIMEOUT, timedelta(seconds=2 * hang_s)),
+        )
         watchdog = Watchdog(dist.PrefixStore("watchdog", store.clone()), rank, world, hang_s)
         together = False
         try:
@@ -94,7 +104,8 @@ def start_processes(hang_s: float = HANG_S) -> Iterator[Processes]:
             together = True
             raise
         finally:
-            # A rank that fails alone must not wait for the others: its message would come too late to be seen.
+            # A rank that fails alone must not wait for the others: its message would come too late
+            # to be seen.
             if together or world == 1:
                 dist.destroy_process_group()
             watchdog.close()

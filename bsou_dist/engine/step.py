@@ -9,20 +9,27 @@ import torch
 import torch.distributed as dist
 
 from bsou_dist.engine.caching import CachedStep
+from bsou_dist.engine.dropout import dropout_seed, seed_dropout
 from bsou_dist.engine.processes import Processes
 from bsou_dist.engine.protocol import Engine
-from bsou_dist.engine.randomness import dropout_seed, seed_dropout
 from bsou_dist.feed.batch import Batch
 from bsou_dist.feed.protocol import Feed
-from bsou_dist.objective.on_batches import Objective
+from bsou_dist.objective.batch_objectives import Objective
 
 
 class NonFiniteLoss(RuntimeError):
     """The loss is NaN or infinite; raised on every rank, since all hold the same global loss."""
 
 
-def train_step(engine: Engine, batch: Batch, objective: Objective, *, seed: int, rank: int,
-               cached: CachedStep | None = None) -> float:
+def train_step(
+    engine: Engine,
+    batch: Batch,
+    objective: Objective,
+    *,
+    seed: int,
+    rank: int,
+    cached: CachedStep | None = None,
+) -> float:
     """Forward, global loss, backward, update. Dropout is a function of (seed, epoch, step, rank).
 
     `cached` does it in chunks. Returns the global loss.
@@ -40,8 +47,10 @@ def train_step(engine: Engine, batch: Batch, objective: Objective, *, seed: int,
         loss = objective(_forward(engine, batch), batch)
     value = loss.item()
     if not math.isfinite(value):
-        raise NonFiniteLoss(f"the loss is {value} at epoch {batch.epoch}, step {batch.step}; the weights were not "
-                            f"changed. Clips of rank {rank}: {', '.join(batch.key)}")
+        raise NonFiniteLoss(
+            f"the loss is {value} at epoch {batch.epoch}, step {batch.step}; the weights were not "
+            f"changed. Clips of rank {rank}: {', '.join(batch.key)}"
+        )
     if cached:
         cached.update(engine, batch, gradients, seeds)
     else:
@@ -50,11 +59,14 @@ def train_step(engine: Engine, batch: Batch, objective: Objective, *, seed: int,
 
 
 @torch.no_grad()
-def validate(engine: Engine, feed: Feed, objective: Objective, processes: Processes, name: str) -> float:
-    """Mean validation loss over the fixed batches of `feed`, each by what it adds to the loss's denominator.
+def validate(
+    engine: Engine, feed: Feed, objective: Objective, processes: Processes, name: str
+) -> float:
+    """Mean validation loss over the fixed batches of `feed`, each by what it adds to the loss's
+    denominator.
 
-    Collective; the same number on every rank to the last bit, since schedules are steered by it. `name` is the
-    stage's, for the watchdog.
+    Collective; the same number on every rank to the last bit, since schedules are steered by it.
+    `name` is the stage's, for the watchdog.
 
     Raises:
         NonFiniteLoss: on every rank.
@@ -73,7 +85,9 @@ def validate(engine: Engine, feed: Feed, objective: Objective, processes: Proces
         count += weight.item()
     mean = total / max(count, 1e-12)
     if not math.isfinite(mean):
-        raise NonFiniteLoss(f"the validation loss is {mean}: training has diverged; lower the learning rate")
+        raise NonFiniteLoss(
+            f"the validation loss is {mean}: training has diverged; lower the learning rate"
+        )
     return mean
 
 

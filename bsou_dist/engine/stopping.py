@@ -1,7 +1,8 @@
-"""A signal asks a run to stop; it saves at the next step boundary and ends so that the same command goes on from there.
+"""A signal asks a run to stop; it saves at the next step boundary and ends so that the same command
+goes on from there.
 
-SIGTERM, SIGUSR1 and SIGUSR2 are what schedulers and launchers send before they end a job; SIGINT is Ctrl-C. A handler
-only takes a note: nothing that needs the other ranks may happen inside one.
+SIGTERM, SIGUSR1 and SIGUSR2 are what schedulers and launchers send before they end a job; SIGINT is
+Ctrl-C. A handler only takes a note: nothing that needs the other ranks may happen inside one.
 """
 
 from __future__ import annotations
@@ -56,7 +57,9 @@ class StopSignals:
 
     @contextmanager
     def raised(self) -> Iterator[None]:
-        """A signal raises `Stopped` at once: for what one process does alone and leaves nothing half done."""
+        """A signal raises `Stopped` at once: for what one process does alone and leaves nothing
+        half done.
+        """
         self._raising = True
         try:
             if self.received:

@@ -1,7 +1,9 @@
-"""A rank that hangs would keep all others waiting for ever; this ends the run instead, and says which rank and where.
+"""A rank that hangs would keep all others waiting for ever; this ends the run instead, and says
+which rank and where.
 
-Every rank's main thread notes where it stands; a thread beside it publishes that in the store that the ranks met at.
-All ranks pass the same places in the same order, so the one that others wait for has passed the fewest.
+Every rank's main thread notes where it stands; a thread beside it publishes that in the store that
+the ranks met at. All ranks pass the same places in the same order, so the one that others wait for
+has passed the fewest.
 """
 
 from __future__ import annotations
@@ -55,20 +57,28 @@ class Watchdog:
             if self._ended.wait(period_s):
                 return
             overslept_s = time.monotonic() - began - period_s
-            if overslept_s > 2 * period_s:  # the whole process was suspended, and has not stood still
+            if (
+                overslept_s > 2 * period_s
+            ):  # the whole process was suspended, and has not stood still
                 self._since += overslept_s
             places, where = self._places, self._where
             try:
                 _within(STORE_TIMEOUT_S, partial(self._publish, places, where))
                 if self._stands_s() > self._limit_s:
-                    time.sleep(period_s)  # until every rank that lives has published where it stands
+                    time.sleep(
+                        period_s
+                    )  # until every rank that lives has published where it stands
                     if self._places == places:
                         self._end(_within(STORE_TIMEOUT_S, self._verdict))
             except Exception as error:
                 if self._stands_s() > self._limit_s:
-                    self._end(f"rank {self._rank} has stood for {self._stands_s():.0f} s at: {where}. The others "
-                              "cannot be asked: the store that rank 0 or its launcher keeps does not answer "
-                              f"({type(error).__name__}). Look at rank 0 first")
+                    self._end(
+                        f"rank {self._rank} has stood for {self._stands_s():.0f} s at: {where}. "
+                        "The others "
+                        "cannot be asked: the store that rank 0 or its launcher keeps does not "
+                        "answer "
+                        f"({type(error).__name__}). Look at rank 0 first"
+                    )
 
     def _publish(self, places: int, where: str | None) -> None:
         self._store.set(f"place/{self._rank}", json.dumps([places, where]))
@@ -83,25 +93,41 @@ class Watchdog:
         if self._store.compare_set("verdict", "", str(self._rank)) != str(self._rank).encode():
             time.sleep(1.0)
             return None
-        known: dict[int, Any] = {rank: json.loads(self._store.get(f"place/{rank}")) for rank in range(self._world)
-                                 if self._store.check([f"place/{rank}"])}
+        known: dict[int, Any] = {
+            rank: json.loads(self._store.get(f"place/{rank}"))
+            for rank in range(self._world)
+            if self._store.check([f"place/{rank}"])
+        }
         behind = min((places for places, _ in known.values()), default=0)
         late = [rank for rank, (places, _) in known.items() if places == behind]
         silent = sorted(set(range(self._world)) - set(known))
         if silent:
-            return f"rank {_named(silent)} has given no sign so far; the others have waited for {stood_s:.0f} s"
+            return (
+                f"rank {_named(silent)} has given no sign so far; the others have waited for "
+                f"{stood_s:.0f} s"
+            )
         if len(late) == self._world:
-            return (f"all {self._world} ranks have stood for {stood_s:.0f} s at: {known[0][1]}. If it is a collective, "
-                    "look at the network between the nodes")
-        return (f"rank {_named(late)} has stood for about {stood_s:.0f} s at: {known[late[0]][1]}. The others wait for "
-                f"it at: {known[next(rank for rank in known if rank not in late)][1]}")
+            return (
+                f"all {self._world} ranks have stood for {stood_s:.0f} s at: {known[0][1]}. If it "
+                "is a collective, "
+                "look at the network between the nodes"
+            )
+        return (
+            f"rank {_named(late)} has stood for about {stood_s:.0f} s at: {known[late[0]][1]}. "
+            "The others wait for "
+            f"it at: {known[next(rank for rank in known if rank not in late)][1]}"
+        )
 
     def _end(self, message: str | None) -> None:
         if self._ended.is_set():
             return
         if message:
-            print(f"bsou: hung: {message}. This run ends; the same command goes on from its last checkpoint. "
-                  "engine.hang_minutes sets how long a rank may stand", file=sys.stderr)
+            print(
+                f"bsou: hung: {message}. This run ends; the same command goes on from its last "
+                "checkpoint. "
+                "engine.hang_minutes sets how long a rank may stand",
+                file=sys.stderr,
+            )
         print(f"rank {self._rank} stands here:", file=sys.stderr, flush=True)
         frame = sys._current_frames().get(threading.main_thread().ident or 0)
         traceback.print_stack(frame, file=sys.stderr)
@@ -114,7 +140,9 @@ def _named(ranks: list[int]) -> str:
 
 
 def _within(limit_s: float, ask: Callable[[], Answer]) -> Answer:
-    """An answer of the store, which waits for ever where the process that keeps it is frozen; TimeoutError then."""
+    """An answer of the store, which waits for ever where the process that keeps it is frozen;
+    TimeoutError then.
+    """
     answers: list[Answer] = []
     faults: list[Exception] = []
 

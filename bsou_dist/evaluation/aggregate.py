@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from bsou_dist.errors import InputError
+from bsou_dist.common.errors import InputError
 
 _EXAM = ["task", "set", "split", "exam"]
 _SHARED = ["study", "patient", "device", "operator", "site", "bmi", "ga_days"]
@@ -13,8 +13,9 @@ _SHARED = ["study", "patient", "device", "operator", "site", "bmi", "ga_days"]
 def exam_predictions(clips: pd.DataFrame) -> pd.DataFrame:
     """Inverse-variance weighted mean over the clips of each exam (the paper's section 4.1).
 
-    For clips i of an exam: prediction = sum(mu_i / var_i) / sum(1 / var_i), variance = 1 / sum(1 / var_i). That
-    variance is too small, since clips of one exam are not independent; ``recalibrate_variance`` mends it.
+    For clips i of an exam: prediction = sum(mu_i / var_i) / sum(1 / var_i), variance = 1 / sum(1 /
+    var_i). That variance is too small, since clips of one exam are not independent;
+    ``recalibrate_variance`` mends it.
 
     Args:
         clips: clip rows of regression tasks, in the columns of ``predictions.parquet``.
@@ -23,22 +24,31 @@ def exam_predictions(clips: pd.DataFrame) -> pd.DataFrame:
         A row per (task, set, split, exam), ``key`` being the exam.
 
     Raises:
-        InputError: a variance is missing or not positive, or an exam has two patients or two labels.
+        InputError: a variance is missing or not positive, or an exam has two patients or two
+            labels.
     """
     unusable = ~clips["variance"].gt(0) | clips["prediction"].isna()
     if unusable.any():
         row = clips[unusable].iloc[0]
-        raise InputError(f"{int(unusable.sum())} clip predictions can't be averaged, first {row['key']!r} of task "
-                         f"{row['task']!r}: prediction {row['prediction']}, variance {row['variance']}; a prediction "
-                         "and a positive variance are needed")
+        raise InputError(
+            f"{int(unusable.sum())} clip predictions can't be averaged, first {row['key']!r} of "
+            "task "
+            f"{row['task']!r}: prediction {row['prediction']}, variance {row['variance']}; a "
+            "prediction "
+            "and a positive variance are needed"
+        )
     contradictory = clips.groupby(_EXAM)[["label", "patient"]].nunique().gt(1)
     for column in ("label", "patient"):
         torn = contradictory.index[contradictory[column]]
         if len(torn):
-            raise InputError(f"{len(torn)} exams have two values of {column}, first {torn[0][-1]!r} of task "
-                             f"{torn[0][0]!r}; an exam is one visit of one patient")
+            raise InputError(
+                f"{len(torn)} exams have two values of {column}, first {torn[0][-1]!r} of task "
+                f"{torn[0][0]!r}; an exam is one visit of one patient"
+            )
     weight = 1.0 / clips["variance"]
-    groups = clips.assign(weight=weight, weighted=clips["prediction"] * weight).groupby(_EXAM, sort=True)
+    groups = clips.assign(weight=weight, weighted=clips["prediction"] * weight).groupby(
+        _EXAM, sort=True
+    )
     sums = groups[["weight", "weighted"]].sum()
     values = {"prediction": sums["weighted"] / sums["weight"], "variance": 1.0 / sums["weight"]}
     shared = [name for name in _SHARED if name in clips.columns]
@@ -47,10 +57,15 @@ def exam_predictions(clips: pd.DataFrame) -> pd.DataFrame:
 
 
 def recalibrate_variance(valid_exams: pd.DataFrame, test_exams: pd.DataFrame) -> pd.DataFrame:
-    """``test_exams`` with their variance times one factor, the mean squared standardised error of validation exams.
+    """``test_exams`` with their variance times one factor, the mean squared standardised error of
+    validation exams.
 
     Without labelled validation exams the variance stays as it is.
     """
     squared = (valid_exams["label"] - valid_exams["prediction"]) ** 2 / valid_exams["variance"]
     factor = squared.mean()  # of the labelled exams; NaN if there are none
-    return test_exams if pd.isna(factor) else test_exams.assign(variance=test_exams["variance"] * factor)
+    return (
+        test_exams
+        if pd.isna(factor)
+        else test_exams.assign(variance=test_exams["variance"] * factor)
+    )

@@ -28,26 +28,41 @@ class Interval(NamedTuple):
     kind: str  # 'exact' or 'bootstrap'
 
 
-def bootstrap_interval(metric: Metric, scored: Scored, patients: np.ndarray, *, resamples: int = 2000,
-                       seed: int = 0) -> Interval:
+def bootstrap_interval(
+    metric: Metric, scored: Scored, patients: np.ndarray, *, resamples: int = 2000, seed: int = 0
+) -> Interval:
     """Percentile interval of a metric. ``patients`` (n,) names each unit's patient."""
     draws = [metric(scored, weights) for weights in _resample(patients, resamples, seed)]
     return _interval(value_of(metric, scored), draws, patients)
 
 
-def bootstrap_difference(metric: Metric, first: Scored, second: Scored, patients: np.ndarray, *, resamples: int = 2000,
-                         seed: int = 0) -> Interval:
-    """Percentile interval of ``metric(first) - metric(second)`` on the same units and the same resamples (paired)."""
-    draws = [metric(first, weights) - metric(second, weights) for weights in _resample(patients, resamples, seed)]
+def bootstrap_difference(
+    metric: Metric,
+    first: Scored,
+    second: Scored,
+    patients: np.ndarray,
+    *,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> Interval:
+    """Percentile interval of ``metric(first) - metric(second)`` on the same units and the same
+    resamples (paired).
+    """
+    draws = [
+        metric(first, weights) - metric(second, weights)
+        for weights in _resample(patients, resamples, seed)
+    ]
     return _interval(value_of(metric, first) - value_of(metric, second), draws, patients)
 
 
-def accuracy_interval(metric: Metric, scored: Scored, patients: np.ndarray, *, resamples: int = 2000,
-                      seed: int = 0) -> Interval:
+def accuracy_interval(
+    metric: Metric, scored: Scored, patients: np.ndarray, *, resamples: int = 2000, seed: int = 0
+) -> Interval:
     """Exact (Clopper-Pearson) interval of a share where it holds, else the bootstrap over patients.
 
-    It holds where each patient contributes one unit. Where every unit is right, or every one wrong, resampling can
-    show no spread; then the exact interval for as many patients stands in, which is the wider one.
+    It holds where each patient contributes one unit. Where every unit is right, or every one wrong,
+    resampling can show no spread; then the exact interval for as many patients stands in, which is
+    the wider one.
     """
     found = bootstrap_interval(metric, scored, patients, resamples=resamples, seed=seed)
     if found.n == found.n_patients or found.value in (0.0, 1.0):
@@ -65,12 +80,16 @@ def clopper_pearson(successes: int, trials: int, level: float = 0.95) -> tuple[f
 
 
 def _resample(patients: np.ndarray, resamples: int, seed: int) -> Iterator[np.ndarray]:
-    """Blocks of weights (rows, n): how often each unit's patient was drawn. Depends on the set of patients only."""
+    """Blocks of weights (rows, n): how often each unit's patient was drawn. Depends on the set of
+    patients only.
+    """
     names, unit_of = np.unique(patients.astype(str), return_inverse=True)
     rng = np.random.default_rng(seed)
     rows = max(1, _MAX_WEIGHTS // len(patients))
     for start in range(0, resamples, rows):
-        drawn = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=min(rows, resamples - start))
+        drawn = rng.multinomial(
+            len(names), np.full(len(names), 1 / len(names)), size=min(rows, resamples - start)
+        )
         yield drawn[:, unit_of].astype(float)
 
 
@@ -78,4 +97,11 @@ def _interval(value: float, draws: Sequence[np.ndarray], patients: np.ndarray) -
     values = np.concatenate(draws)
     defined = values[~np.isnan(values)]
     low, high = np.percentile(defined, [2.5, 97.5]) if len(defined) else (np.nan, np.nan)
-    return Interval(value, float(low), float(high), len(patients), len(np.unique(patients.astype(str))), "bootstrap")
+    return Interval(
+        value,
+        float(low),
+        float(high),
+        len(patients),
+        len(np.unique(patients.astype(str))),
+        "bootstrap",
+    )

@@ -1,8 +1,10 @@
-"""Metrics as functions of weighted units, so that one definition serves the value and its bootstrap.
+"""Metrics as functions of weighted units, so that one definition serves the value and its
+bootstrap.
 
-A unit is a clip or an exam. Every metric takes ``Scored`` units (n of them) and ``weights`` of shape (R, n), how often
-each unit counts in each of R resamples, and returns (R,) values; NaN where a resample leaves it undefined. The value
-on the data themselves is the metric at weights of one (``value_of``).
+A unit is a clip or an exam. Every metric takes ``Scored`` units (n of them) and ``weights`` of
+shape (R, n), how often each unit counts in each of R resamples, and returns (R,) values; NaN where
+a resample leaves it undefined. The value on the data themselves is the metric at weights of one
+(``value_of``).
 """
 
 from __future__ import annotations
@@ -18,9 +20,11 @@ Z_95 = 1.959963984540054
 
 @dataclass(frozen=True)
 class Scored:
-    """n units with label and prediction (class indices, or values in the task's unit), none of them missing.
+    """n units with label and prediction (class indices, or values in the task's unit), none of them
+    missing.
 
-    ``probabilities`` is (n, K) for a classification; ``variance`` is (n,), in unit squared, for a regression.
+    ``probabilities`` is (n, K) for a classification; ``variance`` is (n,), in unit squared, for a
+    regression.
     """
 
     label: np.ndarray
@@ -56,13 +60,22 @@ def macro_f1(scored: Scored, weights: np.ndarray) -> np.ndarray:
 
 
 def auc(scored: Scored, weights: np.ndarray) -> np.ndarray:
-    """Area under the ROC curve: of class 1 for two classes, else the mean of one class against the rest.
+    """Area under the ROC curve: of class 1 for two classes, else the mean of one class against the
+    rest.
 
-    The mean is over classes that occur, as does at least one unit of another class; ties count one half.
+    The mean is over classes that occur, as does at least one unit of another class; ties count one
+    half.
     """
     assert scored.probabilities is not None
-    classes = [1] if scored.probabilities.shape[1] == 2 else list(range(scored.probabilities.shape[1]))
-    each = np.stack([_binary_auc(scored.label == index, scored.probabilities[:, index], weights) for index in classes])
+    classes = (
+        [1] if scored.probabilities.shape[1] == 2 else list(range(scored.probabilities.shape[1]))
+    )
+    each = np.stack(
+        [
+            _binary_auc(scored.label == index, scored.probabilities[:, index], weights)
+            for index in classes
+        ]
+    )
     defined = ~np.isnan(each)
     return _divide(np.where(defined, each, 0.0).sum(axis=0), defined.sum(axis=0))
 
@@ -73,7 +86,8 @@ def mae(scored: Scored, weights: np.ndarray) -> np.ndarray:
 
 
 def abs_error_std(scored: Scored, weights: np.ndarray) -> np.ndarray:
-    """Standard deviation of the absolute error, in the task's unit: the figure after the slash in the paper's tables.
+    """Standard deviation of the absolute error, in the task's unit: the figure after the slash in
+    the paper's tables.
 
     It divides by the number of units, not by one less.
     """
@@ -87,20 +101,26 @@ def bias(scored: Scored, weights: np.ndarray) -> np.ndarray:
 
 
 def error_std(scored: Scored, weights: np.ndarray) -> np.ndarray:
-    """Standard deviation of the signed error, in the task's unit, dividing by the number of units."""
+    """Standard deviation of the signed error, in the task's unit, dividing by the number of
+    units.
+    """
     error = _error(scored)
     return np.sqrt(np.maximum(_mean(error**2, weights) - _mean(error, weights) ** 2, 0.0))
 
 
 def within(limit: float) -> Metric:
     """Share of units whose absolute error is at most ``limit``, in the task's unit."""
+
     def share(scored: Scored, weights: np.ndarray) -> np.ndarray:
         return _mean(np.abs(_error(scored)) <= limit, weights)
+
     return share
 
 
 def coverage_95(scored: Scored, weights: np.ndarray) -> np.ndarray:
-    """Share of units whose label lies in the predicted 95 % interval, mean +- 1.96 standard deviations."""
+    """Share of units whose label lies in the predicted 95 % interval, mean +- 1.96 standard
+    deviations.
+    """
     assert scored.variance is not None
     return _mean(np.abs(_error(scored)) <= Z_95 * np.sqrt(scored.variance), weights)
 
@@ -113,7 +133,9 @@ def confusion_matrix(label: np.ndarray, prediction: np.ndarray, classes: int) ->
 
 
 def _binary_auc(positive: np.ndarray, score: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Weighted Mann-Whitney statistic: units in order of score, those of one score taken together."""
+    """Weighted Mann-Whitney statistic: units in order of score, those of one score taken
+    together.
+    """
     order = np.argsort(score, kind="stable")
     starts = np.flatnonzero(np.diff(score[order], prepend=-np.inf) > 0)
     ordered, truly = weights[:, order], positive[order]
@@ -133,4 +155,6 @@ def _mean(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 
 def _divide(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
-    return np.divide(numerator, denominator, out=np.full(len(numerator), np.nan), where=denominator > 0)
+    return np.divide(
+        numerator, denominator, out=np.full(len(numerator), np.nan), where=denominator > 0
+    )

@@ -1,4 +1,6 @@
-"""The config of a run: YAML with dotted overrides, checked whole before any file or device is touched."""
+"""The config of a run: YAML with dotted overrides, checked whole before any file or device is
+touched.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +11,13 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from bsou_dist.cohort.splits import SplitConfig
 from bsou_dist.engine.checkpoint import CheckpointConfig
-from bsou_dist.engine.protocol import EngineConfig
+from bsou_dist.engine.make import EngineConfig
 from bsou_dist.feed.augment import AugmentConfig
-from bsou_dist.feed.ordering import OrderConfig
+from bsou_dist.feed.order.make import OrderConfig
 from bsou_dist.feed.pixels import FeedConfig
 from bsou_dist.model.encoder import EncoderConfig
 from bsou_dist.model.norm import BY_BATCH
-from bsou_dist.objective.on_batches import Positives
+from bsou_dist.objective.batch_objectives import PositiveRule
 from bsou_dist.tasks import TASKS
 from bsou_dist.tracking.mlflow_tracker import check_uri, local_uri
 
@@ -24,12 +26,14 @@ ClipClass = Literal["blind", "biometric", "diagnostic"]
 PatientSet = Literal["main", "obese", "handheld"]
 
 
-class Part(BaseModel):
+class StrictConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class DataConfig(Part):
-    """Shards, and the cohort table whose labels and splits are joined to them when training starts."""
+class DataConfig(StrictConfig):
+    """Shards, and the cohort table whose labels and splits are joined to them when training
+    starts.
+    """
 
     shards: Path
     cohort: Path
@@ -46,17 +50,19 @@ class DataConfig(Part):
     """Whether the patients are generated; every table then says so."""
 
 
-class PlateauConfig(Part):
+class PlateauConfig(StrictConfig):
     """ReduceLROnPlateau on the validation loss ([P1] 4.2)."""
 
     patience: int = Field(default=6, ge=0)
     factor: float = Field(default=0.8, gt=0, lt=1)
 
 
-class StageConfig(Part):
+class StageConfig(StrictConfig):
     tasks: list[str]
     global_batch: int = Field(32, ge=1)
-    """Clips (exams, for exam-level tasks) per optimizer step over all processes; a contrastive loss spans them all."""
+    """Clips (exams, for exam-level tasks) per optimizer step over all processes; a contrastive loss
+    spans them all.
+    """
     learning_rate: float = Field(gt=0, allow_inf_nan=False)
     epochs: int = Field(ge=1)
     plateau: PlateauConfig = PlateauConfig()
@@ -67,7 +73,9 @@ class StageConfig(Part):
     def _classes_to_balance(cls, order: OrderConfig) -> OrderConfig:
         known = [name for name, task in TASKS.items() if task.kind == "classification"]
         if order.by is not None and order.by not in known:
-            raise ValueError(f"by is {order.by!r}; it names a task with classes, one of {', '.join(known)}")
+            raise ValueError(
+                f"by is {order.by!r}; it names a task with classes, one of {', '.join(known)}"
+            )
         return order
 
     @field_validator("tasks")
@@ -90,28 +98,41 @@ class PretrainConfig(StageConfig):
     epochs: int = Field(30, ge=1)
     temperature: float = Field(0.1, gt=0, allow_inf_nan=False)
     """Ours: [P1] does not state its own."""
-    positives: Positives = "label"
+    positives: PositiveRule = "label"
     cache_rows: int | None = Field(default=None, ge=1)
-    """Gradient caching: rows (clips times views) that a process embeds at once, however large its part of a batch."""
+    """Gradient caching: rows (clips times views) that a process embeds at once, however large its
+    part of a batch.
+    """
     cache_with_batch_norm: bool = False
-    """Allow that with batch norm, which then normalises by chunks: another step than that on the whole batch."""
+    """Allow that with batch norm, which then normalises by chunks: another step than that on the
+    whole batch.
+    """
 
     @model_validator(mode="after")
     def _classes(self) -> PretrainConfig:
         for task in self.tasks:
             if TASKS[task].kind != "classification":
-                raise ValueError(f"stage 1 compares classes, and {task!r} is a regression; "
-                                 f"use {', '.join(t for t in TASKS if TASKS[t].kind == 'classification')}")
+                raise ValueError(
+                    f"stage 1 compares classes, and {task!r} is a regression; "
+                    f"use {', '.join(t for t in TASKS if TASKS[t].kind == 'classification')}"
+                )
         if self.order.kind == "balanced" and self.order.by is None:
-            raise ValueError("order.kind is 'balanced', and stage 1 has several tasks: say with order.by which of them "
-                             f"to balance, such as {self.tasks[0]!r}")
+            raise ValueError(
+                "order.kind is 'balanced', and stage 1 has several tasks: say with order.by which "
+                "of them "
+                f"to balance, such as {self.tasks[0]!r}"
+            )
         if self.method in ("mtscon", "ucon") and self.global_batch < 2:
-            raise ValueError("global_batch is 1, and a contrastive loss compares clips: use 2 or more")
+            raise ValueError(
+                "global_batch is 1, and a contrastive loss compares clips: use 2 or more"
+            )
         return self
 
 
 class FinetuneConfig(StageConfig):
-    """Stage 2 ([P1] 3.2): one head per task, on the whole encoder or on cached embeddings of a frozen one."""
+    """Stage 2 ([P1] 3.2): one head per task, on the whole encoder or on cached embeddings of a
+    frozen one.
+    """
 
     tasks: list[str] = ["ga", "presentation", "placenta", "sweep", "dvp", "multiple"]
     sets: list[PatientSet] = ["main"]
@@ -131,13 +152,19 @@ class FinetuneConfig(StageConfig):
     def _classes(self) -> FinetuneConfig:
         values = [task for task in self.tasks if TASKS[task].kind == "regression"]
         if self.order.kind == "balanced" and self.order.by is None and values:
-            raise ValueError(f"order.kind is 'balanced', and {', '.join(values)} have no classes: say with order.by "
-                             "which classes to balance, such as 'ga_bin', or tune these tasks in a run of their own")
+            raise ValueError(
+                f"order.kind is 'balanced', and {', '.join(values)} have no classes: say with "
+                "order.by "
+                "which classes to balance, such as 'ga_bin', or tune these tasks in a run of "
+                "their own"
+            )
         return self
 
 
-class TrackingConfig(Part):
-    """Where runs are remembered: an MLflow server's address, or by default a SQLite file under `output`."""
+class TrackingConfig(StrictConfig):
+    """Where runs are remembered: an MLflow server's address, or by default a SQLite file under
+    `output`.
+    """
 
     uri: str | None = None
     experiment: str = "bsou"
@@ -150,7 +177,7 @@ class TrackingConfig(Part):
         return uri
 
 
-class RunConfig(Part):
+class RunConfig(StrictConfig):
     """Everything a run is made of."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
@@ -172,21 +199,45 @@ class RunConfig(Part):
     @model_validator(mode="after")
     def _something(self) -> RunConfig:
         if self.pretrain is None and self.finetune is None:
-            raise ValueError("nothing to do: give a 'pretrain' section, a 'finetune' section or both")
+            raise ValueError(
+                "nothing to do: give a 'pretrain' section, a 'finetune' section or both"
+            )
         if self.encoder.norm == "frozen_batch" and self.encoder.weights == "none":
-            raise ValueError("encoder.norm is 'frozen_batch', but with encoder.weights 'none' there are no statistics "
-                             "to keep: give weights, or set encoder.norm to 'group'")
+            raise ValueError(
+                "encoder.norm is 'frozen_batch', but with encoder.weights 'none' there are no "
+                "statistics "
+                "to keep: give weights, or set encoder.norm to 'group'"
+            )
         stage1 = self.pretrain
-        if stage1 and stage1.cache_rows and self.encoder.norm in BY_BATCH and not stage1.cache_with_batch_norm:
-            raise ValueError("pretrain.cache_rows cuts a batch into chunks, which changes what batch norm normalises "
-                             "by: set encoder.norm to 'group' or 'frozen_batch', or accept it with "
-                             "pretrain.cache_with_batch_norm: true")
+        if (
+            stage1
+            and stage1.cache_rows
+            and self.encoder.norm in BY_BATCH
+            and not stage1.cache_with_batch_norm
+        ):
+            raise ValueError(
+                "pretrain.cache_rows cuts a batch into chunks, which changes what batch norm "
+                "normalises "
+                "by: set encoder.norm to 'group' or 'frozen_batch', or accept it with "
+                "pretrain.cache_with_batch_norm: true"
+            )
         if self.stage1 and (self.pretrain or not self.finetune):
-            raise ValueError(f"stage1 is {str(self.stage1)!r}, the run whose encoder a 'finetune' section starts from: "
-                             "give that section, and no 'pretrain' section")
-        if not self.pretrain and not self.stage1 and self.finetune and self.finetune.encoder == "frozen":
-            raise ValueError("finetune.encoder is 'frozen', and without a 'pretrain' section or 'stage1' there is no "
-                             "trained encoder to freeze: use 'tuned'")
+            raise ValueError(
+                f"stage1 is {str(self.stage1)!r}, the run whose encoder a 'finetune' section "
+                "starts from: "
+                "give that section, and no 'pretrain' section"
+            )
+        if (
+            not self.pretrain
+            and not self.stage1
+            and self.finetune
+            and self.finetune.encoder == "frozen"
+        ):
+            raise ValueError(
+                "finetune.encoder is 'frozen', and without a 'pretrain' section or 'stage1' there "
+                "is no "
+                "trained encoder to freeze: use 'tuned'"
+            )
         return self
 
     @property

@@ -9,23 +9,32 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bsou_dist.common.files import write_text
 from bsou_dist.engine.checkpoint import Checkpoints
 from bsou_dist.engine.processes import Processes
 from bsou_dist.engine.stopping import Stopped
 from bsou_dist.experiment.config import RunConfig
 from bsou_dist.experiment.corpus import Corpus
-from bsou_dist.experiment.record import DONE, Stage1, finished, method_title, stage1_of
+from bsou_dist.experiment.record import DONE, Stage1Run, finished, method_title, stage1_of
 from bsou_dist.feed.augment import AugmentConfig
-from bsou_dist.feed.clips import ClipSet, ExamSet
-from bsou_dist.feed.loader import Loader, Source
-from bsou_dist.feed.ordering import OrderConfig
+from bsou_dist.feed.dataset import ClipSet, ExamSet
+from bsou_dist.feed.loader import ClipSource, Loader
+from bsou_dist.feed.order.make import OrderConfig
 from bsou_dist.feed.pixels import Pixels
 from bsou_dist.feed.quarantine import Quarantine, default_budget, quarantined
-from bsou_dist.files import write_text
-from bsou_dist.tracking.tracker import TAG_DATA, TAG_METHOD, TAG_PHANTOM, TAG_SEED, TAG_STAGE, TAG_TASK, Tracker
+from bsou_dist.tracking.tracker import (
+    TAG_DATA,
+    TAG_METHOD,
+    TAG_PHANTOM,
+    TAG_SEED,
+    TAG_STAGE,
+    TAG_TASK,
+    Tracker,
+)
 
 TRACKING_RUN = "tracking_run.txt"
-LOG_EVERY = 10  # optimizer steps per tracked point; a store that gets every step of a small model slows it down
+# optimizer steps per tracked point; a store that gets every step of a small model slows it down
+LOG_EVERY = 10
 
 
 @dataclass(frozen=True)
@@ -43,32 +52,62 @@ class Context:
         return method_title(self.config)
 
     @property
-    def stage1(self) -> Stage1 | None:
+    def stage1(self) -> Stage1Run | None:
         """Where stage 2 finds its encoders."""
         return stage1_of(self.config)
 
     @property
-    def encoder_facts(self) -> dict[str, Any]:
+    def encoder_metadata(self) -> dict[str, Any]:
         """What a checkpoint must say for its encoder to be built again."""
         config = self.config
-        return {"encoder": config.encoder.model_dump(), "frames": config.feed.frames, "size_px": config.feed.size_px}
+        return {
+            "encoder": config.encoder.model_dump(),
+            "frames": config.feed.frames,
+            "size_px": config.feed.size_px,
+        }
 
-    def pixels(self, clips: ClipSet, *, views: int = 1, augment: AugmentConfig | None = None) -> Pixels:
+    def pixels(
+        self, clips: ClipSet, *, views: int = 1, augment: AugmentConfig | None = None
+    ) -> Pixels:
         """Decoded clips for this process."""
         budget = default_budget(len(self.corpus.manifest))
-        return Pixels(clips, self.config.feed, augment=augment, seed=self.config.seed, views=views,
-                      quarantine=Quarantine(self.config.folder, budget, self.processes.rank),
-                      device=self.processes.device)
+        return Pixels(
+            clips,
+            self.config.feed,
+            augment=augment,
+            seed=self.config.seed,
+            views=views,
+            quarantine=Quarantine(self.config.folder, budget, self.processes.rank),
+            device=self.processes.device,
+        )
 
-    def loader(self, dataset: ClipSet | ExamSet, source: Source, *, global_batch: int, training: bool,
-               order: OrderConfig | None = None) -> Loader:
+    def loader(
+        self,
+        dataset: ClipSet | ExamSet,
+        source: ClipSource,
+        *,
+        global_batch: int,
+        training: bool,
+        order: OrderConfig | None = None,
+    ) -> Loader:
         """This process's rows of every global batch."""
-        return Loader(dataset, source, global_batch=global_batch, seed=self.config.seed, training=training, order=order,
-                      prefetch=self.config.feed.prefetch, rank=self.processes.rank, world=self.processes.world)
+        return Loader(
+            dataset,
+            source,
+            global_batch=global_batch,
+            seed=self.config.seed,
+            training=training,
+            order=order,
+            prefetch=self.config.feed.prefetch,
+            rank=self.processes.rank,
+            world=self.processes.world,
+        )
 
     def finished(self, folder: Path) -> dict[str, Any] | None:
-        """`record.finished` as the first process sees it: what others see of a shared file system may be older."""
-        return self.processes.from_first(finished(folder))
+        """`record.finished` as the first process sees it: what others see of a shared file system
+        may be older.
+        """
+        return self.processes.broadcast(finished(folder))
 
     def checkpoints(self, folder: Path) -> Checkpoints:
         """Those of a stage in `folder`."""
@@ -80,17 +119,28 @@ class Context:
             self.tracker.metrics(values, step)
 
     @contextmanager
-    def tracked(self, name: str, folder: Path, *, stage: int, task: str, parent: str | None) -> Iterator[str]:
+    def tracked(
+        self, name: str, folder: Path, *, stage: int, task: str, parent: str | None
+    ) -> Iterator[str]:
         """A tracked run around a stage in `folder`; its id, the same one after an interruption.
 
         It ends as finished, failed, or (interrupted) killed.
         """
         config, known = self.config, folder / TRACKING_RUN
         run = self.tracker.start(
-            f"{config.name}/{name}", parent=parent, params=config.model_dump(mode="json"),
-            tags={TAG_METHOD: self.method, TAG_STAGE: str(stage), TAG_TASK: task, TAG_SEED: str(config.seed),
-                  TAG_PHANTOM: str(config.data.phantom), TAG_DATA: self.corpus.fingerprint},
-            run=known.read_text() if known.is_file() else None)
+            f"{config.name}/{name}",
+            parent=parent,
+            params=config.model_dump(mode="json"),
+            tags={
+                TAG_METHOD: self.method,
+                TAG_STAGE: str(stage),
+                TAG_TASK: task,
+                TAG_SEED: str(config.seed),
+                TAG_PHANTOM: str(config.data.phantom),
+                TAG_DATA: self.corpus.fingerprint,
+            },
+            run=known.read_text() if known.is_file() else None,
+        )
         if self.processes.first:
             write_text(known, run)
         try:

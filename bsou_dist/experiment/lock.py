@@ -12,9 +12,9 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from bsou_dist.common.errors import InputError
+from bsou_dist.common.files import write_text
 from bsou_dist.engine.processes import Processes
-from bsou_dist.errors import InputError
-from bsou_dist.files import write_text
 
 LOCK, HOLDER = ".lock", ".holder.json"
 PATIENCE_S = 5.0
@@ -27,7 +27,8 @@ RESTART_PATIENCE_S = 120.0
 def locked(folder: Path, processes: Processes) -> Iterator[None]:
     """Hold the folder of a run, on the first process, for all of them. Collective.
 
-    The lock is the file system's own (flock) and ends with the process that holds it, however that dies.
+    The lock is the file system's own (flock) and ends with the process that holds it, however that
+    dies.
 
     Raises:
         InputError: on every process, if another job holds it; the message says which.
@@ -37,11 +38,13 @@ def locked(folder: Path, processes: Processes) -> Iterator[None]:
     if processes.first:
         folder.mkdir(parents=True, exist_ok=True)
         try:
-            lock.acquire(timeout=RESTART_PATIENCE_S if "SLURM_RESTART_COUNT" in os.environ else PATIENCE_S)
+            lock.acquire(
+                timeout=RESTART_PATIENCE_S if "SLURM_RESTART_COUNT" in os.environ else PATIENCE_S
+            )
             write_text(folder / HOLDER, json.dumps(_me()))
         except Timeout:
             fault = _refusal(folder)
-    if fault := processes.from_first(fault):
+    if fault := processes.broadcast(fault):
         raise InputError(fault)
     try:
         yield
@@ -64,8 +67,11 @@ def check_unlocked(folder: Path) -> None:
 
 def _me() -> dict[str, str]:
     job = os.environ.get("SLURM_JOB_ID")
-    return {"process": f"process {os.getpid()} on {socket.gethostname()}" + (f", SLURM job {job}" if job else ""),
-            "since": f"{datetime.now().astimezone():%Y-%m-%d %H:%M:%S %z}"}
+    return {
+        "process": f"process {os.getpid()} on {socket.gethostname()}"
+        + (f", SLURM job {job}" if job else ""),
+        "since": f"{datetime.now().astimezone():%Y-%m-%d %H:%M:%S %z}",
+    }
 
 
 def _refusal(folder: Path) -> str:
@@ -74,4 +80,7 @@ def _refusal(folder: Path) -> str:
         who = f"{holder['process']}, since {holder['since']}"
     except (OSError, ValueError, KeyError):
         who = "another job"
-    return f"{folder} is being trained in by {who}; wait for it or stop it, or give this run another name"
+    return (
+        f"{folder} is being trained in by {who}; wait for it or stop it, or give this run another "
+        "name"
+    )

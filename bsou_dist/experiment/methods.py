@@ -1,4 +1,6 @@
-"""The four methods of [P1] Table 2: what each puts on the encoder in stage 1, and which loss it takes."""
+"""The four methods of [P1] Table 2: what each puts on the encoder in stage 1, and which loss it
+takes.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +11,17 @@ from torch import nn
 
 from bsou_dist.experiment.config import Method, PretrainConfig
 from bsou_dist.model.network import VIEW_HEAD, linear_heads, projection_heads
-from bsou_dist.objective.on_batches import MultitaskContrastive, MultitaskCrossEntropy, Objective, TwoViews
+from bsou_dist.objective.batch_objectives import (
+    MultitaskContrastive,
+    MultitaskCrossEntropy,
+    Objective,
+    TwoViews,
+)
 from bsou_dist.tasks import TASKS
 
 
 @dataclass(frozen=True)
-class Stage1:
+class PretrainMethod:
     """How a method pretrains one encoder on some tasks."""
 
     title: str
@@ -34,13 +41,22 @@ def _cross_entropy(config: PretrainConfig, tasks: list[str]) -> Objective:
     return MultitaskCrossEntropy(tasks)
 
 
-METHODS: dict[Method, Stage1] = {
-    "stsl": Stage1("STSL", 1, _classifiers, _cross_entropy, one_encoder_per_task=True),
-    "ucon": Stage1("UCon", 2, lambda tasks, dim: projection_heads([VIEW_HEAD], dim),
-                   lambda config, tasks: TwoViews(config.temperature), uses_labels=False),
-    "mtce": Stage1("MTCE", 1, _classifiers, _cross_entropy),
-    "mtscon": Stage1("MTSCon", 1, projection_heads,
-                     lambda config, tasks: MultitaskContrastive(tasks, config.temperature, config.positives)),
+METHODS: dict[Method, PretrainMethod] = {
+    "stsl": PretrainMethod("STSL", 1, _classifiers, _cross_entropy, one_encoder_per_task=True),
+    "ucon": PretrainMethod(
+        "UCon",
+        2,
+        lambda tasks, dim: projection_heads([VIEW_HEAD], dim),
+        lambda config, tasks: TwoViews(config.temperature),
+        uses_labels=False,
+    ),
+    "mtce": PretrainMethod("MTCE", 1, _classifiers, _cross_entropy),
+    "mtscon": PretrainMethod(
+        "MTSCon",
+        1,
+        projection_heads,
+        lambda config, tasks: MultitaskContrastive(tasks, config.temperature, config.positives),
+    ),
 }
 
 
@@ -52,11 +68,16 @@ def stage1_encoders(config: PretrainConfig) -> dict[str, list[str]]:
 
 
 def encoder_for(config: PretrainConfig, task: str) -> str | None:
-    """The encoder that stage 2 of `task` starts from; None where a single-task method has none for it.
+    """The encoder that stage 2 of `task` starts from; None where a single-task method has none for
+    it.
 
-    [P1] 5: STSL takes the same two stages for in-domain tasks, those whose label stage 1 saw, and one stage for others.
+    [P1] 5: STSL takes the same two stages for in-domain tasks, those whose label stage 1 saw, and
+    one stage for others.
     """
     for name, tasks in stage1_encoders(config).items():
-        if not METHODS[config.method].one_encoder_per_task or TASKS[tasks[0]].label == TASKS[task].label:
+        if (
+            not METHODS[config.method].one_encoder_per_task
+            or TASKS[tasks[0]].label == TASKS[task].label
+        ):
             return name
     return None

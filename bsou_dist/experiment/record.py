@@ -12,51 +12,69 @@ from typing import Any, NamedTuple
 import yaml
 from pydantic import ValidationError
 
-from bsou_dist.errors import InputError
+from bsou_dist.common.errors import InputError
 from bsou_dist.experiment.config import PretrainConfig, RunConfig
 from bsou_dist.experiment.methods import METHODS, stage1_encoders
 
 CONFIG_NAME, DATA_NAME, DONE = "run.yaml", "data.json", "stage.json"
 
 
-class Stage1(NamedTuple):
+class Stage1Run(NamedTuple):
     """A stage 1 and the folder of the run that made it."""
 
     folder: Path
     pretrain: PretrainConfig
 
 
-def stage1_of(config: RunConfig) -> Stage1 | None:
+def stage1_of(config: RunConfig) -> Stage1Run | None:
     """The run's own stage 1, or the one that `stage1` names; None for a run without.
 
     Raises:
         InputError: `stage1` is no folder of a run with a stage 1.
     """
     if config.pretrain:
-        return Stage1(config.folder, config.pretrain)
+        return Stage1Run(config.folder, config.pretrain)
     if config.stage1 is None:
         return None
     other = read_run(config.stage1)
     if other.pretrain is None:
-        raise InputError(f"stage1 is {config.stage1}, a run without a 'pretrain' section; name one that has it")
-    return Stage1(config.stage1, other.pretrain)
+        raise InputError(
+            f"stage1 is {config.stage1}, a run without a 'pretrain' section; name one that has it"
+        )
+    return Stage1Run(config.stage1, other.pretrain)
 
 
 def check_stage1(config: RunConfig, fingerprint: str) -> None:
-    """InputError if another run's stage 1 is not done, or was made of other data or for other clips."""
+    """InputError if another run's stage 1 is not done, or was made of other data or for other
+    clips.
+    """
     if config.stage1 is None or (stage1 := stage1_of(config)) is None:
         return
-    missing = [name for name in stage1_encoders(stage1.pretrain) if finished(config.stage1 / name) is None]
+    missing = [
+        name for name in stage1_encoders(stage1.pretrain) if finished(config.stage1 / name) is None
+    ]
     if missing:
-        raise InputError(f"stage1 is {config.stage1}, where {', '.join(missing)} is not finished; let it end first")
+        raise InputError(
+            f"stage1 is {config.stage1}, where {', '.join(missing)} is not finished; let it end "
+            "first"
+        )
     if data_fingerprint(config.stage1) != fingerprint:
-        raise InputError(f"stage1 is {config.stage1}, a run on other data: its training patients may be test patients "
-                         "here. Use the same shards, cohort table and splits, or train stage 1 on these")
+        raise InputError(
+            f"stage1 is {config.stage1}, a run on other data: its training patients may be test "
+            "patients "
+            "here. Use the same shards, cohort table and splits, or train stage 1 on these"
+        )
     other = read_run(config.stage1)
-    for key, there, here in (("encoder", other.encoder, config.encoder), ("feed.frames", other.feed.frames,
-                             config.feed.frames), ("feed.size_px", other.feed.size_px, config.feed.size_px)):
+    for key, there, here in (
+        ("encoder", other.encoder, config.encoder),
+        ("feed.frames", other.feed.frames, config.feed.frames),
+        ("feed.size_px", other.feed.size_px, config.feed.size_px),
+    ):
         if there != here:
-            raise InputError(f"{key} is {here}, but the stage 1 in {config.stage1} was trained with {there}; set it so")
+            raise InputError(
+                f"{key} is {here}, but the stage 1 in {config.stage1} was trained with {there}; "
+                "set it so"
+            )
 
 
 def method_title(config: RunConfig) -> str:
@@ -73,11 +91,15 @@ def read_run(folder: Path) -> RunConfig:
     """
     path = folder / CONFIG_NAME
     if not path.is_file():
-        raise InputError(f"{folder} is not the folder of a run (no {CONFIG_NAME}); 'bsou train CONFIG' makes one")
+        raise InputError(
+            f"{folder} is not the folder of a run (no {CONFIG_NAME}); 'bsou train CONFIG' makes one"
+        )
     try:
         config = RunConfig.model_validate(yaml.safe_load(path.read_text()))
     except (ValidationError, yaml.YAMLError) as error:
-        raise InputError(f"{path} is not the config of a run of this version: {' '.join(str(error).split())}") from None
+        raise InputError(
+            f"{path} is not the config of a run of this version: {' '.join(str(error).split())}"
+        ) from None
     return config.model_copy(update={"output": folder.parent, "name": folder.name})
 
 
@@ -89,7 +111,10 @@ def data_fingerprint(folder: Path) -> str:
     """
     path = folder / DATA_NAME
     if not path.is_file():
-        raise InputError(f"{folder} has no {DATA_NAME}, which tells what data the run was begun on; start a new run")
+        raise InputError(
+            f"{folder} has no {DATA_NAME}, which tells what data the run was begun on; start a "
+            "new run"
+        )
     fingerprint: str = json.loads(path.read_text())["fingerprint"]
     return fingerprint
 

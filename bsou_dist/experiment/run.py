@@ -12,35 +12,58 @@ import torch
 import yaml
 
 from bsou_dist.cohort.splits import split_sizes
+from bsou_dist.common.errors import InputError
+from bsou_dist.common.files import write_text
 from bsou_dist.engine.checkpoint import CheckpointFailed
+from bsou_dist.engine.make import check_precision
 from bsou_dist.engine.processes import Processes, start_processes
-from bsou_dist.engine.protocol import check_precision
 from bsou_dist.engine.stopping import Stopped
-from bsou_dist.errors import InputError
 from bsou_dist.experiment.config import RunConfig
 from bsou_dist.experiment.context import Context
 from bsou_dist.experiment.corpus import load_corpus
 from bsou_dist.experiment.finetune import check_finetune, finetune
 from bsou_dist.experiment.lock import check_unlocked, locked
 from bsou_dist.experiment.pretrain import check_pretrain, pretrain
-from bsou_dist.experiment.record import CONFIG_NAME, DATA_NAME, check_stage1, data_fingerprint, read_run
+from bsou_dist.experiment.record import (
+    CONFIG_NAME,
+    DATA_NAME,
+    check_stage1,
+    data_fingerprint,
+    read_run,
+)
 from bsou_dist.experiment.results import write_results
 from bsou_dist.feed.quarantine import FILES, quarantined
-from bsou_dist.files import write_text
 from bsou_dist.model.norm import check_norm
 from bsou_dist.tracking.mlflow_tracker import MlflowTracker, resend
 from bsou_dist.tracking.tracker import NullTracker, flatten
 
 SPOOL_NAME = "tracking.jsonl"
-MAY_CHANGE = ("output", "engine.name", "engine.zero_stage", "engine.hang_minutes", "checkpoint.every_minutes",
-              "checkpoint.every_steps", "checkpoint.keep", "tracking.uri", "tracking.experiment", "feed.threads",
-              "feed.prefetch", "feed.decoder", "data.shards", "data.cohort", "data.column_map", "data.pseudonym_key")
-"""Keys that do not enter what is learned (but for rounding), so that a run may go on with other values. Where the data
-lie may change; what they are is compared by their fingerprint."""
+MAY_CHANGE = (
+    "output",
+    "engine.name",
+    "engine.zero_stage",
+    "engine.hang_minutes",
+    "checkpoint.every_minutes",
+    "checkpoint.every_steps",
+    "checkpoint.keep",
+    "tracking.uri",
+    "tracking.experiment",
+    "feed.threads",
+    "feed.prefetch",
+    "feed.decoder",
+    "data.shards",
+    "data.cohort",
+    "data.column_map",
+    "data.pseudonym_key",
+)
+"""Keys that do not enter what is learned (but for rounding), so that a run may go on with other
+values. Where the data lie may change; what they are is compared by their fingerprint.
+"""
 
 
 def check(config: RunConfig, processes: int, device: str | None = None) -> None:
-    """Find every mistake that can be found before training: config, tables, shards, labels, sizes, weights.
+    """Find every mistake that can be found before training: config, tables, shards, labels, sizes,
+    weights.
 
     `device` is that of the machine which will train, 'cpu' or 'cuda'; by default this one's.
 
@@ -55,8 +78,8 @@ def check(config: RunConfig, processes: int, device: str | None = None) -> None:
 def run(config: RunConfig) -> str:
     """Train and test as the config says, continuing what an earlier call left unfinished.
 
-    All processes of a launcher call it. The first returns the result table (without stage 2, where the encoder is) and
-    where to look, the others ''.
+    All processes of a launcher call it. The first returns the result table (without stage 2, where
+    the encoder is) and where to look, the others ''.
 
     Raises:
         InputError: as `check`.
@@ -65,17 +88,27 @@ def run(config: RunConfig) -> str:
     with start_processes(60 * config.engine.hang_minutes) as processes, ExitStack() as held:
         context, notes = _check(config, processes)
         held.enter_context(locked(config.folder, processes))
-        _check_folder(config, context.corpus.fingerprint)  # again: another job may have begun or ended meanwhile
-        processes.wait()  # all have compared the folder with the config before the first one writes
+        _check_folder(
+            config, context.corpus.fingerprint
+        )  # again: another job may have begun or ended meanwhile
+        # all have compared the folder with the config before the first one writes
+        processes.barrier()
         if processes.first:
-            tracker = MlflowTracker(config.tracking_uri, config.tracking.experiment, config.folder / SPOOL_NAME)
+            tracker = MlflowTracker(
+                config.tracking_uri, config.tracking.experiment, config.folder / SPOOL_NAME
+            )
             context = replace(context, tracker=tracker)
             print(split_sizes(context.corpus.cohort).to_string(index=False), file=sys.stderr)
             for note in notes:
                 print(f"note: {note}", file=sys.stderr)
-            write_text(config.folder / CONFIG_NAME, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
-            write_text(config.folder / DATA_NAME, json.dumps({"fingerprint": context.corpus.fingerprint}))
-        processes.wait()
+            write_text(
+                config.folder / CONFIG_NAME,
+                yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False),
+            )
+            write_text(
+                config.folder / DATA_NAME, json.dumps({"fingerprint": context.corpus.fingerprint})
+            )
+        processes.barrier()
         try:
             if config.pretrain:
                 pretrain(context, config.pretrain)
@@ -83,15 +116,24 @@ def run(config: RunConfig) -> str:
                 finetune(context, config.finetune)
             processes.check_stop()
         except (Stopped, CheckpointFailed):
-            processes.wait()  # a launcher may end all as soon as one is gone, and the first one has more to write
+            # a launcher may end all as soon as one is gone, and the first one has more to write
+            processes.barrier()
             raise
         if not processes.first:
             return ""
         with processes.signals.raised():
             if aside := quarantined(config.folder):
-                print(f"note: {len(aside)} clips could not be decoded and were left out; {config.folder}/{FILES} tells "
-                      "which and why", file=sys.stderr)
-            result = write_results(config, context.corpus.fingerprint) if config.finetune else "stage 1 is done"
+                print(
+                    f"note: {len(aside)} clips could not be decoded and were left out; "
+                    f"{config.folder}/{FILES} tells "
+                    "which and why",
+                    file=sys.stderr,
+                )
+            result = (
+                write_results(config, context.corpus.fingerprint)
+                if config.finetune
+                else "stage 1 is done"
+            )
         return f"{result}\n\nresults: {config.folder}\ntracking: {context.tracker.address}"
 
 
@@ -103,7 +145,10 @@ def evaluate(folder: Path) -> str:
     """
     config = read_run(folder)
     if not config.finetune:
-        raise InputError(f"{folder} has no stage 2, and so no predictions; add a 'finetune' section to its config")
+        raise InputError(
+            f"{folder} has no stage 2, and so no predictions; add a 'finetune' section to its "
+            "config"
+        )
     return write_results(config, data_fingerprint(folder))
 
 
@@ -137,13 +182,25 @@ def _check_folder(config: RunConfig, fingerprint: str) -> None:
     """InputError if the run's folder holds a run of another config or on other data."""
     if not (config.folder / CONFIG_NAME).is_file():
         return
-    before, now = (flatten(one.model_dump(mode="json")) for one in (read_run(config.folder), config))
-    differing = [f"  {key}: {before.get(key)} there, {now.get(key)} now" for key in sorted({*before, *now})
-                 if before.get(key) != now.get(key) and key not in MAY_CHANGE]
+    before, now = (
+        flatten(one.model_dump(mode="json")) for one in (read_run(config.folder), config)
+    )
+    differing = [
+        f"  {key}: {before.get(key)} there, {now.get(key)} now"
+        for key in sorted({*before, *now})
+        if before.get(key) != now.get(key) and key not in MAY_CHANGE
+    ]
     if differing:
-        raise InputError(f"{config.folder} holds a run of another config; give this one another name, or go on with "
-                         "the old values:\n" + "\n".join(differing))
+        raise InputError(
+            f"{config.folder} holds a run of another config; give this one another name, or go on "
+            "with "
+            "the old values:\n" + "\n".join(differing)
+        )
     if data_fingerprint(config.folder) != fingerprint:
-        raise InputError(f"{config.folder} holds a run on other data: clips, labels or splits have changed since it "
-                         "was begun, and patients may have changed sides. Give this run another name, or restore the "
-                         "data")
+        raise InputError(
+            f"{config.folder} holds a run on other data: clips, labels or splits have changed "
+            "since it "
+            "was begun, and patients may have changed sides. Give this run another name, or "
+            "restore the "
+            "data"
+        )

@@ -1,9 +1,10 @@
 """Augmentation as a pure function of (seed, epoch, key, view).
 
-The paper names speckle noise, random black patches, motion blur, brightness artifacts and rotations, without their
-strengths; the strengths here are ours. Parameters are drawn on the CPU per clip and view; pixels are computed by
-operations whose result for a clip does not depend on its neighbours in the batch (no matrix product, no convolution,
-no fused multiply-add), so that a clip comes out bit for bit the same in any batch on one type of device.
+The paper names speckle noise, random black patches, motion blur, brightness artifacts and
+rotations, without their strengths; the strengths here are ours. Parameters are drawn on the CPU per
+clip and view; pixels are computed by operations whose result for a clip does not depend on its
+neighbours in the batch (no matrix product, no convolution, no fused multiply-add), so that a clip
+comes out bit for bit the same in any batch on one type of device.
 """
 
 from __future__ import annotations
@@ -20,16 +21,20 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 from torch.nn import functional as F
 
-from bsou_dist.feed.randomness import keyed_generator
+from bsou_dist.common.keyed_random import keyed_generator
 
 MEAN, DEVIATION = 0.4011, 0.2222
-"""Normalisation of pixels in [0, 1]: the Kinetics-400 statistics of torchvision's video weights, averaged over RGB."""
+"""Normalisation of pixels in [0, 1]: the Kinetics-400 statistics of torchvision's video weights,
+averaged over RGB.
+"""
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 
 
 class AugmentConfig(BaseModel):
-    """Strengths and probabilities, per clip and view. Lengths are fractions of the picture's side."""
+    """Strengths and probabilities, per clip and view. Lengths are fractions of the picture's
+    side.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -54,7 +59,9 @@ class AugmentConfig(BaseModel):
 
 @dataclass(frozen=True)
 class Parameters:
-    """What is done to one view of one clip. The defaults change nothing but the size of the picture."""
+    """What is done to one view of one clip. The defaults change nothing but the size of the
+    picture.
+    """
 
     rotation_degrees: float = 0.0
     gain: float = 1.0
@@ -71,8 +78,12 @@ class Parameters:
 IDENTITY = Parameters()
 
 
-def draw_parameters(config: AugmentConfig, seed: int, epoch: int, key: str, view: int) -> Parameters:
-    """Parameters of one view of one clip. Every draw is made whatever the probabilities, so none moves another."""
+def draw_parameters(
+    config: AugmentConfig, seed: int, epoch: int, key: str, view: int
+) -> Parameters:
+    """Parameters of one view of one clip. Every draw is made whatever the probabilities, so none
+    moves another.
+    """
     random = keyed_generator("augment", seed, epoch, key, view)
 
     def signed() -> float:
@@ -84,27 +95,39 @@ def draw_parameters(config: AugmentConfig, seed: int, epoch: int, key: str, view
     rotation = config.rotation_degrees * signed() * happens(config.rotation_probability)
     brightness = config.brightness * happens(config.brightness_probability)
     gain, slope, direction = 1 + brightness * signed(), brightness * signed(), math.pi * signed()
-    blur, heading = config.blur_length * float(random.random()) * happens(config.blur_probability), math.pi * signed()
+    blur, heading = (
+        config.blur_length * float(random.random()) * happens(config.blur_probability),
+        math.pi * signed(),
+    )
     speckle = config.speckle * float(random.random()) * happens(config.speckle_probability)
     noise_seed = int(random.integers(2**63))
     count = happens(config.patch_probability) * int(random.integers(config.patches, endpoint=True))
     patches = []
     for _ in range(count):
         height, width = random.uniform(config.patch_size / 4, config.patch_size, size=2)
-        top, left = random.uniform(-height / 2, 1 - height / 2), random.uniform(-width / 2, 1 - width / 2)
+        top, left = (
+            random.uniform(-height / 2, 1 - height / 2),
+            random.uniform(-width / 2, 1 - width / 2),
+        )
         patches.append((float(top), float(left), float(top + height), float(left + width)))
     return Parameters(
-        rotation_degrees=rotation, gain=gain,
+        rotation_degrees=rotation,
+        gain=gain,
         gradient=(slope * math.cos(direction), slope * math.sin(direction)),
         blur=(blur * math.cos(heading), blur * math.sin(heading)),
-        speckle=speckle, patches=tuple(patches), noise_seed=noise_seed)
+        speckle=speckle,
+        patches=tuple(patches),
+        noise_seed=noise_seed,
+    )
 
 
 def choose_frames(total: int, wanted: int, shares: np.ndarray | None = None) -> np.ndarray:
-    """Frames spread evenly over a sweep: the middle of each of `wanted` equal shares, or the point `shares` names.
+    """Frames spread evenly over a sweep: the middle of each of `wanted` equal shares, or the point
+    `shares` names.
 
     Args:
-        total: frames of the clip. wanted: frames to take; where there are fewer, frames repeat evenly.
+        total: frames of the clip. wanted: frames to take; where there are fewer, frames repeat
+            evenly.
         shares: (wanted,) in [0, 1), position within each share.
 
     Returns:
@@ -115,9 +138,14 @@ def choose_frames(total: int, wanted: int, shares: np.ndarray | None = None) -> 
     return np.minimum(positions.astype(np.int64), total - 1)
 
 
-def augment(clips: Tensor | Sequence[Tensor], parameters: Sequence[Parameters], size_px: int,
-            out: Tensor | None = None) -> Tensor:
-    """Warp, resize, disturb and normalise clips; all frames of a clip share geometry, gain, blur and patches.
+def augment(
+    clips: Tensor | Sequence[Tensor],
+    parameters: Sequence[Parameters],
+    size_px: int,
+    out: Tensor | None = None,
+) -> Tensor:
+    """Warp, resize, disturb and normalise clips; all frames of a clip share geometry, gain, blur
+    and patches.
 
     Args:
         clips: (B, 1, F, H, W), or B of (1, F, H, W), with values 0 .. 255, uint8 or floating.
@@ -126,13 +154,17 @@ def augment(clips: Tensor | Sequence[Tensor], parameters: Sequence[Parameters], 
         out: where the result goes.
 
     Returns:
-        float32 (B, 1, F, size_px, size_px), pixels clamped to [0, 1] and then normalised by MEAN and DEVIATION.
+        float32 (B, 1, F, size_px, size_px), pixels clamped to [0, 1] and then normalised by MEAN
+        and DEVIATION.
     """
     assert len(clips) == len(parameters), (len(clips), len(parameters))
     assert all(clip.ndim == 4 for clip in clips), [clip.shape for clip in clips]
     if out is None:
-        out = clips[0].new_empty((len(clips), 1, clips[0].shape[1], size_px, size_px), dtype=torch.float32)
-    # A GPU wants many clips at once. A CPU is more than twice as fast on one, which stays in its cache.
+        out = clips[0].new_empty(
+            (len(clips), 1, clips[0].shape[1], size_px, size_px), dtype=torch.float32
+        )
+    # A GPU wants many clips at once. A CPU is more than twice as fast on one, which stays in its
+    # cache.
     at_once = len(clips) if out.is_cuda else 1
     for first in range(0, len(clips), at_once):
         some = slice(first, first + at_once)
@@ -150,8 +182,11 @@ def _augment(clips: Tensor, parameters: Sequence[Parameters], size_px: int, out:
     for clip, parameter in zip(pictures, parameters, strict=True):
         _speckle(clip, parameter)
         for top, left, bottom, right in parameter.patches:
-            clip[:, max(0, round(top * size_px)) : max(0, round(bottom * size_px)),
-                 max(0, round(left * size_px)) : max(0, round(right * size_px))] = 0
+            clip[
+                :,
+                max(0, round(top * size_px)) : max(0, round(bottom * size_px)),
+                max(0, round(left * size_px)) : max(0, round(right * size_px)),
+            ] = 0
     torch.div(pictures.clamp_(0, 1).sub_(MEAN), DEVIATION, out=out)
 
 
@@ -160,7 +195,9 @@ def _column(values: Sequence[float], device: torch.device) -> Tensor:
 
 
 def _pixel_centres(size_px: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """x (1, 1, S) and y (1, S, 1) in [-1, 1], as `grid_sample` with align_corners=False counts them."""
+    """x (1, 1, S) and y (1, S, 1) in [-1, 1], as `grid_sample` with align_corners=False counts
+    them.
+    """
     centres = _centres(size_px).to(device)
     return centres[None, None, :], centres[None, :, None]
 
@@ -171,31 +208,40 @@ def _centres(size_px: int) -> Tensor:
 
 
 def _warp(clips: Tensor, parameters: Sequence[Parameters], size_px: int) -> Tensor:
-    """Rotate about the centre and resize (B, F, H, W) to float32 (B, F, S, S) in one bilinear sampling."""
+    """Rotate about the centre and resize (B, F, H, W) to float32 (B, F, S, S) in one bilinear
+    sampling.
+    """
     pictures = _shrunk(clips.float(), size_px)
     angles = [math.radians(parameter.rotation_degrees) for parameter in parameters]
     cosine = _column([math.cos(angle) for angle in angles], clips.device)
     sine = _column([math.sin(angle) for angle in angles], clips.device)
     x, y = _pixel_centres(size_px, clips.device)
-    # Spelled out, since affine_grid's matrix product may round otherwise in a batch of another size.
+    # Spelled out, since affine_grid's matrix product may round otherwise in a batch of another
+    # size.
     grid = torch.stack([cosine * x - sine * y, sine * x + cosine * y], dim=-1)
     return F.grid_sample(pictures, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
 
 
 def _shrunk(pictures: Tensor, size_px: int) -> Tensor:
-    """Means over whole blocks of pixels: less than a factor of two is left to bilinear sampling, which sees four."""
+    """Means over whole blocks of pixels: less than a factor of two is left to bilinear sampling,
+    which sees four.
+    """
     times = min(pictures.shape[-2:]) // size_px
     if times < 2:
         return pictures
     if pictures.shape[-2] % times or pictures.shape[-1] % times:
-        return F.interpolate(pictures, size=[side // times for side in pictures.shape[-2:]], mode="area")
+        return F.interpolate(
+            pictures, size=[side // times for side in pictures.shape[-2:]], mode="area"
+        )
     # Slices added up take a quarter of the time of avg_pool2d.
     columns = reduce(torch.add, [pictures[..., first::times] for first in range(times)])
     return reduce(torch.add, [columns[..., first::times, :] for first in range(times)]) / times**2
 
 
 def _blur(clip: Tensor, parameter: Parameters, size_px: int) -> None:
-    """Average (F, S, S) in place along the path `parameter.blur`, in whole pixels; the border is repeated."""
+    """Average (F, S, S) in place along the path `parameter.blur`, in whole pixels; the border is
+    repeated.
+    """
     right, down = parameter.blur[0] * size_px, parameter.blur[1] * size_px
     taps = round(math.hypot(right, down)) + 1
     if taps == 1:

@@ -9,10 +9,12 @@ from torch import Tensor
 
 @dataclass
 class Batch:
-    """One rank's share of a global batch. R rows: B items, or 2B for two views, view-major (all of view 0 first).
+    """One rank's share of a global batch. R rows: B items, or 2B for two views, view-major (all of
+    view 0 first).
 
-    Shapes: F frames of S by S pixels. Rows that are padding or could not be decoded have `valid` False, missing labels
-    and pixels of zero; padding moreover has no key and -1 in every integer field.
+    Shapes: F frames of S by S pixels. Rows that are padding or could not be decoded have `valid`
+    False, missing labels and pixels of zero; padding moreover has no key and -1 in every integer
+    field.
     """
 
     clips: Tensor
@@ -26,7 +28,9 @@ class Batch:
     key: list[str]
     """R clip keys, or exam pseudonyms."""
     study: Tensor
-    """int64 (R,), as exam and subject: codes that are equal for equal identities, within one set."""
+    """int64 (R,), as exam and subject: codes that are equal for equal identities, within one
+    set.
+    """
     exam: Tensor
     subject: Tensor
     sweep: Tensor

@@ -7,14 +7,15 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from bsou_dist.feed.clips import ClipSet
+from bsou_dist.feed.dataset import ClipSet
 
 
 class Embedded:
-    """A `Source` of one embedding per clip.
+    """A `ClipSource` of one embedding per clip.
 
     Args:
-        embeddings: float32 (clips, C), in the order of the ClipSet; NaN where a clip could not be decoded.
+        embeddings: float32 (clips, C), in the order of the ClipSet; NaN where a clip could not be
+            decoded.
         device: where they are wanted.
     """
 
@@ -37,14 +38,16 @@ class Embedded:
         return self._rows.new_empty((1, count, self._rows.shape[1]))
 
     def fill(self, rows: Tensor, picked: np.ndarray, epoch: int) -> np.ndarray:
-        """Write embeddings to `rows` (1, n, C), zero where there is none; bool (n,), which there are."""
+        """Write embeddings to `rows` (1, n, C), zero where there is none; bool (n,), which there
+        are.
+        """
         present = (picked >= 0) & self._there[picked]
         found = self._rows[torch.from_numpy(np.where(present, picked, 0)).to(self.device)]
         torch.mul(found, torch.from_numpy(present).to(self.device)[:, None], out=rows[0])
         return present
 
-    def announce(self, picked: np.ndarray) -> None:
+    def prefetch(self, picked: np.ndarray) -> None:
         """They are all in memory."""
 
-    def announce_shard(self, number: int) -> None:
+    def prefetch_shard(self, number: int) -> None:
         """They are all in memory."""

@@ -15,14 +15,16 @@ import torch
 from torch import Tensor
 
 from bsou_dist.feed.batch import Batch
-from bsou_dist.feed.clips import ClipSet, ExamSet
-from bsou_dist.feed.order import PADDING, InTurn, Windowed, rank_slice
-from bsou_dist.feed.ordering import OrderConfig, make_order
+from bsou_dist.feed.dataset import ClipSet, ExamSet
+from bsou_dist.feed.order.in_turn import InTurn
+from bsou_dist.feed.order.make import OrderConfig, make_order
+from bsou_dist.feed.order.protocol import PADDING, rank_slice
+from bsou_dist.feed.order.windowed import Windowed
 from bsou_dist.feed.side_stream import SideStream, to_device
 from bsou_dist.tasks import MISSING_CLASS
 
 
-class Source(Protocol):
+class ClipSource(Protocol):
     """What stands for a clip in a batch."""
 
     views: int
@@ -37,14 +39,14 @@ class Source(Protocol):
         """float32 (views, count, ...) of any values."""
 
     def fill(self, rows: Tensor, picked: np.ndarray, epoch: int) -> np.ndarray:
-        """Write the clips that `picked` (n,) names to `rows` (views, n, ...), zero where it is negative or the clip
-        cannot be had; bool (n,), which there are.
+        """Write the clips that `picked` (n,) names to `rows` (views, n, ...), zero where it is
+        negative or the clip cannot be had; bool (n,), which there are.
         """
 
-    def announce(self, picked: np.ndarray) -> None:
+    def prefetch(self, picked: np.ndarray) -> None:
         """These clips will be asked for soon; may be negative where there is none."""
 
-    def announce_shard(self, number: int) -> None:
+    def prefetch_shard(self, number: int) -> None:
         """All clips of a shard will be asked for soon."""
 
 
@@ -66,7 +68,9 @@ class _Window:
     """Shards that are read together."""
 
     wanted: int
-    """Position in the epoch from which on they are announced: the beginning of the window before."""
+    """Position in the epoch from which on they are announced: the beginning of the window
+    before.
+    """
     end: int
     """Position at which the next window begins."""
     shards: list[int]
@@ -75,32 +79,49 @@ class _Window:
 class Loader:
     """Feeds one rank its rows of every global batch.
 
-    Training: an order of the items drawn anew each epoch (see `feed.order`). Evaluation: every item exactly once in the
-    set's order, the last batch padded, so that all ranks take the same number of steps over the same fixed batches;
-    random choices there are those of epoch 0. What a row holds depends on neither rank, world, threads nor
-    `start_step`, bit for bit on one type of device.
+    Training: an order of the items drawn anew each epoch (see `feed.order`). Evaluation: every item
+    exactly once in the set's order, the last batch padded, so that all ranks take the same number
+    of steps over the same fixed batches; random choices there are those of epoch 0. What a row
+    holds depends on neither rank, world, threads nor `start_step`, bit for bit on one type of
+    device.
 
     Args:
         dataset: clips, or exams of six slots.
-        source: what stands for a clip of `dataset.clips`: its pixels, or an embedding made beforehand.
+        source: what stands for a clip of `dataset.clips`: its pixels, or an embedding made
+            beforehand.
         global_batch: items (clips or exams) per step over all ranks.
         order: of training; evaluation has but one.
         prefetch: batches made ahead.
 
     Raises:
-        InputError: fewer items than a training batch, an order that they cannot fill, or fewer rows than ranks.
+        InputError: fewer items than a training batch, an order that they cannot fill, or fewer rows
+            than ranks.
     """
 
-    def __init__(self, dataset: ClipSet | ExamSet, source: Source, *, global_batch: int, seed: int, training: bool,
-                 order: OrderConfig | None = None, prefetch: int = 2, rank: int = 0, world: int = 1) -> None:
+    def __init__(
+        self,
+        dataset: ClipSet | ExamSet,
+        source: ClipSource,
+        *,
+        global_batch: int,
+        seed: int,
+        training: bool,
+        order: OrderConfig | None = None,
+        prefetch: int = 2,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
         self.dataset = dataset
         self.global_batch = global_batch
         self.seed = seed
         self.training = training
         self.source = source
         self.prefetch = prefetch
-        self.order = (make_order(order or OrderConfig(), dataset, global_batch, seed) if training
-                      else InTurn(len(dataset), global_batch))
+        self.order = (
+            make_order(order or OrderConfig(), dataset, global_batch, seed)
+            if training
+            else InTurn(len(dataset), global_batch)
+        )
         self._rows = rank_slice(global_batch, rank, world)
 
     def steps(self) -> int:
@@ -112,17 +133,20 @@ class Loader:
         return self.epochs(epoch, epoch + 1, start_step)
 
     def epochs(self, first: int, end: int, start_step: int = 0) -> Iterator[Batch]:
-        """Batches of epochs `first` .. `end`-1, of the first from `start_step` on, made ahead, across the end of an
-        epoch too, by threads that end with this iterator.
+        """Batches of epochs `first` .. `end`-1, of the first from `start_step` on, made ahead,
+        across the end of an epoch too, by threads that end with this iterator.
 
         `data_wait_s` of a batch is how long the consumer waited for it.
 
         Raises:
             QuarantineExceeded: more clips could not be decoded than allowed.
         """
-        torch.get_num_threads()  # settles how many this thread computes with, before the makers' own number becomes
+        # settles how many this thread computes with, before the makers' own number becomes
+        torch.get_num_threads()
         # that of every thread that has not computed yet
-        with ThreadPoolExecutor(self.source.threads, "bsou-feed", initializer=_compute_alone) as makers:
+        with ThreadPoolExecutor(
+            self.source.threads, "bsou-feed", initializer=_compute_alone
+        ) as makers:
             side = SideStream(self.source.device)
             upcoming = self._begin_each(makers, side, first, end, start_step)
             ahead = deque(islice(upcoming, self.prefetch))
@@ -135,10 +159,13 @@ class Loader:
                     batch.data_wait_s = time.perf_counter() - began
                     yield batch
             finally:
-                makers.shutdown(wait=False, cancel_futures=True)  # leaving the 'with' waits for what is under way
+                makers.shutdown(
+                    wait=False, cancel_futures=True
+                )  # leaving the 'with' waits for what is under way
 
-    def _begin_each(self, makers: ThreadPoolExecutor, side: SideStream, first: int, end: int, start_step: int
-                    ) -> Iterator[_Begun]:
+    def _begin_each(
+        self, makers: ThreadPoolExecutor, side: SideStream, first: int, end: int, start_step: int
+    ) -> Iterator[_Begun]:
         for epoch in range(first, end):
             items, windows = self.order.epoch(epoch), self._windows(epoch)
             for step in range(start_step if epoch == first else 0, len(items)):
@@ -146,38 +173,60 @@ class Loader:
                 yield self._begin(makers, side, items[step], epoch, step)
 
     def _windows(self, epoch: int) -> deque[_Window]:
-        """What is to be announced in an epoch: of an order in windows all of them, of another nothing."""
+        """What is to be announced in an epoch: of an order in windows all of them, of another
+        nothing.
+        """
         if not isinstance(self.order, Windowed):
             return deque()
         windows = self.order.windows(epoch)
         starts = [start for start, _ in windows]
-        return deque(_Window(wanted, end, shards) for wanted, end, (_, shards) in
-                     zip([0, *starts], [*starts[1:], len(self.dataset)], windows, strict=False))
+        return deque(
+            _Window(wanted, end, shards)
+            for wanted, end, (_, shards) in zip(
+                [0, *starts], [*starts[1:], len(self.dataset)], windows, strict=False
+            )
+        )
 
-    def _announce_windows(self, makers: ThreadPoolExecutor, windows: deque[_Window], step: int) -> None:
+    def _announce_windows(
+        self, makers: ThreadPoolExecutor, windows: deque[_Window], step: int
+    ) -> None:
         """Announce and drop those that the batch of a step makes wanted."""
         first, end = step * self.global_batch, (step + 1) * self.global_batch
         while windows and windows[0].wanted < end:
             window = windows.popleft()
             if window.end > first:  # else it lies behind us: we go on from the midst of an epoch
                 for shard in window.shards:
-                    makers.submit(self.source.announce_shard, shard)
+                    makers.submit(self.source.prefetch_shard, shard)
 
-    def _begin(self, makers: ThreadPoolExecutor, side: SideStream, items: np.ndarray, epoch: int,
-               step: int) -> _Begun:
+    def _begin(
+        self, makers: ThreadPoolExecutor, side: SideStream, items: np.ndarray, epoch: int, step: int
+    ) -> _Begun:
         """Hand a batch to the makers in pieces, so that none of them waits for another."""
         index = items[self._rows]
         picked = self.dataset.pick(index, self.seed, self._drawn(epoch), self.training)
         clips = picked.ravel()
-        makers.submit(self.source.announce, clips)
+        makers.submit(self.source.prefetch, clips)
         with side.making():
             rows = self.source.empty(len(clips))
-        pieces = [slice(first, first + self.source.piece) for first in range(0, len(clips), self.source.piece)]
-        return _Begun(epoch, step, index, rows, picked.shape,
-                      [makers.submit(self._fill, side, rows[:, piece], clips[piece], epoch) for piece in pieces])
+        pieces = [
+            slice(first, first + self.source.piece)
+            for first in range(0, len(clips), self.source.piece)
+        ]
+        return _Begun(
+            epoch,
+            step,
+            index,
+            rows,
+            picked.shape,
+            [
+                makers.submit(self._fill, side, rows[:, piece], clips[piece], epoch)
+                for piece in pieces
+            ],
+        )
 
-    def _fill(self, side: SideStream, rows: Tensor, picked: np.ndarray, epoch: int
-              ) -> tuple[np.ndarray, torch.cuda.Event | None]:
+    def _fill(
+        self, side: SideStream, rows: Tensor, picked: np.ndarray, epoch: int
+    ) -> tuple[np.ndarray, torch.cuda.Event | None]:
         with side.making():
             return self.source.fill(rows, picked, self._drawn(epoch)), side.mark()
 
@@ -201,18 +250,29 @@ class Loader:
 
         clips = begun.rows.flatten(0, 1)
         return Batch(
-            clips=clips if self.dataset.slots == 1 else clips.unflatten(0, (-1, self.dataset.slots)),
+            clips=clips
+            if self.dataset.slots == 1
+            else clips.unflatten(0, (-1, self.dataset.slots)),
             slots=to_device(np.tile(slots, (views, 1)), device),
             valid=to_device(np.tile(valid, views), device),
-            labels={task: rows(values, MISSING_CLASS if values.dtype == np.int64 else np.nan, ~valid)
-                    for task, values in self.dataset.labels.items()},
+            labels={
+                task: rows(values, MISSING_CLASS if values.dtype == np.int64 else np.nan, ~valid)
+                for task, values in self.dataset.labels.items()
+            },
             key=["" if item == PADDING else self.dataset.key[item] for item in index] * views,
-            study=rows(self.dataset.study, -1, padded), exam=rows(self.dataset.exam, -1, padded),
-            subject=rows(self.dataset.subject, -1, padded), sweep=rows(self.dataset.sweep, -1, padded),
+            study=rows(self.dataset.study, -1, padded),
+            exam=rows(self.dataset.exam, -1, padded),
+            subject=rows(self.dataset.subject, -1, padded),
+            sweep=rows(self.dataset.sweep, -1, padded),
             index=to_device(np.tile(index, views), device),
-            views=views, epoch=begun.epoch, step=begun.step)
+            views=views,
+            epoch=begun.epoch,
+            step=begun.step,
+        )
 
 
 def _compute_alone() -> None:
-    """Makers work side by side, each on its own piece; torch's threads within an operation would only wait."""
+    """Makers work side by side, each on its own piece; torch's threads within an operation would
+    only wait.
+    """
     torch.set_num_threads(1)

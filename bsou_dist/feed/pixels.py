@@ -12,18 +12,20 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
+from bsou_dist.common.keyed_random import keyed_generator
 from bsou_dist.feed.augment import IDENTITY, AugmentConfig, augment, choose_frames, draw_parameters
-from bsou_dist.feed.clips import ClipSet
-from bsou_dist.feed.decode import Decoder, DecoderName, Request, attempt, make_decoder
+from bsou_dist.feed.dataset import ClipSet
+from bsou_dist.feed.decode.make import DecoderName, make_decoder
+from bsou_dist.feed.decode.protocol import Decoder, Request, attempt
 from bsou_dist.feed.quarantine import Quarantine
-from bsou_dist.feed.randomness import keyed_generator
-from bsou_dist.feed.reader import ShardReader
 from bsou_dist.feed.side_stream import to_device
 from bsou_dist.shards.codec import CorruptClip
+from bsou_dist.shards.reader import ShardReader
 
 CPU_PIECE = 16
-"""Clips that a thread reads, decodes and augments in one go: enough to be worth its while, few enough that threads
-share a small batch evenly."""
+"""Clips that a thread reads, decodes and augments in one go: enough to be worth its while, few
+enough that threads share a small batch evenly.
+"""
 
 GPU_PIECE = 512
 """On a GPU: bounds the memory of what is under way."""
@@ -46,7 +48,8 @@ class FeedConfig(BaseModel):
 
 
 class Pixels:
-    """A `Source` of pixels, a pure function of (seed, epoch, key, view) bit for bit on one type of device.
+    """A `ClipSource` of pixels, a pure function of (seed, epoch, key, view) bit for bit on one type
+    of device.
 
     Args:
         clips: what is read.
@@ -59,8 +62,17 @@ class Pixels:
         InputError: a codec that `config.decoder` cannot decode on `device`.
     """
 
-    def __init__(self, clips: ClipSet, config: FeedConfig, *, augment: AugmentConfig | None, seed: int,
-                 quarantine: Quarantine, views: int = 1, device: str = "cpu") -> None:
+    def __init__(
+        self,
+        clips: ClipSet,
+        config: FeedConfig,
+        *,
+        augment: AugmentConfig | None,
+        seed: int,
+        quarantine: Quarantine,
+        views: int = 1,
+        device: str = "cpu",
+    ) -> None:
         assert views in (1, 2), views
         self.clips = clips
         self.config = config
@@ -70,32 +82,40 @@ class Pixels:
         self.views = views
         self.device = device
         self._reader = ShardReader(clips.shards_dir, clips.manifest)
-        self._new_decoder = partial(make_decoder, config.decoder, clips.codec, device, config.threads)
+        self._new_decoder = partial(
+            make_decoder, config.decoder, clips.codec, device, config.threads
+        )
         decoder = self._new_decoder()  # now, since it may have to refuse
         self._idle_decoders: SimpleQueue[Decoder] = SimpleQueue()
         self._idle_decoders.put(decoder)
         # Threads share what a CPU decodes; for a GPU one of them queues the whole of it.
-        self.threads, self.piece = (1, GPU_PIECE) if decoder.device.type == "cuda" else (config.threads, CPU_PIECE)
+        self.threads, self.piece = (
+            (1, GPU_PIECE) if decoder.device.type == "cuda" else (config.threads, CPU_PIECE)
+        )
         self._damaged: dict[int, Exception] = {}
-        """Clips that could not be decoded, and need not be tried again: whoever decodes one alone loses time."""
+        """Clips that could not be decoded, and need not be tried again: whoever decodes one alone
+        loses time.
+        """
 
     def empty(self, count: int) -> Tensor:
         """float32 (views, count, 1, F, S, S) of any values."""
         size_px = self.config.size_px
-        return torch.empty((self.views, count, 1, self.config.frames, size_px, size_px), device=self.device)
+        return torch.empty(
+            (self.views, count, 1, self.config.frames, size_px, size_px), device=self.device
+        )
 
-    def announce(self, picked: np.ndarray) -> None:
-        """See `Source.announce`."""
+    def prefetch(self, picked: np.ndarray) -> None:
+        """See `ClipSource.prefetch`."""
         for clip in picked[picked >= 0]:
-            self._reader.announce(int(clip))
+            self._reader.prefetch(int(clip))
 
-    def announce_shard(self, number: int) -> None:
-        """See `Source.announce_shard`."""
-        self._reader.announce_shard(number)
+    def prefetch_shard(self, number: int) -> None:
+        """See `ClipSource.prefetch_shard`."""
+        self._reader.prefetch_shard(number)
 
     def fill(self, rows: Tensor, picked: np.ndarray, epoch: int) -> np.ndarray:
-        """Write the pixels of the clips that `picked` (n,) names to `rows` (views, n, 1, F, S, S), zero where there is
-        none; bool (n,), which there are.
+        """Write the pixels of the clips that `picked` (n,) names to `rows` (views, n, 1, F, S, S),
+        zero where there is none; bool (n,), which there are.
 
         Raises:
             QuarantineExceeded: more clips could not be decoded than allowed.
@@ -107,9 +127,14 @@ class Pixels:
         if not present.all():
             rows.zero_()
         for view in range(self.views if places else 0):
-            parameters = [IDENTITY if self.augment is None
-                          else draw_parameters(self.augment, self.seed, epoch, self.clips.key[picked[place]], view)
-                          for place in places]
+            parameters = [
+                IDENTITY
+                if self.augment is None
+                else draw_parameters(
+                    self.augment, self.seed, epoch, self.clips.key[picked[place]], view
+                )
+                for place in places
+            ]
             clips = [of_views[view][None] for of_views in frames.values()]
             if present.all():
                 augment(clips, parameters, self.config.size_px, out=rows[view])
@@ -118,7 +143,9 @@ class Pixels:
         return present
 
     def _decode(self, picked: np.ndarray, epoch: int) -> dict[int, Tensor]:
-        """Frames at rest, uint8 (views, F, H, W), by place in `picked`; clips that fail go into quarantine instead."""
+        """Frames at rest, uint8 (views, F, H, W), by place in `picked`; clips that fail go into
+        quarantine instead.
+        """
         chosen: dict[int, np.ndarray] = {}
         requests: dict[int, Request] = {}
         failures: dict[int, Exception] = {}
@@ -129,7 +156,11 @@ class Pixels:
                 failures[place] = member
                 continue
             chosen[place] = self._frames(int(picked[place]), epoch)
-            requests[place] = (member[1], member[0], np.unique(chosen[place]))  # views share frames: decoded once
+            requests[place] = (
+                member[1],
+                member[0],
+                np.unique(chosen[place]),
+            )  # views share frames: decoded once
         frames: dict[int, Tensor] = {}
         expected = (self.clips.height, self.clips.width)
         with self._decoder() as decoder:
@@ -138,7 +169,9 @@ class Pixels:
             if isinstance(result, Exception):
                 failures[place] = self._damaged[int(picked[place])] = result
             elif result.shape[1:] != expected:
-                failures[place] = CorruptClip(f"pictures of {tuple(result.shape[1:])}, the manifest says {expected}")
+                failures[place] = CorruptClip(
+                    f"pictures of {tuple(result.shape[1:])}, the manifest says {expected}"
+                )
             else:
                 frames[place] = _by_view(to_device(result, self.device), request[2], chosen[place])
         for place in sorted(failures):
@@ -160,18 +193,31 @@ class Pixels:
         total, wanted, key = int(self.clips.frames[clip]), self.config.frames, self.clips.key[clip]
         if self.augment is None or not self.augment.frame_jitter:
             return np.tile(choose_frames(total, wanted), (self.views, 1))
-        return np.stack([
-            choose_frames(total, wanted, keyed_generator("frames", self.seed, epoch, key, view).random(wanted))
-            for view in range(self.views)])
+        return np.stack(
+            [
+                choose_frames(
+                    total,
+                    wanted,
+                    keyed_generator("frames", self.seed, epoch, key, view).random(wanted),
+                )
+                for view in range(self.views)
+            ]
+        )
 
     def _set_aside(self, clip: int, reason: Exception) -> None:
         row = self.clips.manifest.iloc[clip]
-        self.quarantine.add(str(row["shard"]), int(row["offset"]), str(row["key"]),
-                            f"{type(reason).__name__}: {reason}")
+        self.quarantine.add(
+            str(row["shard"]),
+            int(row["offset"]),
+            str(row["key"]),
+            f"{type(reason).__name__}: {reason}",
+        )
 
 
 def _by_view(decoded: Tensor, indices: np.ndarray, chosen: np.ndarray) -> Tensor:
-    """Frames (views, F, H, W) that each view chose, int64 (views, F), from the decoded ones of `indices`."""
+    """Frames (views, F, H, W) that each view chose, int64 (views, F), from the decoded ones of
+    `indices`.
+    """
     if len(chosen) == 1 and len(indices) == chosen.shape[1]:
         return decoded[None]  # all of them, in order: no copy
     return decoded[torch.from_numpy(np.searchsorted(indices, chosen)).to(decoded.device)]

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from bsou_dist.feed.batch import Batch
-from bsou_dist.feed.clips import ClipSet, ExamSet
+from bsou_dist.feed.dataset import ClipSet, ExamSet
 
 
 class Feed(Protocol):
@@ -23,4 +23,6 @@ class Feed(Protocol):
         """Batches `start_step` .. `steps()`-1 of an epoch."""
 
     def epochs(self, first: int, end: int, start_step: int = 0) -> Iterator[Batch]:
-        """Those of epochs `first` .. `end`-1 one after the other; of the first from `start_step` on."""
+        """Those of epochs `first` .. `end`-1 one after the other; of the first from `start_step`
+        on.
+        """

@@ -11,7 +11,9 @@ COLUMNS = ("shard", "offset", "key", "reason")
 
 
 class QuarantineExceeded(RuntimeError):
-    """More clips could not be decoded than the budget allows: a failed run, not a user's mistake."""
+    """More clips could not be decoded than the budget allows: a failed run, not a user's
+    mistake.
+    """
 
 
 def default_budget(clips: int) -> int:
@@ -20,7 +22,9 @@ def default_budget(clips: int) -> int:
 
 
 def quarantined(folder: Path) -> set[str]:
-    """Keys of the clips that the processes of a run have set aside, from all quarantine files in its folder."""
+    """Keys of the clips that the processes of a run have set aside, from all quarantine files in
+    its folder.
+    """
     keys = set()
     for path in folder.glob(FILES):
         with path.open(newline="") as lines:
@@ -29,10 +33,12 @@ def quarantined(folder: Path) -> set[str]:
 
 
 class Quarantine:
-    """CSV file of undecodable clips (shard, byte offset, key, reason), a line per clip, `quarantine-RANK.csv`.
+    """CSV file of undecodable clips (shard, byte offset, key, reason), a line per clip,
+    `quarantine-RANK.csv`.
 
-    Files that are already there are continued, and a clip counts once however many epochs, processes or restarts meet
-    it. Each process of a run writes a file of its own into one folder; the budget is that of all of them.
+    Files that are already there are continued, and a clip counts once however many epochs,
+    processes or restarts meet it. Each process of a run writes a file of its own into one folder;
+    the budget is that of all of them.
     """
 
     def __init__(self, folder: Path, budget: int, rank: int = 0) -> None:
@@ -44,7 +50,9 @@ class Quarantine:
 
     @property
     def count(self) -> int:
-        """Clips known to be set aside: all of this process's, and others' as of its last addition."""
+        """Clips known to be set aside: all of this process's, and others' as of its last
+        addition.
+        """
         return len(self._keys)
 
     def add(self, shard: str, offset: int, key: str, reason: str) -> None:
@@ -68,5 +76,7 @@ class Quarantine:
         self._keys = quarantined(self.folder)
         if self.count > self.budget:
             raise QuarantineExceeded(
-                f"{self.count} clips could not be decoded, and {self.budget} are allowed; they are listed in "
-                f"{self.folder / FILES}. The last: {key} in {shard} at byte {offset}: {reason}")
+                f"{self.count} clips could not be decoded, and {self.budget} are allowed; they "
+                "are listed in "
+                f"{self.folder / FILES}. The last: {key} in {shard} at byte {offset}: {reason}"
+            )

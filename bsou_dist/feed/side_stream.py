@@ -1,4 +1,6 @@
-"""Batches made on a CUDA stream of their own, so that copies and decoding overlap the training step; CPUs have none."""
+"""Batches made on a CUDA stream of their own, so that copies and decoding overlap the training
+step; CPUs have none.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,9 @@ from torch import Tensor
 
 
 def to_device(values: np.ndarray | Tensor, device: str) -> Tensor:
-    """A tensor on a device; a copy to a GPU goes on in the background, behind what is queued there already."""
+    """A tensor on a device; a copy to a GPU goes on in the background, behind what is queued there
+    already.
+    """
     tensor = torch.from_numpy(values) if isinstance(values, np.ndarray) else values
     if tensor.device.type == torch.device(device).type:
         return tensor
@@ -32,7 +36,9 @@ class SideStream:
         return self._stream.record_event() if self._stream else None
 
     def hand_over(self, marks: list[torch.cuda.Event | None], tensors: list[Tensor]) -> None:
-        """Let the current stream wait for the marks, and keep the tensors' memory until it is done with them."""
+        """Let the current stream wait for the marks, and keep the tensors' memory until it is done
+        with them.
+        """
         if self._stream is None:
             return
         current = torch.cuda.current_stream(self._stream.device)

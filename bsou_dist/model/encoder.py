@@ -11,7 +11,7 @@ from torchvision.models.video.s3d import S3D
 from torchvision.models.video.swin_transformer import SwinTransformer3d
 from torchvision.ops.misc import Permute
 
-from bsou_dist.errors import InputError
+from bsou_dist.common.errors import InputError
 from bsou_dist.model.norm import Norm, with_norm
 from bsou_dist.model.weights import load_kinetics, use_one_channel
 
@@ -30,15 +30,19 @@ def encoder_names() -> list[str]:
 class EncoderConfig(BaseModel):
     """Which encoder, how it starts, and its norm layers.
 
-    `weights` is 'none' (random), 'kinetics400' (from torch hub's cache) or the path of a file with the same content.
-    `norm` replaces an encoder's batch norm; swin3d and mvit have layer norm, which every setting leaves as it is.
+    `weights` is 'none' (random), 'kinetics400' (from torch hub's cache) or the path of a file with
+    the same content. `norm` replaces an encoder's batch norm; swin3d and mvit have layer norm,
+    which every setting leaves as it is.
 
-    - `batch`: statistics of the rows that one process holds, so that a step depends on how the global batch is cut.
-    - `sync_batch`: statistics of all rows of all processes (GPU only): equal to one process with `batch`, but for
-      rounding, at a price in communication per layer. Gradient caching cuts a batch all the same.
-    - `frozen_batch`: stored statistics, those of Kinetics-400: no row depends on another. Needs weights that hold them.
-    - `group` (Wu and He, 2018): statistics of each row alone. A step is the same on any number of processes, cached or
-      not; what tests compare across ranks uses it.
+    - `batch`: statistics of the rows that one process holds, so that a step depends on how the
+      global batch is cut.
+    - `sync_batch`: statistics of all rows of all processes (GPU only): equal to one process with
+      `batch`, but for rounding, at a price in communication per layer. Gradient caching cuts a
+      batch all the same.
+    - `frozen_batch`: stored statistics, those of Kinetics-400: no row depends on another. Needs
+      weights that hold them.
+    - `group` (Wu and He, 2018): statistics of each row alone. A step is the same on any number of
+      processes, cached or not; what tests compare across ranks uses it.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -56,7 +60,9 @@ class EncoderConfig(BaseModel):
 
 
 class Encoder(nn.Module):
-    """Normalised float clips (B, 1, F, H, W) to a feature map (B, C, F', H', W') and its mean, the embedding (B, C)."""
+    """Normalised float clips (B, 1, F, H, W) to a feature map (B, C, F', H', W') and its mean, the
+    embedding (B, C).
+    """
 
     def __init__(self, features: nn.Module, dim: int) -> None:
         super().__init__()
@@ -72,15 +78,21 @@ def build_encoder(config: EncoderConfig, *, frames: int, size_px: int) -> Encode
     """The encoder for clips of `frames` x `size_px` x `size_px`.
 
     Raises:
-        InputError: the weights asked for are not there or do not fit (the message names the file wanted), or the
-            encoder does not take clips of this shape.
+        InputError: the weights asked for are not there or do not fit (the message names the file
+            wanted), or the encoder does not take clips of this shape.
     """
     if config.name.startswith("mvit") and (frames, size_px) != MVIT_SHAPE:
-        raise InputError(f"{config.name} takes {MVIT_SHAPE[0]} frames of {MVIT_SHAPE[1]} px only, its position codes "
-                         f"being fixed; got {frames} of {size_px}. Set feed.frames and feed.size_px so")
+        raise InputError(
+            f"{config.name} takes {MVIT_SHAPE[0]} frames of {MVIT_SHAPE[1]} px only, its position "
+            "codes "
+            f"being fixed; got {frames} of {size_px}. Set feed.frames and feed.size_px so"
+        )
     if config.name == SMALL:
         if config.weights != "none":
-            raise InputError(f"encoder.weights is {config.weights!r}, but {SMALL} has no published weights: use 'none'")
+            raise InputError(
+                f"encoder.weights is {config.weights!r}, but {SMALL} has no published weights: "
+                "use 'none'"
+            )
         features, dim = _small_resnet(), 128
     else:
         network = get_model(config.name, weights=None)
@@ -92,12 +104,17 @@ def build_encoder(config: EncoderConfig, *, frames: int, size_px: int) -> Encode
 
 
 def _small_resnet() -> nn.Module:
-    stem = nn.Sequential(nn.Conv3d(1, 16, kernel_size=(3, 7, 7), stride=(1, 2, 2), padding=(1, 3, 3), bias=False),
-                         nn.BatchNorm3d(16), nn.ReLU(inplace=True))
+    stem = nn.Sequential(
+        nn.Conv3d(1, 16, kernel_size=(3, 7, 7), stride=(1, 2, 2), padding=(1, 3, 3), bias=False),
+        nn.BatchNorm3d(16),
+        nn.ReLU(inplace=True),
+    )
     stages = [BasicBlock(16, 16, Conv3DSimple)]
     for width in (16, 32, 64):
-        shortcut = nn.Sequential(nn.Conv3d(width, 2 * width, kernel_size=1, stride=2, bias=False),
-                                 nn.BatchNorm3d(2 * width))
+        shortcut = nn.Sequential(
+            nn.Conv3d(width, 2 * width, kernel_size=1, stride=2, bias=False),
+            nn.BatchNorm3d(2 * width),
+        )
         stages.append(BasicBlock(width, 2 * width, Conv3DSimple, stride=2, downsample=shortcut))
     network = nn.Sequential(stem, *stages)
     for module in network.modules():
@@ -107,7 +124,9 @@ def _small_resnet() -> nn.Module:
 
 
 def _features(network: nn.Module) -> tuple[nn.Module, int]:
-    """The part of a torchvision video model that makes the feature map (B, C, F', H', W'), and C."""
+    """The part of a torchvision video model that makes the feature map (B, C, F', H', W'), and
+    C.
+    """
     if isinstance(network, VideoResNet):
         stages = (network.layer1, network.layer2, network.layer3, network.layer4)
         return nn.Sequential(network.stem, *stages), network.fc.in_features
@@ -117,12 +136,16 @@ def _features(network: nn.Module) -> tuple[nn.Module, int]:
         return _MViTFeatures(network), network.norm.normalized_shape[0]
     assert isinstance(network, SwinTransformer3d), type(network)
     to_channels_first = Permute([0, 4, 1, 2, 3])
-    swin = nn.Sequential(network.patch_embed, network.pos_drop, network.features, network.norm, to_channels_first)
+    swin = nn.Sequential(
+        network.patch_embed, network.pos_drop, network.features, network.norm, to_channels_first
+    )
     return swin, network.num_features
 
 
 class _MViTFeatures(nn.Module):
-    """MViT up to its norm, patch tokens laid out as a map; its class token has no place on it and is left out."""
+    """MViT up to its norm, patch tokens laid out as a map; its class token has no place on it and
+    is left out.
+    """
 
     def __init__(self, network: MViT) -> None:
         super().__init__()

@@ -1,4 +1,6 @@
-"""Heads on embeddings: projections for contrastive losses, classes, heteroscedastic values, whole exams."""
+"""Heads on embeddings: projections for contrastive losses, classes, heteroscedastic values, whole
+exams.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ DROPOUT = 0.15  # [P1] 4.2
 
 
 class Projection(nn.Module):
-    """Embeddings (N, C) to unit-norm (N, 256), through one hidden layer as in SupCon (Khosla et al., 2020)."""
+    """Embeddings (N, C) to unit-norm (N, 256), through one hidden layer as in SupCon (Khosla et
+    al., 2020).
+    """
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -34,21 +38,28 @@ class Gaussian(NamedTuple):
 
 
 class TaskHead(nn.Module):
-    """Two hidden layers on an embedding (N, C): logits (N, K) of a classification, or a `Gaussian` of a regression.
+    """Two hidden layers on an embedding (N, C): logits (N, K) of a classification, or a `Gaussian`
+    of a regression.
 
-    The mean and deviation of a regression target are buffers, so that a checkpoint alone gives values in the task's
-    unit.
+    The mean and deviation of a regression target are buffers, so that a checkpoint alone gives
+    values in the task's unit.
     """
 
     target_mean: Tensor
     target_std: Tensor
 
-    def __init__(self, task: Task, dim: int, *, target_mean: float = 0.0, target_std: float = 1.0) -> None:
+    def __init__(
+        self, task: Task, dim: int, *, target_mean: float = 0.0, target_std: float = 1.0
+    ) -> None:
         super().__init__()
         self.regression = task.kind == "regression"
         self.layers = nn.Sequential(
-            nn.Linear(dim, HIDDEN_DIM), nn.ReLU(), nn.Dropout(DROPOUT),
-            nn.Linear(HIDDEN_DIM, HIDDEN_DIM), nn.ReLU(), nn.Dropout(DROPOUT),
+            nn.Linear(dim, HIDDEN_DIM),
+            nn.ReLU(),
+            nn.Dropout(DROPOUT),
+            nn.Linear(HIDDEN_DIM, HIDDEN_DIM),
+            nn.ReLU(),
+            nn.Dropout(DROPOUT),
             nn.Linear(HIDDEN_DIM, 2 if self.regression else len(task.classes)),
         )
         self.register_buffer("target_mean", torch.tensor(float(target_mean)))
@@ -69,9 +80,11 @@ class TaskHead(nn.Module):
 
 
 class ExamJoin(nn.Module):
-    """Six slot embeddings (B, 6, C) and their mask (B, 6) to one row (B, 6 C + 6): [P1] 3.2's concatenation.
+    """Six slot embeddings (B, 6, C) and their mask (B, 6) to one row (B, 6 C + 6): [P1] 3.2's
+    concatenation.
 
-    An empty slot is zeros, and the mask stands beside, so that an empty slot is not taken for a grey clip.
+    An empty slot is zeros, and the mask stands beside, so that an empty slot is not taken for a
+    grey clip.
     """
 
     def __init__(self, dim: int) -> None:

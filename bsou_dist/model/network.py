@@ -14,10 +14,12 @@ VIEW_HEAD = "view"
 
 
 def encode_filled(encoder: Encoder, inputs: Tensor, slots: Tensor) -> Tensor:
-    """Embeddings of what there is; zeros for the rest, which never enters the encoder or its batch statistics.
+    """Embeddings of what there is; zeros for the rest, which never enters the encoder or its batch
+    statistics.
 
     Args:
-        inputs: clips (N, 1, F, H, W) with slots (N, 1), or exams (N, 6, 1, F, H, W) with slots (N, 6).
+        inputs: clips (N, 1, F, H, W) with slots (N, 1), or exams (N, 6, 1, F, H, W) with slots (N,
+            6).
         slots: bool, False where a slot is empty, padding or could not be decoded.
 
     Returns:
@@ -60,15 +62,28 @@ def linear_heads(tasks: list[Task], dim: int) -> dict[str, nn.Module]:
 class TaskNetwork(nn.Module):
     """One task on clips or exams, with an encoder of its own or on embeddings made beforehand.
 
-    Inputs and slots as in `encode_filled`; without an encoder, embeddings (N, C) or (N, 6, C) instead of pixels.
+    Inputs and slots as in `encode_filled`; without an encoder, embeddings (N, C) or (N, 6, C)
+    instead of pixels.
     """
 
-    def __init__(self, task: Task, dim: int, *, encoder: Encoder | None, target_mean: float = 0.0,
-                 target_std: float = 1.0) -> None:
+    def __init__(
+        self,
+        task: Task,
+        dim: int,
+        *,
+        encoder: Encoder | None,
+        target_mean: float = 0.0,
+        target_std: float = 1.0,
+    ) -> None:
         super().__init__()
         self.encoder = encoder
         self.join = ExamJoin(dim) if task.level == "exam" else None
-        self.head = TaskHead(task, self.join.dim if self.join else dim, target_mean=target_mean, target_std=target_std)
+        self.head = TaskHead(
+            task,
+            self.join.dim if self.join else dim,
+            target_mean=target_mean,
+            target_std=target_std,
+        )
 
     def forward(self, inputs: Tensor, slots: Tensor) -> Tensor | Gaussian:
         embedding = inputs if self.encoder is None else encode_filled(self.encoder, inputs, slots)

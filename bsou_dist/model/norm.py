@@ -1,4 +1,6 @@
-"""Norm layers in place of an encoder's batch norm, and what each means for a batch that is cut over processes."""
+"""Norm layers in place of an encoder's batch norm, and what each means for a batch that is cut over
+processes.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,7 @@ from typing import Literal
 import torch
 from torch import nn
 
-from bsou_dist.errors import InputError
+from bsou_dist.common.errors import InputError
 
 Norm = Literal["batch", "sync_batch", "frozen_batch", "group"]
 BY_BATCH: tuple[Norm, ...] = ("batch", "sync_batch")
@@ -17,14 +19,18 @@ MAX_GROUPS = 32
 
 
 class FrozenBatchNorm3d(nn.BatchNorm3d):
-    """Batch norm by stored statistics, in training too, which leaves them as they are; scale and shift are trained."""
+    """Batch norm by stored statistics, in training too, which leaves them as they are; scale and
+    shift are trained.
+    """
 
     def train(self, mode: bool = True) -> FrozenBatchNorm3d:
         return super().train(False)
 
 
 def with_norm(network: nn.Module, norm: Norm) -> nn.Module:
-    """The network with its BatchNorm3d layers replaced, in place; they keep their scale, shift and statistics."""
+    """The network with its BatchNorm3d layers replaced, in place; they keep their scale, shift and
+    statistics.
+    """
     if norm == "sync_batch":
         synced: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(network)
         return synced
@@ -38,8 +44,11 @@ def with_norm(network: nn.Module, norm: Norm) -> nn.Module:
 def check_norm(norm: Norm, device: str) -> None:
     """InputError for batch norm over all ranks on CPU, which torch does not have."""
     if norm == "sync_batch" and device == "cpu":
-        raise InputError("encoder.norm is 'sync_batch', and torch synchronises batch norm on GPUs only; on CPU use "
-                         "'group', which does not depend on the batch, or 'batch'")
+        raise InputError(
+            "encoder.norm is 'sync_batch', and torch synchronises batch norm on GPUs only; on CPU "
+            "use "
+            "'group', which does not depend on the batch, or 'batch'"
+        )
 
 
 def _replace(network: nn.Module, make: Callable[[nn.BatchNorm3d], nn.Module]) -> None:
@@ -57,8 +66,9 @@ def _frozen(norm: nn.BatchNorm3d) -> nn.Module:
 
 
 def _group(norm: nn.BatchNorm3d) -> nn.Module:
-    """GroupNorm (Wu and He, 2018) of 32 groups, or of the largest number below that divides the channels (r2plus1d has
-    widths such as 45 and 230)."""
+    """GroupNorm (Wu and He, 2018) of 32 groups, or of the largest number below that divides the
+    channels (r2plus1d has widths such as 45 and 230).
+    """
     channels = norm.num_features
     groups = max(g for g in range(1, MAX_GROUPS + 1) if channels % g == 0)
     group = nn.GroupNorm(groups, channels, eps=norm.eps)

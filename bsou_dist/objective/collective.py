@@ -1,8 +1,9 @@
 """Sums and rows over all ranks, differentiable.
 
-One convention everywhere: a loss has the same global value on every rank, and its backward gives W times the
-one-process gradient of the local rows (W ranks), because engines average gradients over ranks. The mean over ranks is
-then the one-process gradient. Every rank computes the same scalar, so no backward here needs communication.
+One convention everywhere: a loss has the same global value on every rank, and its backward gives W
+times the one-process gradient of the local rows (W ranks), because engines average gradients over
+ranks. The mean over ranks is then the one-process gradient. Every rank computes the same scalar, so
+no backward here needs communication.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ Group = dist.ProcessGroup
 
 
 def world_of(group: Group | None) -> tuple[int, int]:
-    """(rank, size) in `group`; in the default group if None; (0, 1) where no group is initialised."""
+    """(rank, size) in `group`; in the default group if None; (0, 1) where no group is
+    initialised.
+    """
     if group is None and not (dist.is_available() and dist.is_initialized()):
         return 0, 1
     return dist.get_rank(group), dist.get_world_size(group)
@@ -54,7 +57,8 @@ def exchange_sizes(sizes: list[int], group: Group | None, device: torch.device) 
 
 
 def gather(rows: Tensor, counts: list[int], group: Group | None = None, dim: int = 0) -> Tensor:
-    """Rows of all ranks (counts[r] of them from rank r) along `dim`, in rank order, without a gradient.
+    """Rows of all ranks (counts[r] of them from rank r) along `dim`, in rank order, without a
+    gradient.
 
     Ranks may hold different numbers of rows, none included.
     """
@@ -66,7 +70,9 @@ def gather(rows: Tensor, counts: list[int], group: Group | None = None, dim: int
     padded.narrow(dim, 0, rows.shape[dim]).copy_(rows)
     parts = [torch.empty_like(padded) for _ in counts]
     dist.all_gather(parts, padded, group=group)
-    return torch.cat([part.narrow(dim, 0, count) for part, count in zip(parts, counts, strict=True)], dim=dim)
+    return torch.cat(
+        [part.narrow(dim, 0, count) for part, count in zip(parts, counts, strict=True)], dim=dim
+    )
 
 
 class _GatherRows(torch.autograd.Function):
@@ -85,7 +91,7 @@ class _GatherRows(torch.autograd.Function):
 def gather_rows(rows: Tensor, counts: list[int], group: Group | None = None) -> Tensor:
     """`gather` along dimension 0, differentiable.
 
-    Backward returns the local rows of the gradient times the world size: valid because every rank differentiates the
-    same scalar of the same gathered rows.
+    Backward returns the local rows of the gradient times the world size: valid because every rank
+    differentiates the same scalar of the same gathered rows.
     """
     return _GatherRows.apply(rows, counts, group)

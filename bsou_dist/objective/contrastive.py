@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from bsou_dist.objective.agreement import agree, gather_facts
 from bsou_dist.objective.collective import Group
-from bsou_dist.objective.tiled import TiledSupcon
+from bsou_dist.objective.contrastive_inputs import agree, gather_labels
+from bsou_dist.objective.contrastive_tiled import TiledSupcon
 
 
 def multitask_supcon(
@@ -20,35 +20,46 @@ def multitask_supcon(
     valid: Tensor | None = None,
     group: Group | None = None,
 ) -> Tensor:
-    """Multi-head supervised contrastive loss of [P1] eq. 2 over the global batch B of all ranks (the 'out' form).
+    """Multi-head supervised contrastive loss of [P1] eq. 2 over the global batch B of all ranks
+    (the 'out' form).
 
-    L = 1/|B| sum_i sum_t -1/|P_t(i)| sum_{p in P_t(i)} [z_i.z_p / tau - log sum_{a in A_t(i)} exp(z_i.z_a / tau)]
+    L = 1/|B| sum_i sum_t -1/|P_t(i)| sum_{p in P_t(i)} [z_i.z_p / tau - log sum_{a in A_t(i)}
+    exp(z_i.z_a / tau)]
 
-    A_t(i) holds every other clip with a label for task t; P_t(i) those of A_t(i) with the label of i. An anchor with an
-    empty P_t(i) or without a label adds 0; |B| counts every valid row. Without any positive the loss is exactly 0.
+    A_t(i) holds every other clip with a label for task t; P_t(i) those of A_t(i) with the label of
+    i. An anchor with an empty P_t(i) or without a label adds 0; |B| counts every valid row. Without
+    any positive the loss is exactly 0.
 
     Args:
         embeddings: (T, N, D), unit norm, this rank's rows; N may differ between ranks and may be 0.
         labels: (T, N) int64, -1 where missing.
         temperature: tau > 0; a scalar tensor may require a gradient.
-        sweep: (N,) int64; if given, a positive must have the same sweep as well, and -1 matches nothing.
+        sweep: (N,) int64; if given, a positive must have the same sweep as well, and -1 matches
+            nothing.
         subject: (N,) int64; if given, a positive must come from another patient.
-        valid: (N,) bool; rows that are padding are False and enter neither positives, denominators nor |B|.
+        valid: (N,) bool; rows that are padding are False and enter neither positives, denominators
+            nor |B|.
         group: None means the default group if one is initialised, else this process alone.
 
     Returns:
-        Scalar: the global loss, equal on all ranks. Backward gives the world size times the one-process gradient of the
-        local rows, so that the mean over ranks is the one-process gradient.
+        Scalar: the global loss, equal on all ranks. Backward gives the world size times the
+        one-process gradient of the local rows, so that the mean over ranks is the one-process
+        gradient.
 
-    No N x N matrix is held: see `tiled.py`. `plain.py` is the form that it is tested against.
+    No N x N matrix is held: see `contrastive_tiled.py`. `contrastive_reference.py` is the form that
+    it is tested against.
 
     Raises:
-        ValueError: on every rank, if any rank's shapes, types or temperature do not fit, or ranks disagree.
+        ValueError: on every rank, if any rank's shapes, types or temperature do not fit, or ranks
+            disagree.
     """
-    tau = torch.as_tensor(temperature, dtype=torch.float64 if embeddings.dtype == torch.float64 else torch.float32,
-                          device=embeddings.device)
+    tau = torch.as_tensor(
+        temperature,
+        dtype=torch.float64 if embeddings.dtype == torch.float64 else torch.float32,
+        device=embeddings.device,
+    )
     counts = agree(embeddings, labels, tau, sweep, subject, valid, group)
-    labels, sweep, subject, rows = gather_facts(labels, sweep, subject, valid, counts, group)
+    labels, sweep, subject, rows = gather_labels(labels, sweep, subject, valid, counts, group)
     total = TiledSupcon.apply(embeddings, tau, labels, sweep, subject, counts, group)
     return total / max(rows, 1)
 
@@ -61,11 +72,15 @@ def ucon(
     valid: Tensor | None = None,
     group: Group | None = None,
 ) -> Tensor:
-    """NT-Xent of [P1] eq. 3 over the global batch: the one positive of a row is the other view of its clip.
+    """NT-Xent of [P1] eq. 3 over the global batch: the one positive of a row is the other view of
+    its clip.
 
     Args:
         embeddings: (N, D), unit norm; two rows per clip.
-        clip: (N,) int64, >= 0, equal for the two views of a clip and for nothing else in the global batch.
+        clip: (N,) int64, >= 0, equal for the two views of a clip and for nothing else in the global
+            batch.
         temperature, valid, group: as in `multitask_supcon`.
     """
-    return multitask_supcon(embeddings[None], clip[None], temperature=temperature, valid=valid, group=group)
+    return multitask_supcon(
+        embeddings[None], clip[None], temperature=temperature, valid=valid, group=group
+    )

@@ -1,7 +1,8 @@
-"""Supervised losses over the global batch: cross-entropy ([P1] eq. 1) and the heteroscedastic Gaussian.
+"""Supervised losses over the global batch: cross-entropy ([P1] eq. 1) and the heteroscedastic
+Gaussian.
 
-All are a global numerator over a global denominator, summed over ranks before the division, so that a rank with few or
-no labels weighs what its labels weigh.
+All are a global numerator over a global denominator, summed over ranks before the division, so that
+a rank with few or no labels weighs what its labels weigh.
 """
 
 from __future__ import annotations
@@ -16,9 +17,11 @@ from bsou_dist.objective.collective import Group, global_sum
 from bsou_dist.tasks import MISSING_CLASS
 
 
-def multitask_cross_entropy(logits: Sequence[Tensor], labels: Tensor, *, valid: Tensor,
-                            group: Group | None = None) -> Tensor:
-    """Mean cross-entropy over the labelled (clip, task) pairs of the global batch ([P1] eq. 1, MTCE; STSL with T = 1).
+def multitask_cross_entropy(
+    logits: Sequence[Tensor], labels: Tensor, *, valid: Tensor, group: Group | None = None
+) -> Tensor:
+    """Mean cross-entropy over the labelled (clip, task) pairs of the global batch ([P1] eq. 1,
+    MTCE; STSL with T = 1).
 
     Args:
         logits: T tensors (N, classes of the task).
@@ -28,14 +31,23 @@ def multitask_cross_entropy(logits: Sequence[Tensor], labels: Tensor, *, valid: 
     total, count = torch.zeros((), device=labels.device), labels.new_zeros(())
     for scores, label in zip(logits, labels, strict=True):
         label = torch.where(valid, label, MISSING_CLASS)
-        total = total + F.cross_entropy(scores.float(), label, ignore_index=MISSING_CLASS, reduction="sum")
+        total = total + F.cross_entropy(
+            scores.float(), label, ignore_index=MISSING_CLASS, reduction="sum"
+        )
         count = count + (label != MISSING_CLASS).sum()
     return _mean(total, count, group)
 
 
-def weighted_cross_entropy(logits: Tensor, label: Tensor, *, class_weights: Tensor, valid: Tensor,
-                           group: Group | None = None) -> Tensor:
-    """Cross-entropy weighted by class, normalised by the global sum of the weights of the labelled rows.
+def weighted_cross_entropy(
+    logits: Tensor,
+    label: Tensor,
+    *,
+    class_weights: Tensor,
+    valid: Tensor,
+    group: Group | None = None,
+) -> Tensor:
+    """Cross-entropy weighted by class, normalised by the global sum of the weights of the labelled
+    rows.
 
     Args:
         logits: (N, K).
@@ -44,14 +56,18 @@ def weighted_cross_entropy(logits: Tensor, label: Tensor, *, class_weights: Tens
         valid: (N,) bool.
     """
     label = torch.where(valid, label, MISSING_CLASS)
-    total = F.cross_entropy(logits.float(), label, weight=class_weights, ignore_index=MISSING_CLASS, reduction="sum")
+    total = F.cross_entropy(
+        logits.float(), label, weight=class_weights, ignore_index=MISSING_CLASS, reduction="sum"
+    )
     labelled = label != MISSING_CLASS
     return _mean(total, class_weights[label.clamp(min=0)][labelled].sum(), group)
 
 
-def heteroscedastic_gaussian(mean: Tensor, log_variance: Tensor, target: Tensor, *, valid: Tensor,
-                             group: Group | None = None) -> Tensor:
-    """Mean of (log s2 + (y - mu)^2 / s2) / 2 over the labelled rows of the global batch (Kendall and Gal, 2017, eq. 5).
+def heteroscedastic_gaussian(
+    mean: Tensor, log_variance: Tensor, target: Tensor, *, valid: Tensor, group: Group | None = None
+) -> Tensor:
+    """Mean of (log s2 + (y - mu)^2 / s2) / 2 over the labelled rows of the global batch (Kendall
+    and Gal, 2017, eq. 5).
 
     Args:
         mean, log_variance: (N,), in standardised units.
@@ -66,7 +82,8 @@ def heteroscedastic_gaussian(mean: Tensor, log_variance: Tensor, target: Tensor,
 
 
 def inverse_frequency_weights(labels: Tensor, classes: int) -> Tensor:
-    """(K,) weights proportional to 1 / frequency on the training split, mean 1 over the classes that occur.
+    """(K,) weights proportional to 1 / frequency on the training split, mean 1 over the classes
+    that occur.
 
     A class that never occurs gets 0: it has no row to weigh.
     """

@@ -18,7 +18,9 @@ Codec = Literal["jpeg", "h264"]
 Indices = Sequence[int] | NDArray[np.int64]
 EXTENSIONS: dict[Codec, str] = {"jpeg": "mjpeg", "h264": "mp4"}
 
-_FRAME_RATE_HZ = 30  # of the MP4's clock only; frames at rest are evenly spread over a sweep of any length
+_FRAME_RATE_HZ = (
+    30  # of the MP4's clock only; frames at rest are evenly spread over a sweep of any length
+)
 _KEYFRAME_EVERY = 16
 
 
@@ -38,7 +40,8 @@ def encode_frames(
         crf: x264's constant rate factor, 1 to 51; lower is better.
 
     Returns:
-        The member's bytes, and for JPEG the offset of every frame followed by the end (F + 1 numbers).
+        The member's bytes, and for JPEG the offset of every frame followed by the end (F + 1
+        numbers).
     """
     if codec == "h264":
         return _encode_h264(frames, crf), None
@@ -67,7 +70,9 @@ def decode_frames(data: bytes, meta: Mapping[str, Any], indices: Indices) -> NDA
     shape = (meta["height"], meta["width"])
     assert all(0 <= index < meta["frames"] for index in indices), (list(indices), meta["frames"])
     wanted = {int(index) for index in indices}
-    pictures = _decode_jpeg(data, meta, wanted) if meta["codec"] == "jpeg" else _decode_h264(data, wanted)
+    pictures = (
+        _decode_jpeg(data, meta, wanted) if meta["codec"] == "jpeg" else _decode_h264(data, wanted)
+    )
     frames = np.empty((len(indices), *shape), np.uint8)
     for position, index in enumerate(indices):
         picture = pictures.get(int(index))
@@ -78,12 +83,16 @@ def decode_frames(data: bytes, meta: Mapping[str, Any], indices: Indices) -> NDA
     return frames
 
 
-def _decode_jpeg(data: bytes, meta: Mapping[str, Any], wanted: set[int]) -> dict[int, NDArray[np.uint8]]:
+def _decode_jpeg(
+    data: bytes, meta: Mapping[str, Any], wanted: set[int]
+) -> dict[int, NDArray[np.uint8]]:
     offsets = meta["frame_offsets"]
     pictures = {}
     for index in wanted:
         try:
-            with Image.open(io.BytesIO(data[offsets[index] : offsets[index + 1]]), formats=["JPEG"]) as picture:
+            with Image.open(
+                io.BytesIO(data[offsets[index] : offsets[index + 1]]), formats=["JPEG"]
+            ) as picture:
                 pictures[index] = np.asarray(picture.convert("L"))
         except (OSError, IndexError, SyntaxError) as error:
             raise CorruptClip(f"frame {index} of {meta['frames']} is not a JPEG picture") from error
@@ -95,9 +104,19 @@ def _encode_h264(frames: NDArray[np.uint8], crf: int) -> bytes:
     buffer = io.BytesIO()
     # 'bitexact' keeps times and library versions out of the container.
     with av.open(buffer, "w", format="mp4", options={"fflags": "+bitexact"}) as container:
-        # One thread and no B-frames: the same bytes on any machine, and frames stored in the order shown.
-        stream = container.add_stream("libx264", rate=_FRAME_RATE_HZ, options={
-            "crf": str(crf), "g": str(_KEYFRAME_EVERY), "bf": "0", "threads": "1", "flags": "+bitexact"})
+        # One thread and no B-frames: the same bytes on any machine, and frames stored in the order
+        # shown.
+        stream = container.add_stream(
+            "libx264",
+            rate=_FRAME_RATE_HZ,
+            options={
+                "crf": str(crf),
+                "g": str(_KEYFRAME_EVERY),
+                "bf": "0",
+                "threads": "1",
+                "flags": "+bitexact",
+            },
+        )
         stream.height, stream.width = frames.shape[1:]
         stream.pix_fmt = "yuvj420p"
         for frame in frames:
@@ -118,7 +137,9 @@ def _decode_h264(data: bytes, wanted: set[int]) -> dict[int, NDArray[np.uint8]]:
                 if index > last:
                     break
                 if index in wanted:
-                    pictures[index] = np.asarray(frame.to_ndarray()[: frame.height], np.uint8)  # the luma plane
+                    pictures[index] = np.asarray(
+                        frame.to_ndarray()[: frame.height], np.uint8
+                    )  # the luma plane
     except (av.FFmpegError, IndexError) as error:
         raise CorruptClip("not an H.264 video in MP4") from error
     return pictures

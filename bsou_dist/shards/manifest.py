@@ -13,8 +13,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from bsou_dist.errors import InputError
-from bsou_dist.files import whole_file
+from bsou_dist.common.errors import InputError
+from bsou_dist.common.files import whole_file
 from bsou_dist.shards.codec import CorruptClip
 
 FORMAT_VERSION = 1
@@ -23,30 +23,35 @@ SUMMARY_NAME = "shards.json"
 PARTS_NAME = ".parts"
 """Records of finished shards, there only until the whole folder is packed."""
 
-SCHEMA = pa.schema([
-    ("key", pa.string()),
-    ("clip", pa.string()),  # pseudonym of the path, to join the cohort's labels
-    ("shard", pa.string()),  # file name
-    ("json_offset", pa.int64()),  # bytes; the JSON member directly precedes the clip member
-    ("json_size", pa.int64()),
-    ("offset", pa.int64()),
-    ("size", pa.int64()),
-    ("codec", pa.string()),  # 'jpeg' or 'h264'
-    ("frames", pa.int64()),
-    ("height", pa.int64()),
-    ("width", pa.int64()),
-    ("mm_per_px", pa.float64()),  # null where the spacing is unknown: the clip is missing for gestational age
-    ("sweep", pa.string()),
-    ("clip_class", pa.string()),
-    ("device", pa.string()),
-    ("operator", pa.string()),
-    ("site", pa.string()),
-    ("bmi", pa.float64()),  # kg/m2
-    ("patient", pa.string()),  # pseudonyms
-    ("study", pa.string()),
-    ("exam", pa.string()),
-    ("sha256", pa.string()),  # of the clip member
-])
+SCHEMA = pa.schema(
+    [
+        ("key", pa.string()),
+        ("clip", pa.string()),  # pseudonym of the path, to join the cohort's labels
+        ("shard", pa.string()),  # file name
+        ("json_offset", pa.int64()),  # bytes; the JSON member directly precedes the clip member
+        ("json_size", pa.int64()),
+        ("offset", pa.int64()),
+        ("size", pa.int64()),
+        ("codec", pa.string()),  # 'jpeg' or 'h264'
+        ("frames", pa.int64()),
+        ("height", pa.int64()),
+        ("width", pa.int64()),
+        (
+            "mm_per_px",
+            pa.float64(),
+        ),  # null where the spacing is unknown: the clip is missing for gestational age
+        ("sweep", pa.string()),
+        ("clip_class", pa.string()),
+        ("device", pa.string()),
+        ("operator", pa.string()),
+        ("site", pa.string()),
+        ("bmi", pa.float64()),  # kg/m2
+        ("patient", pa.string()),  # pseudonyms
+        ("study", pa.string()),
+        ("exam", pa.string()),
+        ("sha256", pa.string()),  # of the clip member
+    ]
+)
 
 
 PLACE = ("json_offset", "json_size", "offset", "size")
@@ -73,15 +78,22 @@ def read_summary(shards_dir: Path) -> dict[str, Any]:
     path = shards_dir / SUMMARY_NAME
     if not path.is_file():
         if (shards_dir / PARTS_NAME).is_dir():
-            raise InputError(f"{shards_dir} is not finished; run the same 'bsou pack' again and it will go on")
-        raise InputError(f"{shards_dir} holds no shards (no {SUMMARY_NAME}); make them with 'bsou pack COHORT OUT'")
+            raise InputError(
+                f"{shards_dir} is not finished; run the same 'bsou pack' again and it will go on"
+            )
+        raise InputError(
+            f"{shards_dir} holds no shards (no {SUMMARY_NAME}); make them with 'bsou pack COHORT "
+            "OUT'"
+        )
     try:
         summary: dict[str, Any] = json.loads(path.read_text())
     except ValueError:
         raise InputError(f"{path} is not JSON; pack the cohort again into a new folder") from None
     if summary.get("format_version") != FORMAT_VERSION:
-        raise InputError(f"{path} has format_version {summary.get('format_version')!r}; this program reads "
-                         f"{FORMAT_VERSION}; pack the cohort again into a new folder")
+        raise InputError(
+            f"{path} has format_version {summary.get('format_version')!r}; this program reads "
+            f"{FORMAT_VERSION}; pack the cohort again into a new folder"
+        )
     return summary
 
 
@@ -89,28 +101,41 @@ def read_manifest(shards_dir: Path) -> pd.DataFrame:
     """Read the manifest of a finished shard folder, a row per clip with the columns of `SCHEMA`.
 
     Raises:
-        InputError: as `read_summary`, or the manifest is missing, has other columns or names a file elsewhere.
+        InputError: as `read_summary`, or the manifest is missing, has other columns or names a file
+            elsewhere.
     """
     read_summary(shards_dir)
     path = shards_dir / MANIFEST_NAME
     if not path.is_file():
-        raise InputError(f"{path} is missing; copy the whole shard folder, or pack the cohort again into a new one")
+        raise InputError(
+            f"{path} is missing; copy the whole shard folder, or pack the cohort again into a new "
+            "one"
+        )
     try:
         table = pq.read_table(path)
     except (pa.ArrowException, OSError) as error:
-        raise InputError(f"{path} cannot be read ({type(error).__name__}); copy the shard folder again") from error
+        raise InputError(
+            f"{path} cannot be read ({type(error).__name__}); copy the shard folder again"
+        ) from error
     if table.schema.names != SCHEMA.names:
         raise InputError(f"{path} has columns {table.schema.names}; expected {SCHEMA.names}")
-    manifest = table.to_pandas(split_blocks=True, self_destruct=True)  # or a large one would be held twice
+    manifest = table.to_pandas(
+        split_blocks=True, self_destruct=True
+    )  # or a large one would be held twice
     del table
     for shard in manifest["shard"].unique():
         if not re.fullmatch(r"[^/\\\0]+\.tar", str(shard)):
-            raise InputError(f"{path} names the shard {shard!r}, and shards are tar files in the folder itself; this "
-                             "manifest was not written by 'bsou pack'")
+            raise InputError(
+                f"{path} names the shard {shard!r}, and shards are tar files in the folder "
+                "itself; this "
+                "manifest was not written by 'bsou pack'"
+            )
     return manifest
 
 
-def read_member(shards_dir: Path, row: Mapping[str, Any] | pd.Series) -> tuple[dict[str, Any], bytes]:
+def read_member(
+    shards_dir: Path, row: Mapping[str, Any] | pd.Series
+) -> tuple[dict[str, Any], bytes]:
     """A clip's JSON record and encoded bytes, in one read.
 
     Args:
@@ -128,8 +153,9 @@ def read_member(shards_dir: Path, row: Mapping[str, Any] | pd.Series) -> tuple[d
         os.close(descriptor)
 
 
-def member_at(descriptor: int, shard: str, json_offset: int, json_size: int, offset: int, size: int
-              ) -> tuple[dict[str, Any], bytes]:
+def member_at(
+    descriptor: int, shard: str, json_offset: int, json_size: int, offset: int, size: int
+) -> tuple[dict[str, Any], bytes]:
     """`read_member` from an open file, the shard of this name."""
     length = offset + size - json_offset
     data = os.pread(descriptor, length, json_offset)

@@ -1,4 +1,6 @@
-"""One shard: a tar in WebDataset's layout and its DALI index, with the same bytes for the same clips."""
+"""One shard: a tar in WebDataset's layout and its DALI index, with the same bytes for the same
+clips.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from bsou_dist.files import write_text
+from bsou_dist.common.files import write_text
 from bsou_dist.shards.codec import EXTENSIONS
 
 _HEADER_BYTES = tarfile.BLOCKSIZE  # USTAR needs no more for names under 100 characters
@@ -38,18 +40,27 @@ class ShardWriter:
         self._temporary.unlink(missing_ok=True)
 
     def add(self, record: Mapping[str, Any], data: bytes) -> dict[str, Any]:
-        """Add a clip; returns its manifest columns shard, json_offset, json_size, offset and size."""
+        """Add a clip; returns its manifest columns shard, json_offset, json_size, offset and
+        size.
+        """
         key = record["key"]
         text = json.dumps(record, separators=(",", ":"), sort_keys=True).encode()
         json_offset = self._add_member(f"{key}.json", text)
         offset = self._add_member(f"{key}.{EXTENSIONS[record['codec']]}", data)
-        row = {"shard": self._tar_path.name, "json_offset": json_offset, "json_size": len(text), "offset": offset,
-               "size": len(data)}
+        row = {
+            "shard": self._tar_path.name,
+            "json_offset": json_offset,
+            "json_size": len(text),
+            "offset": offset,
+            "size": len(data),
+        }
         self._rows.append({**row, "key": key, "codec": record["codec"]})
         return row
 
     def _add_member(self, name: str, data: bytes) -> int:
-        info = tarfile.TarInfo(name)  # owner, group and time stay 0: bytes must not depend on who packs when
+        info = tarfile.TarInfo(
+            name
+        )  # owner, group and time stay 0: bytes must not depend on who packs when
         info.size = len(data)
         info.mode = 0o644
         offset = self._tar.offset + _HEADER_BYTES
@@ -76,6 +87,8 @@ def index_text(rows: Iterable[Mapping[str, Any]]) -> str:
     lines = []
     for row in rows:
         key, extension = row["key"], EXTENSIONS[row["codec"]]
-        lines.append(f"json {row['json_offset']} {row['json_size']} {key}.json "
-                     f"{extension} {row['offset']} {row['size']} {key}.{extension}")
+        lines.append(
+            f"json {row['json_offset']} {row['json_size']} {key}.json "
+            f"{extension} {row['offset']} {row['size']} {key}.{extension}"
+        )
     return "\n".join([f"{_INDEX_VERSION} {len(lines)}", *lines]) + "\n"

@@ -1,4 +1,6 @@
-"""Events kept first, sent behind training's back: a local spool and a thread that empties a queue."""
+"""Events kept first, sent behind training's back: a local spool and a thread that empties a
+queue.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from bsou_dist.errors import InputError
+from bsou_dist.common.errors import InputError
 
 logger = logging.getLogger(__name__)
 
@@ -20,19 +22,27 @@ Event = dict[str, Any]
 
 
 class Delivery:
-    """Appends every event to a spool, then sends it from a daemon thread, in order, until it gets through.
+    """Appends every event to a spool, then sends it from a daemon thread, in order, until it gets
+    through.
 
     Args:
         spool: JSON lines, appended to; its folder is made.
-        send: brings one event to its destination or raises. It is called from the thread, and may be called again
-            with an event that it has seen.
-        hopeless: whether trying this event again after this error is pointless; it is then left to the spool.
+        send: brings one event to its destination or raises. It is called from the thread, and may
+            be called again with an event that it has seen.
+        hopeless: whether trying this event again after this error is pointless; it is then left to
+            the spool.
         destination: named in the one warning that is logged when something goes wrong.
         retry_s: pause before the next attempt, in seconds.
     """
 
-    def __init__(self, spool: Path, send: Callable[[Event], None], hopeless: Callable[[Event, Exception], bool],
-                 destination: str, retry_s: float) -> None:
+    def __init__(
+        self,
+        spool: Path,
+        send: Callable[[Event], None],
+        hopeless: Callable[[Event, Exception], bool],
+        destination: str,
+        retry_s: float,
+    ) -> None:
         self._spool = spool
         self._send = send
         self._hopeless = hopeless
@@ -54,12 +64,18 @@ class Delivery:
         self._queue.put(event)
 
     def wait(self, wait_s: float) -> None:
-        """Wait until all is sent, `wait_s` seconds at most, and not at all while the destination is down."""
+        """Wait until all is sent, `wait_s` seconds at most, and not at all while the destination is
+        down.
+        """
         deadline = time.monotonic() + wait_s
         while self._queue.unfinished_tasks and not self._down and time.monotonic() < deadline:
             time.sleep(0.02)
         if self._queue.unfinished_tasks:
-            logger.warning("not everything has reached %s yet; all of it is kept in %s", self._destination, self._spool)
+            logger.warning(
+                "not everything has reached %s yet; all of it is kept in %s",
+                self._destination,
+                self._spool,
+            )
 
     def _send_forever(self) -> None:
         while True:
@@ -73,8 +89,10 @@ class Delivery:
             self._send(event)
         except Exception as error:  # whatever goes wrong at the other end, training goes on
             self._down = not self._hopeless(event, error)
-            self._warn_once(f"{self._destination} did not take a {event['event']} event ({first_line(error)}); "
-                            f"training goes on, and everything is kept in {self._spool}")
+            self._warn_once(
+                f"{self._destination} did not take a {event['event']} event ({first_line(error)}); "
+                f"training goes on, and everything is kept in {self._spool}"
+            )
         else:
             self._down = False
         return not self._down
@@ -88,7 +106,9 @@ class Delivery:
 def read_spool(spool: Path) -> list[Event]:
     """The events of a spool, in order; InputError if there is no such file."""
     if not spool.is_file():
-        raise InputError(f"no tracking spool at {spool}; a tracked run keeps one as tracking.jsonl in its folder")
+        raise InputError(
+            f"no tracking spool at {spool}; a tracked run keeps one as tracking.jsonl in its folder"
+        )
     events = []
     for line in spool.read_bytes().splitlines():
         try:

@@ -22,17 +22,26 @@ TAG_CODE = "bsou.code"
 
 
 class Tracker(Protocol):
-    """Memory of runs, one open run at a time: `start`, then any number of `metrics` and `artifact`, then `finish`.
+    """Memory of runs, one open run at a time: `start`, then any number of `metrics` and `artifact`,
+    then `finish`.
 
-    No method raises because the memory is out of reach, and none waits for it except `finish`, for a bounded time.
+    No method raises because the memory is out of reach, and none waits for it except `finish`, for
+    a bounded time.
     """
 
     @property
     def address(self) -> str:
         """Where a person looks: a URL, or the command that serves one."""
 
-    def start(self, name: str, *, parent: str | None, params: Mapping[str, Any], tags: Mapping[str, str],
-              run: str | None = None) -> str:
+    def start(
+        self,
+        name: str,
+        *,
+        parent: str | None,
+        params: Mapping[str, Any],
+        tags: Mapping[str, str],
+        run: str | None = None,
+    ) -> str:
         """Open a run and return its id; `parent` is the id that `start` gave for the parent's run.
 
         `run`, an id that `start` gave before, goes on with that run.
@@ -41,10 +50,14 @@ class Tracker(Protocol):
         """
 
     def metrics(self, values: Mapping[str, float], step: int | None = None) -> None:
-        """Record values at an optimizer step, or without one for values that hold for the whole run."""
+        """Record values at an optimizer step, or without one for values that hold for the whole
+        run.
+        """
 
     def artifact(self, path: Path) -> None:
-        """Keep a copy of a file or folder with the run. It must stay in place until `finish` returns."""
+        """Keep a copy of a file or folder with the run. It must stay in place until `finish`
+        returns.
+        """
 
     def finish(self, status: Status) -> None:
         """Close the run."""
@@ -55,8 +68,15 @@ class NullTracker:
 
     address = "not tracked"
 
-    def start(self, name: str, *, parent: str | None, params: Mapping[str, Any], tags: Mapping[str, str],
-              run: str | None = None) -> str:
+    def start(
+        self,
+        name: str,
+        *,
+        parent: str | None,
+        params: Mapping[str, Any],
+        tags: Mapping[str, str],
+        run: str | None = None,
+    ) -> str:
         return ""
 
     def metrics(self, values: Mapping[str, float], step: int | None = None) -> None:
@@ -70,7 +90,9 @@ class NullTracker:
 
 
 def flatten(params: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Nested mappings as one level of dotted keys, values as text; an empty mapping stays visible as '{}'."""
+    """Nested mappings as one level of dotted keys, values as text; an empty mapping stays visible
+    as '{}'.
+    """
     flat: dict[str, str] = {}
     for key, value in params.items():
         name = f"{prefix}{key}"
@@ -82,16 +104,23 @@ def flatten(params: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
 
 
 def code_version(source: Path = Path(__file__)) -> str:
-    """Package version and, where `source` lies in its own git checkout, the commit: '0.1.0+3f2c9a71d0e4-dirty'."""
+    """Package version and, where `source` lies in its own git checkout, the commit:
+    '0.1.0+3f2c9a71d0e4-dirty'.
+    """
     try:
-        # A package installed inside somebody else's repository must not report that repository's commit.
+        # A package installed inside somebody else's repository must not report that repository's
+        # commit.
         _git(source.parent, "ls-files", "--error-unmatch", source.name)
-        commit = _git(source.parent, "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*")
+        commit = _git(
+            source.parent, "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"
+        )
     except (OSError, subprocess.SubprocessError):
         return bsou_dist.__version__
     return f"{bsou_dist.__version__}+{commit}"
 
 
 def _git(folder: Path, *arguments: str) -> str:
-    done = subprocess.run(("git", *arguments), cwd=folder, check=True, capture_output=True, text=True, timeout=10)
+    done = subprocess.run(
+        ("git", *arguments), cwd=folder, check=True, capture_output=True, text=True, timeout=10
+    )
     return done.stdout.strip()

@@ -5,16 +5,22 @@ import pandas as pd
 import pytest
 
 from bsou_dist.cohort.labels import encode_labels, require_labels
-from bsou_dist.errors import InputError
+from bsou_dist.common.errors import InputError
 from bsou_dist.tasks import TASKS
 
 
 @pytest.fixture
 def table() -> pd.DataFrame:
-    return pd.DataFrame({
-        "line": [2, 3, 4, 5], "ga_days": [146.0, 147.0, np.nan, 260.0], "fetuses": [1.0, 3.0, 2.0, np.nan],
-        "presentation": ["cephalic", None, "non_cephalic", "cephalic"], "placenta": [None, None, "anterior", None],
-        "split_stage2": ["train", "train", "test", None]})
+    return pd.DataFrame(
+        {
+            "line": [2, 3, 4, 5],
+            "ga_days": [146.0, 147.0, np.nan, 260.0],
+            "fetuses": [1.0, 3.0, 2.0, np.nan],
+            "presentation": ["cephalic", None, "non_cephalic", "cephalic"],
+            "placenta": [None, None, "anterior", None],
+            "split_stage2": ["train", "train", "test", None],
+        }
+    )
 
 
 def test_classes_are_int64_with_minus_one(table):
@@ -42,7 +48,10 @@ def test_all_cells_outside_the_classes_are_named(table):
         encode_labels(table, TASKS["presentation"])
     message = str(raised.value)
     assert "3 bad cells" in message
-    assert "line 4, presentation = 'oblique': task 'presentation' allows cephalic, non_cephalic or empty" in message
+    assert (
+        "line 4, presentation = 'oblique': task 'presentation' allows cephalic, non_cephalic or "
+        "empty" in message
+    )
     with pytest.raises(InputError, match="column 'dvp_cm', which the cohort does not have"):
         encode_labels(table, TASKS["dvp"])
 
@@ -52,5 +61,8 @@ def test_a_task_without_labels_in_a_split_is_named(table):
     with pytest.raises(InputError) as raised:
         require_labels(table, [TASKS["placenta"], TASKS["ga"]], "split_stage2", ["train", "test"])
     message = str(raised.value)
-    assert "no labels for task 'placenta' (column placenta) in split 'train' of split_stage2 (2 clips)" in message
+    assert (
+        "no labels for task 'placenta' (column placenta) in split 'train' of split_stage2 (2 clips)"
+        in message
+    )
     assert "no labels for task 'ga' (column ga_days) in split 'test'" in message

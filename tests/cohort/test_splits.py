@@ -6,15 +6,24 @@ import pytest
 from pydantic import ValidationError
 
 from bsou_dist.cohort.columns import SPLIT_COLUMNS
-from bsou_dist.cohort.splits import Shares, SplitConfig, Stage1Shares, apply_splits, split_patients, split_sizes
+from bsou_dist.cohort.splits import (
+    Shares,
+    SplitConfig,
+    Stage1Shares,
+    apply_splits,
+    split_patients,
+    split_sizes,
+)
 from bsou_dist.cohort.validate import find_split_leaks
-from bsou_dist.errors import InputError
+from bsou_dist.common.errors import InputError
 
 SMALL = SplitConfig(stage1=Stage1Shares(train=4, valid=2), stage2=Shares(train=2, valid=1, test=1))
 
 
 def cohort_table(patients: int, seed: int = 0) -> pd.DataFrame:
-    """Two visits of two clips each; every 5th patient is obese at the second visit, every 7th has a novice's exam."""
+    """Two visits of two clips each; every 5th patient is obese at the second visit, every 7th has a
+    novice's exam.
+    """
     rng = np.random.default_rng(seed)
     rows = []
     for patient in range(patients):
@@ -22,10 +31,18 @@ def cohort_table(patients: int, seed: int = 0) -> pd.DataFrame:
         placenta = rng.choice(["anterior", "posterior"])
         for visit in (0, 1):
             novice = patient % 7 == 0 and visit == 1
-            exam = {"patient_id": f"P{patient}", "study_id": f"P{patient}-{visit}", "exam_id": f"P{patient}-{visit}-x",
-                    "presentation": presentation, "placenta": placenta, "fetuses": 1.0,
-                    "bmi": 35.0 if patient % 5 == 0 and visit == 1 else 24.0, "visit_day": visit * 28.0,
-                    "operator": "novice" if novice else "expert", "device": "Butterfly iQ" if novice else "GE V830"}
+            exam = {
+                "patient_id": f"P{patient}",
+                "study_id": f"P{patient}-{visit}",
+                "exam_id": f"P{patient}-{visit}-x",
+                "presentation": presentation,
+                "placenta": placenta,
+                "fetuses": 1.0,
+                "bmi": 35.0 if patient % 5 == 0 and visit == 1 else 24.0,
+                "visit_day": visit * 28.0,
+                "operator": "novice" if novice else "expert",
+                "device": "Butterfly iQ" if novice else "GE V830",
+            }
             rows += [exam | {"path": f"{patient}/{visit}/{clip}"} for clip in (0, 1)]
     return pd.DataFrame(rows).assign(line=range(2, 2 + len(rows)))
 
@@ -51,7 +68,10 @@ def test_pools_are_disjoint_and_every_patient_is_in_one(split):
 
 
 def test_a_patient_keeps_one_split_over_visits_and_devices(split):
-    main = split[split["split_handheld"].isna() & ~split["patient_id"].isin(patients_in(split, "split_handheld"))]
+    main = split[
+        split["split_handheld"].isna()
+        & ~split["patient_id"].isin(patients_in(split, "split_handheld"))
+    ]
     for column in SPLIT_COLUMNS:
         assert (main.groupby("patient_id")[column].nunique(dropna=False) == 1).all()
 
@@ -66,13 +86,17 @@ def test_sizes_follow_the_shares(split):
     sizes = split_sizes(split).set_index(["set", "split"])["patients"]
     main = 140 - 20 - 24
     assert sizes["stage1"].sum() + sizes["stage2"].sum() == main
-    np.testing.assert_allclose(sizes[["stage1", "stage2"]], np.array([4, 2, 2, 1, 1]) / 10 * main, atol=1)
+    np.testing.assert_allclose(
+        sizes[["stage1", "stage2"]], np.array([4, 2, 2, 1, 1]) / 10 * main, atol=1
+    )
     assert ("stage1", "test") not in sizes.index
     assert sizes["obese"].tolist() == [12, 5, 7]  # 24 patients by 40 : 19 : 23, largest remainder
 
 
 def test_default_shares_give_the_papers_counts():
-    sizes = split_sizes(split_patients(cohort_table(3167).assign(operator="expert", bmi=24.0), SplitConfig()))
+    sizes = split_sizes(
+        split_patients(cohort_table(3167).assign(operator="expert", bmi=24.0), SplitConfig())
+    )
     assert sizes["patients"].tolist() == [2000, 400, 463, 152, 152]
 
 
@@ -106,7 +130,10 @@ def test_five_patients_fill_five_splits_and_the_other_pools_may_be_empty():
 
 
 def test_a_share_of_zero_leaves_a_split_out():
-    shares = {"obese": Shares(train=0, valid=0, test=1), "handheld": Shares(train=0, valid=0, test=0)}
+    shares = {
+        "obese": Shares(train=0, valid=0, test=1),
+        "handheld": Shares(train=0, valid=0, test=0),
+    }
     config = SMALL.model_copy(update=shares)
     split = split_patients(cohort_table(140), config)
     assert patients_in(split, "split_obese") == patients_in(split, "split_obese", "test")
@@ -114,7 +141,9 @@ def test_a_share_of_zero_leaves_a_split_out():
 
 
 def test_the_tables_own_splits_are_used_and_checked():
-    table = cohort_table(2).assign(split_stage1=lambda t: np.where(t["patient_id"] == "P0", "train", None))
+    table = cohort_table(2).assign(
+        split_stage1=lambda t: np.where(t["patient_id"] == "P0", "train", None)
+    )
     applied = apply_splits(table, SplitConfig())
     assert applied["split_stage1"].tolist() == table["split_stage1"].tolist()
     assert applied["split_obese"].isna().all()
@@ -134,7 +163,10 @@ def test_configs_that_make_no_sense():
 
 
 def test_stage_1_is_dealt_among_the_training_patients_of_a_table_with_stage_2_alone():
-    of_patient = {f"P{number}": split for number, split in enumerate(["train"] * 8 + ["valid"] * 2 + ["test"] * 2)}
+    of_patient = {
+        f"P{number}": split
+        for number, split in enumerate(["train"] * 8 + ["valid"] * 2 + ["test"] * 2)
+    }
     table = cohort_table(12)
     table = table.assign(split_stage2=table["patient_id"].map(of_patient))
     applied = apply_splits(table, SplitConfig())

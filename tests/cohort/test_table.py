@@ -6,7 +6,7 @@ import pytest
 
 from bsou_dist.cohort.columns import COLUMNS
 from bsou_dist.cohort.table import cohort_fingerprint, read_cohort
-from bsou_dist.errors import InputError
+from bsou_dist.common.errors import InputError
 
 
 def test_clean_table_has_contract_columns_with_clean_types(write_cohort, clip_row):
@@ -14,7 +14,9 @@ def test_clean_table_has_contract_columns_with_clean_types(write_cohort, clip_ro
     table = cohort.table
     assert list(table.columns) == [*COLUMNS, "line"]
     for column in COLUMNS.values():
-        assert table[column.name].dtype == ("float64" if column.kind == "number" else "str"), column.name
+        assert table[column.name].dtype == ("float64" if column.kind == "number" else "str"), (
+            column.name
+        )
     assert table["line"].tolist() == [2, 3]
     assert table["sweep"].tolist() == ["M", "C2"]
     assert np.isnan(table["bmi"][1])
@@ -24,13 +26,25 @@ def test_clean_table_has_contract_columns_with_clean_types(write_cohort, clip_ro
 
 def test_numbers_survive_as_the_nearest_double(write_cohort, clip_row):
     values = [0.1 + 0.2, 1 / 3, 4.35]
-    cohort = read_cohort(write_cohort(*(clip_row(path=f"{v}.mp4", study_id=f"P1-{v}", dvp_cm=repr(v)) for v in values)))
+    cohort = read_cohort(
+        write_cohort(
+            *(clip_row(path=f"{v}.mp4", study_id=f"P1-{v}", dvp_cm=repr(v)) for v in values)
+        )
+    )
     assert cohort.table["dvp_cm"].tolist() == values
 
 
-@pytest.mark.parametrize("sentinel", ["", "-88", "-99", "-9999", "-88.0", "none", "None", "Unknown", " unknown "])
+@pytest.mark.parametrize(
+    "sentinel", ["", "-88", "-99", "-9999", "-88.0", "none", "None", "Unknown", " unknown "]
+)
 def test_sentinels_are_missing_in_text_and_numbers(write_cohort, clip_row, sentinel):
-    row = clip_row(ga_days=sentinel, presentation=sentinel, placenta=sentinel, device=sentinel, tag_raw=sentinel)
+    row = clip_row(
+        ga_days=sentinel,
+        presentation=sentinel,
+        placenta=sentinel,
+        device=sentinel,
+        tag_raw=sentinel,
+    )
     table = read_cohort(write_cohort(row)).table
     columns = ["ga_days", "presentation", "placenta", "device", "tag_raw", "sweep", "clip_class"]
     assert table[columns].isna().all(axis=None)
@@ -52,17 +66,24 @@ def test_parquet_reads_as_csv_does(write_cohort, clip_row, tmp_path):
 
 def test_lines_are_lines_of_the_file(tmp_path):
     path = tmp_path / "cohort.csv"
-    path.write_text('patient_id,study_id,site,path\nP1,S1,"two\nlines",a.mp4\n\nP1,S1,x,b.mp4\n,S1,x,c.mp4\n')
+    path.write_text(
+        'patient_id,study_id,site,path\nP1,S1,"two\nlines",a.mp4\n\nP1,S1,x,b.mp4\n,S1,x,c.mp4\n'
+    )
     with pytest.raises(InputError, match="line 6, patient_id") as raised:
         read_cohort(path)
     assert "1 bad cell" in str(raised.value)
 
 
 def test_other_placentas_become_missing_with_a_count(write_cohort, clip_row):
-    rows = [clip_row(), *(clip_row(path=f"{i}.mp4", study_id=f"P1-{i}", placenta="fundal") for i in (2, 3))]
+    rows = [
+        clip_row(),
+        *(clip_row(path=f"{i}.mp4", study_id=f"P1-{i}", placenta="fundal") for i in (2, 3)),
+    ]
     cohort = read_cohort(write_cohort(*rows))
     assert cohort.table["placenta"].isna().tolist() == [False, True, True]
-    assert cohort.notes == ("placenta is neither anterior nor posterior in 2 clips, taken as missing: 'fundal' (2)",)
+    assert cohort.notes == (
+        "placenta is neither anterior nor posterior in 2 clips, taken as missing: 'fundal' (2)",
+    )
 
 
 def test_multiples_mask_what_is_not_defined_for_them(write_cohort, clip_row):
@@ -73,7 +94,9 @@ def test_multiples_mask_what_is_not_defined_for_them(write_cohort, clip_row):
 
 
 def test_circular_dating_is_off_by_default(write_cohort, clip_row):
-    path = write_cohort(clip_row(ga_source="Biometry"), clip_row(path="b", study_id="P1-2", ga_source="anchor"))
+    path = write_cohort(
+        clip_row(ga_source="Biometry"), clip_row(path="b", study_id="P1-2", ga_source="anchor")
+    )
     cohort = read_cohort(path)
     assert cohort.table["ga_days"].isna().tolist() == [True, False]
     assert "1 clip" in cohort.notes[0]
@@ -81,16 +104,29 @@ def test_circular_dating_is_off_by_default(write_cohort, clip_row):
 
 
 def test_exam_ids_are_made_from_study_device_and_operator(write_cohort, clip_row):
-    rows = [clip_row(), clip_row(path="b", device="Butterfly iQ"),
-            clip_row(path="c", device="Butterfly iQ", tag_raw="NM", operator=""), clip_row(path="d", exam_id="mine")]
+    rows = [
+        clip_row(),
+        clip_row(path="b", device="Butterfly iQ"),
+        clip_row(path="c", device="Butterfly iQ", tag_raw="NM", operator=""),
+        clip_row(path="d", exam_id="mine"),
+    ]
     table = read_cohort(write_cohort(*rows)).table
-    assert table["exam_id"].tolist() == ["P1-1/GE V830/expert", "P1-1/Butterfly iQ/expert", "P1-1/Butterfly iQ/novice",
-                                         "mine"]
+    assert table["exam_id"].tolist() == [
+        "P1-1/GE V830/expert",
+        "P1-1/Butterfly iQ/expert",
+        "P1-1/Butterfly iQ/novice",
+        "mine",
+    ]
 
 
 def test_a_sweep_of_the_table_wins_over_the_tag(write_cohort, clip_row):
-    table = read_cohort(write_cohort(clip_row(sweep="R", tag_raw="L1"), clip_row(sweep="", tag_raw="L1", path="b"),
-                                     clip_row(sweep="", clip_class="diagnostic", tag_raw="L1", path="c"))).table
+    table = read_cohort(
+        write_cohort(
+            clip_row(sweep="R", tag_raw="L1"),
+            clip_row(sweep="", tag_raw="L1", path="b"),
+            clip_row(sweep="", clip_class="diagnostic", tag_raw="L1", path="c"),
+        )
+    ).table
     assert table["sweep"].fillna("-").tolist() == ["R", "L", "-"]
     assert table["clip_class"].tolist() == ["blind", "blind", "diagnostic"]
 
@@ -101,15 +137,21 @@ def test_unused_columns_are_named_with_what_they_may_have_been(write_cohort, cli
     assert "'placneta' (did you mean 'placenta'?)" in read_cohort(write_cohort(row)).notes[0]
 
 
-@pytest.mark.parametrize(("content", "message"), [
-    (b"", "is empty"),
-    (b"patient_id,study_id,path\n", "has no rows"),
-    (b"patient_id,study_id,path\nP1,S1,a,b\n", "not a comma-separated table"),
-    (b"patient_id;study_id;path\nP1;S1;a,5\n", "is separated by ';'; save it with commas"),
-    (b"patient_id,study_id,path\nP1,S1,\xff\xfe\n", "not in UTF-8 .* save it as 'CSV UTF-8'"),
-    (b"patient_id,study_id,path,path\nP1,S1,a,b\n", "same name: 'path'"),
-    (b"patient_id,studyid,path\nP1,S1,a\n", r"required column 'study_id' \(nearest is 'studyid'\)"),
-])
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "is empty"),
+        (b"patient_id,study_id,path\n", "has no rows"),
+        (b"patient_id,study_id,path\nP1,S1,a,b\n", "not a comma-separated table"),
+        (b"patient_id;study_id;path\nP1;S1;a,5\n", "is separated by ';'; save it with commas"),
+        (b"patient_id,study_id,path\nP1,S1,\xff\xfe\n", "not in UTF-8 .* save it as 'CSV UTF-8'"),
+        (b"patient_id,study_id,path,path\nP1,S1,a,b\n", "same name: 'path'"),
+        (
+            b"patient_id,studyid,path\nP1,S1,a\n",
+            r"required column 'study_id' \(nearest is 'studyid'\)",
+        ),
+    ],
+)
 def test_unreadable_tables_say_why(tmp_path, content, message):
     path = tmp_path / "cohort.csv"
     path.write_bytes(content)
@@ -129,7 +171,9 @@ def test_no_such_table_and_no_table_by_name(tmp_path):
 
 
 def test_fingerprint_sees_cells_and_not_the_order_of_rows(write_cohort, clip_row):
-    table = read_cohort(write_cohort(*(clip_row(path=f"{i}", study_id=f"P1-{i}") for i in range(5)))).table
+    table = read_cohort(
+        write_cohort(*(clip_row(path=f"{i}", study_id=f"P1-{i}") for i in range(5)))
+    ).table
     fingerprint = cohort_fingerprint(table)
     assert cohort_fingerprint(table.sample(frac=1, random_state=1)) == fingerprint
     changed = table.assign(ga_days=table["ga_days"].where(table.index != 3, 201.0))

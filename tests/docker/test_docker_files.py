@@ -37,8 +37,12 @@ INSTALLERS = {"pip", "setuptools", "wheel"}
 def instructions(name: str) -> list[tuple[str, str]]:
     """Keyword and rest of each instruction of a Dockerfile, continued lines joined."""
     text = re.sub(r"^#.*\n", "", (DOCKER / name).read_text(), flags=re.M).replace("\\\n", " ")
-    return [(keyword, " ".join(rest.split())) for keyword, _, rest in
-            (line.strip().partition(" ") for line in text.splitlines() if line.strip())]
+    return [
+        (keyword, " ".join(rest.split()))
+        for keyword, _, rest in (
+            line.strip().partition(" ") for line in text.splitlines() if line.strip()
+        )
+    ]
 
 
 def of_kind(name: str, keyword: str) -> list[str]:
@@ -50,7 +54,9 @@ def copied(name: str) -> set[str]:
 
 
 def admitted(path: str, name: str) -> bool:
-    """Whether a Dockerfile's ignore file lets a path into the build: the last pattern that fits it or a parent says."""
+    """Whether a Dockerfile's ignore file lets a path into the build: the last pattern that fits it
+    or a parent says.
+    """
     parts = path.split("/")
     parents = ["/".join(parts[:count]) for count in range(1, len(parts) + 1)]
     answer = True
@@ -59,7 +65,11 @@ def admitted(path: str, name: str) -> bool:
         if pattern.startswith("**/"):
             fits = any(fnmatchcase(part, pattern.removeprefix("**/")) for part in parts)
         else:
-            fits = any(fnmatchcase(parent, pattern) for parent in parents if parent.count("/") == pattern.count("/"))
+            fits = any(
+                fnmatchcase(parent, pattern)
+                for parent in parents
+                if parent.count("/") == pattern.count("/")
+            )
         if fits and not line.startswith("#"):
             answer = line.startswith("!")
     return answer
@@ -69,16 +79,34 @@ def admitted(path: str, name: str) -> bool:
 def test_what_is_copied_is_there_and_let_in(name: str) -> None:
     assert copied(name)
     for source in copied(name):
-        files = [ROOT / source] if (ROOT / source).is_file() else [
-            path for path in (ROOT / source).rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+        files = (
+            [ROOT / source]
+            if (ROOT / source).is_file()
+            else [
+                path
+                for path in (ROOT / source).rglob("*")
+                if path.is_file() and "__pycache__" not in path.parts
+            ]
+        )
         assert files, f"{source} is not there"
         shut_out = [path for path in files if not admitted(path.relative_to(ROOT).as_posix(), name)]
         assert not shut_out
 
 
-@pytest.mark.parametrize("path", ["demo/shards.private/pseudonym.key", "cohort.csv", "runs/mtscon/run.yaml", ".env",
-                                  ".git/config", ".venv/pyvenv.cfg", "shards/000000.tar", "docker/compose.yaml",
-                                  "bsou_dist/shards/__pycache__/pack.pyc"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "demo/shards.private/pseudonym.key",
+        "cohort.csv",
+        "runs/mtscon/run.yaml",
+        ".env",
+        ".git/config",
+        ".venv/pyvenv.cfg",
+        "shards/000000.tar",
+        "docker/compose.yaml",
+        "bsou_dist/shards/__pycache__/pack.pyc",
+    ],
+)
 @pytest.mark.parametrize("name", IMAGES)
 def test_nothing_else_gets_into_a_build(name: str, path: str) -> None:
     assert not admitted(path, name)
@@ -90,7 +118,10 @@ def test_apptainers_recipe_is_the_dockerfile_in_other_words() -> None:
     assert all(source == target for source, target in files)
     assert {source.rstrip("/") for source, _ in files} == {
         f"{target}requirements.py" if target == "docker/" else source
-        for rest in of_kind("Dockerfile", "COPY") for *sources, target in [rest.split()] for source in sources}
+        for rest in of_kind("Dockerfile", "COPY")
+        for *sources, target in [rest.split()]
+        for source in sources
+    }
     base = dict(rest.split("=", 1) for rest in of_kind("Dockerfile", "ARG"))["BASE_IMAGE"]
     assert f"From: {base}\n" in recipe
     commands = " && ".join(of_kind("Dockerfile", "RUN"))
@@ -102,20 +133,33 @@ def test_apptainers_recipe_is_the_dockerfile_in_other_words() -> None:
 def test_images_run_as_nobody_in_particular_and_on_a_pinned_base(name: str) -> None:
     assert of_kind(name, "USER")[-1] == "10001:10001"
     assert re.fullmatch(r"BASE_IMAGE=python:3\.\d+\.\d+-slim-\w+", of_kind(name, "ARG")[0])
-    assert all("--constraint" in command or "--no-deps" in command
-               for rest in of_kind(name, "RUN") for command in rest.split("&&") if "pip install" in command)
+    assert all(
+        "--constraint" in command or "--no-deps" in command
+        for rest in of_kind(name, "RUN")
+        for command in rest.split("&&")
+        if "pip install" in command
+    )
 
 
 def test_requirements_are_those_of_the_project() -> None:
-    done = subprocess.run([sys.executable, DOCKER / "requirements.py", ROOT / "pyproject.toml"], capture_output=True,
-                          text=True, check=True)
-    assert done.stdout.splitlines() == tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    done = subprocess.run(
+        [sys.executable, DOCKER / "requirements.py", ROOT / "pyproject.toml"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert (
+        done.stdout.splitlines()
+        == tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    )
 
 
 def test_all_that_is_installed_is_pinned_to_what_the_tests_run_with() -> None:
     """An image of next year must not hold what nobody has tested."""
-    pinned = {canonicalize_name(requirement.name): str(requirement.specifier) for requirement in
-              map(Requirement, (ROOT / "constraints.txt").read_text().split())}
+    pinned = {
+        canonicalize_name(requirement.name): str(requirement.specifier)
+        for requirement in map(Requirement, (ROOT / "constraints.txt").read_text().split())
+    }
     open_, seen = [Requirement("bsou-dist")], set()
     while open_:
         requirement = open_.pop()
@@ -124,10 +168,16 @@ def test_all_that_is_installed_is_pinned_to_what_the_tests_run_with() -> None:
         if here in seen:
             continue
         seen.add(here)
-        open_ += [one for one in map(Requirement, found.requires or []) if one.marker is None or any(
-            one.marker.evaluate({"extra": extra}) for extra in ("", *requirement.extras))]
+        open_ += [
+            one
+            for one in map(Requirement, found.requires or [])
+            if one.marker is None
+            or any(one.marker.evaluate({"extra": extra}) for extra in ("", *requirement.extras))
+        ]
         if here[0] not in {"bsou-dist", *INSTALLERS}:
-            assert pinned.get(here[0]) == f"=={found.version}", f"{requirement.name} in constraints.txt"
+            assert pinned.get(here[0]) == f"=={found.version}", (
+                f"{requirement.name} in constraints.txt"
+            )
     assert len(seen) > 50
 
 
@@ -145,23 +195,32 @@ def test_the_server_answers_on_this_machine_alone_and_keeps_its_store() -> None:
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
-    """Process and address of the server of mlflow.Dockerfile, on another port and with its store under `tmp_path`."""
+    """Process and address of the server of mlflow.Dockerfile, on another port and with its store
+    under `tmp_path`.
+    """
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = str(listener.getsockname()[1])
-    command = [word.replace("/store", f"{tmp_path}/store").replace("5000", port)
-               for word in json.loads(of_kind("mlflow.Dockerfile", "CMD")[0])]
+    command = [
+        word.replace("/store", f"{tmp_path}/store").replace("5000", port)
+        for word in json.loads(of_kind("mlflow.Dockerfile", "CMD")[0])
+    ]
     (tmp_path / "store").mkdir()
-    process = subprocess.Popen([sys.executable, "-m", *command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [sys.executable, "-m", *command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     yield process, f"http://127.0.0.1:{port}"
     process.terminate()
     process.wait(120)
 
 
-def test_the_server_starts_is_healthy_and_its_backup_is_a_store(server: tuple[subprocess.Popen[bytes], str],
-                                                                tmp_path: Path) -> None:
+def test_the_server_starts_is_healthy_and_its_backup_is_a_store(
+    server: tuple[subprocess.Popen[bytes], str], tmp_path: Path
+) -> None:
     process, address = server
-    health = shlex.split(of_kind("mlflow.Dockerfile", "HEALTHCHECK")[0].partition(" CMD ")[2].strip("[]"))
+    health = shlex.split(
+        of_kind("mlflow.Dockerfile", "HEALTHCHECK")[0].partition(" CMD ")[2].strip("[]")
+    )
     check = [sys.executable, "-c", health[-1].rstrip(",").replace("http://127.0.0.1:5000", address)]
     deadline = time.monotonic() + 300
     while subprocess.run(check, capture_output=True, check=False).returncode:
@@ -179,8 +238,12 @@ def test_the_server_starts_is_healthy_and_its_backup_is_a_store(server: tuple[su
     with sqlite3.connect(tmp_path / "store/mlflow.db") as busy:
         busy.execute("begin immediate")  # a run is being written
         with (tmp_path / "backup.tar").open("wb") as file:
-            subprocess.run([sys.executable, DOCKER / "backup.py", tmp_path / "store"], stdout=file, check=True,
-                           timeout=60)
+            subprocess.run(
+                [sys.executable, DOCKER / "backup.py", tmp_path / "store"],
+                stdout=file,
+                check=True,
+                timeout=60,
+            )
     restored = tmp_path / "restored"
     with tarfile.open(tmp_path / "backup.tar") as tar:
         tar.extractall(restored, filter="data")

@@ -1,4 +1,6 @@
-"""Gradient caching equals the step on all rows at once, through every engine, and batch norm's statistics move once."""
+"""Gradient caching equals the step on all rows at once, through every engine, and batch norm's
+statistics move once.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +10,14 @@ from gloo import run_ranks
 from torch import Tensor, nn
 
 from bsou_dist.engine.caching import CachedStep
+from bsou_dist.engine.make import EngineConfig, make_engine
 from bsou_dist.engine.processes import Processes
-from bsou_dist.engine.protocol import EngineConfig, make_engine
 from bsou_dist.engine.step import train_step
 from bsou_dist.feed.batch import Batch
 from bsou_dist.model.encoder import EncoderConfig, build_encoder
 from bsou_dist.model.network import PretrainNetwork, projection_heads
 from bsou_dist.model.norm import with_norm
-from bsou_dist.objective.on_batches import MultitaskContrastive, MultitaskCrossEntropy
+from bsou_dist.objective.batch_objectives import MultitaskContrastive, MultitaskCrossEntropy
 
 ENGINES = [("ddp", 0), ("deepspeed", 0), ("deepspeed", 1), ("deepspeed", 2)]
 OBJECTIVE = MultitaskContrastive(["a", "b"], temperature=0.1, positives="label")
@@ -26,12 +28,16 @@ class WithDropout(PretrainNetwork):
     """Heads behind dropout, which both passes must draw alike."""
 
     def forward(self, clips: Tensor, slots: Tensor) -> list[Tensor]:
-        return [nn.functional.dropout(out, 0.3, self.training) for out in super().forward(clips, slots)]
+        return [
+            nn.functional.dropout(out, 0.3, self.training) for out in super().forward(clips, slots)
+        ]
 
 
 def network(norm: str = "group") -> PretrainNetwork:
     torch.manual_seed(0)
-    encoder = build_encoder(EncoderConfig(name="r3d_small", weights="none", norm=norm), frames=4, size_px=16)
+    encoder = build_encoder(
+        EncoderConfig(name="r3d_small", weights="none", norm=norm), frames=4, size_px=16
+    )
     return PretrainNetwork(encoder, projection_heads(["a", "b"], encoder.dim))
 
 
@@ -50,16 +56,42 @@ def batch(rows: slice, step: int) -> Batch:
     labels = {name: torch.randint(-1, 2, (ROWS,), generator=generator)[rows] for name in "ab"}
     index = torch.arange(ROWS)[rows]
     there = torch.arange(ROWS)[rows] != 2  # one row could not be decoded
-    return Batch(clips=clips, slots=there[:, None], valid=there, labels=labels, key=[str(i) for i in index.tolist()],
-                 study=index, exam=index, subject=index, sweep=index, index=index, views=1, epoch=0, step=step)
+    return Batch(
+        clips=clips,
+        slots=there[:, None],
+        valid=there,
+        labels=labels,
+        key=[str(i) for i in index.tolist()],
+        study=index,
+        exam=index,
+        subject=index,
+        sweep=index,
+        index=index,
+        views=1,
+        epoch=0,
+        step=step,
+    )
 
 
-def train(rank: int, world: int, engine: tuple[str, int], rows: slice, cached: CachedStep | None,
-          net: PretrainNetwork | None = None, objective=OBJECTIVE) -> tuple[list[float], dict[str, Tensor]]:
-    made = make_engine(net or network(), EngineConfig(name=engine[0], zero_stage=engine[1]), learning_rate=1e-4,
-                       processes=Processes(rank, world, "cpu"))
-    losses = [train_step(made, batch(rows, step), objective, seed=0, rank=rank, cached=cached)
-              for step in range(STEPS)]
+def train(
+    rank: int,
+    world: int,
+    engine: tuple[str, int],
+    rows: slice,
+    cached: CachedStep | None,
+    net: PretrainNetwork | None = None,
+    objective=OBJECTIVE,
+) -> tuple[list[float], dict[str, Tensor]]:
+    made = make_engine(
+        net or network(),
+        EngineConfig(name=engine[0], zero_stage=engine[1]),
+        learning_rate=1e-4,
+        processes=Processes(rank, world, "cpu"),
+    )
+    losses = [
+        train_step(made, batch(rows, step), objective, seed=0, rank=rank, cached=cached)
+        for step in range(STEPS)
+    ]
     return losses, {name: value.clone() for name, value in made.network.state_dict().items()}
 
 
@@ -69,22 +101,31 @@ def _on_rank(rank: int, world: int) -> dict:
     for engine in ENGINES:
         out[engine, "initial"] = network().state_dict()
         out[engine, "whole"] = train(rank, world, engine, rows, None)
-        out[engine, "cached"] = train(rank, world, engine, rows, CachedStep(rows=2, chunks=3 if world == 2 else 4))
+        out[engine, "cached"] = train(
+            rank, world, engine, rows, CachedStep(rows=2, chunks=3 if world == 2 else 4)
+        )
     if world == 1:
         ddp = ENGINES[0]
         one = CachedStep(rows=ROWS, chunks=1)
         heads = network().heads
-        for name, net, cached in (("dropout", WithDropout(network().encoder, dict(heads)), one),
-                                  ("batch norm", network("batch"), one),
-                                  ("frozen batch norm", frozen(), CachedStep(rows=2, chunks=4))):
+        for name, net, cached in (
+            ("dropout", WithDropout(network().encoder, dict(heads)), one),
+            ("batch norm", network("batch"), one),
+            ("frozen batch norm", frozen(), CachedStep(rows=2, chunks=4)),
+        ):
             state = {key: value.clone() for key, value in net.state_dict().items()}
             out[name, "initial"], out[name, "whole"] = state, train(0, 1, ddp, rows, None, net)
             net.load_state_dict(state)
             out[name, "cached"] = train(0, 1, ddp, rows, cached, net)
         cross_entropy = MultitaskCrossEntropy(["a", "b"])
-        linear = PretrainNetwork(network().encoder, {"a": nn.Linear(128, 2), "b": nn.Linear(128, 2)})
+        linear = PretrainNetwork(
+            network().encoder, {"a": nn.Linear(128, 2), "b": nn.Linear(128, 2)}
+        )
         state = {key: value.clone() for key, value in linear.state_dict().items()}
-        out["mtce", "initial"], out["mtce", "whole"] = state, train(0, 1, ddp, rows, None, linear, cross_entropy)
+        out["mtce", "initial"], out["mtce", "whole"] = (
+            state,
+            train(0, 1, ddp, rows, None, linear, cross_entropy),
+        )
         linear.load_state_dict(state)
         out["mtce", "cached"] = train(0, 1, ddp, rows, CachedStep(2, 4), linear, cross_entropy)
     return out
@@ -101,8 +142,11 @@ def test_equal_to_the_step_on_all_rows(world):
             initial = result[what, "initial"]
             for name, value in whole[1].items():
                 if value.is_floating_point():
-                    # By norm: under Adam a gradient of nearly 0 moves a weight by its rounding's sign.
+                    # By norm: under Adam a gradient of nearly 0 moves a weight by its rounding's
+                    # sign.
                     moved = (value - initial[name]).norm()
                     assert (cached[1][name] - value).norm() <= 0.01 * moved + 1e-6, (what, name)
         for engine in ENGINES:
-            torch.testing.assert_close(result[engine, "cached"][0], expected[0], rtol=1e-5, atol=1e-5)
+            torch.testing.assert_close(
+                result[engine, "cached"][0], expected[0], rtol=1e-5, atol=1e-5
+            )

@@ -1,4 +1,6 @@
-"""Checkpoints: whole or not at all, checked, pruned, and nothing but tensors and plain values in them."""
+"""Checkpoints: whole or not at all, checked, pruned, and nothing but tensors and plain values in
+them.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +9,17 @@ import pickle
 import pytest
 import torch
 
+from bsou_dist.common.errors import InputError
 from bsou_dist.engine import checkpoint
-from bsou_dist.engine.checkpoint import BEST, FORMAT, Checkpoint, CheckpointFailed, Checkpoints, load_checkpoint
+from bsou_dist.engine.checkpoint import (
+    BEST,
+    FORMAT,
+    Checkpoint,
+    CheckpointFailed,
+    Checkpoints,
+    load_checkpoint,
+)
 from bsou_dist.engine.processes import start_processes
-from bsou_dist.errors import InputError
 
 
 @pytest.fixture
@@ -22,7 +31,9 @@ def alone():
 def example(epoch: int = 1) -> Checkpoint:
     moments = {"weight": {"step": torch.tensor(3.0), "exp_avg": torch.ones(2)}}
     schedule = {"best": 0.5, "num_bad_epochs": 2}
-    return Checkpoint({"weight": torch.arange(4.0)}, moments, schedule, epoch, 7, 2.5, 0.5, {"stage": 1})
+    return Checkpoint(
+        {"weight": torch.arange(4.0)}, moments, schedule, epoch, 7, 2.5, 0.5, {"stage": 1}
+    )
 
 
 def test_what_is_saved_is_loaded(tmp_path, alone):
@@ -33,7 +44,7 @@ def test_what_is_saved_is_loaded(tmp_path, alone):
     assert torch.equal(found.network["weight"], torch.arange(4.0))
     assert found.moments["weight"]["step"] == 3
     assert (found.epoch, found.step, found.losses, found.best_loss) == (1, 7, 2.5, 0.5)
-    assert (found.schedule, found.facts) == (example().schedule, {"stage": 1})
+    assert (found.schedule, found.metadata) == (example().schedule, {"stage": 1})
     best = load_checkpoint(tmp_path / BEST)
     assert torch.equal(best.network["weight"], torch.arange(4.0))
     assert best.moments == {}
@@ -91,7 +102,9 @@ class Payload:
         return print, ("code ran",)
 
 
-@pytest.mark.parametrize("content", [b"text", b"", pickle.dumps(Payload())], ids=["text", "empty", "pickle"])
+@pytest.mark.parametrize(
+    "content", [b"text", b"", pickle.dumps(Payload())], ids=["text", "empty", "pickle"]
+)
 def test_what_is_no_checkpoint_is_refused_and_never_run(tmp_path, content, capsys):
     path = tmp_path / BEST
     path.write_bytes(content)

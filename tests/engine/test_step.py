@@ -11,8 +11,8 @@ from gloo import run_ranks
 from torch import Tensor, nn
 
 from bsou_dist.engine.buffers import average_buffers
+from bsou_dist.engine.make import EngineConfig, make_engine
 from bsou_dist.engine.processes import Processes, start_processes
-from bsou_dist.engine.protocol import EngineConfig, make_engine
 from bsou_dist.engine.step import NonFiniteLoss, train_step, validate
 from bsou_dist.feed.batch import Batch
 
@@ -25,10 +25,21 @@ def alone() -> Iterator[Processes]:
 
 def batch(rows: Tensor, step: int = 0, valid: Tensor | None = None) -> Batch:
     index = torch.arange(len(rows))
-    return Batch(clips=rows, slots=torch.ones(len(rows), 1, dtype=torch.bool),
-                 valid=torch.ones(len(rows), dtype=torch.bool) if valid is None else valid, labels={},
-                 key=[f"clip{i}" for i in index.tolist()], study=index, exam=index, subject=index, sweep=index,
-                 index=index, views=1, epoch=0, step=step)
+    return Batch(
+        clips=rows,
+        slots=torch.ones(len(rows), 1, dtype=torch.bool),
+        valid=torch.ones(len(rows), dtype=torch.bool) if valid is None else valid,
+        labels={},
+        key=[f"clip{i}" for i in index.tolist()],
+        study=index,
+        exam=index,
+        subject=index,
+        sweep=index,
+        index=index,
+        views=1,
+        epoch=0,
+        step=step,
+    )
 
 
 class Batches:
@@ -69,7 +80,9 @@ class OnRows(nn.Module):
 
 
 def engine(processes: Processes, *layers: nn.Module):
-    return make_engine(OnRows(*layers), EngineConfig(name="ddp"), learning_rate=0.1, processes=processes)
+    return make_engine(
+        OnRows(*layers), EngineConfig(name="ddp"), learning_rate=0.1, processes=processes
+    )
 
 
 def test_a_loss_that_is_not_finite_stops_before_the_update_and_names_the_clips(alone):
@@ -105,7 +118,9 @@ def test_validation_weighs_batches_by_their_valid_rows_and_changes_nothing(alone
     full = batch(torch.full((4, 1), 1.0))
     ragged = batch(torch.full((4, 1), 3.0), valid=torch.tensor([True, False, False, False]))
     loss = validate(net, Batches(full, ragged), MeanSquare(), alone, "test")
-    assert loss == pytest.approx((4 * 1 + 1 * 9) / 5, rel=1e-4)  # eval mode: no dropout, running statistics 0 and 1
+    assert loss == pytest.approx(
+        (4 * 1 + 1 * 9) / 5, rel=1e-4
+    )  # eval mode: no dropout, running statistics 0 and 1
     assert norm.num_batches_tracked == 0
     with pytest.raises(NonFiniteLoss, match="validation loss is nan"):
         validate(net, Batches(batch(torch.full((4, 1), torch.nan))), MeanSquare(), alone, "test")

@@ -4,15 +4,23 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bsou_dist.errors import InputError
+from bsou_dist.common.errors import InputError
 from bsou_dist.evaluation.aggregate import exam_predictions, recalibrate_variance
-from bsou_dist.predictions import SCHEMA
+from bsou_dist.predict.prediction_table import SCHEMA
 
 
 def clips(*rows: tuple[str, float, float]) -> pd.DataFrame:
     frame = pd.DataFrame(rows, columns=["exam", "prediction", "variance"])
-    frame = frame.assign(task="ga", set="main", split="test", level="clip", label=200.0, patient="P", study="S",
-                         key=[f"k{i}" for i in range(len(rows))])
+    frame = frame.assign(
+        task="ga",
+        set="main",
+        split="test",
+        level="clip",
+        label=200.0,
+        patient="P",
+        study="S",
+        key=[f"k{i}" for i in range(len(rows))],
+    )
     return frame.reindex(columns=SCHEMA.names)
 
 

@@ -4,10 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bsou_dist.errors import InputError
+from bsou_dist.common.errors import InputError
 from bsou_dist.evaluation.aggregate import exam_predictions
 from bsou_dist.evaluation.evaluate import RECORD_COLUMNS, evaluate_predictions
-from bsou_dist.predictions import read_predictions, write_predictions
+from bsou_dist.predict.prediction_table import read_predictions, write_predictions
 from bsou_dist.tasks import TASKS
 
 
@@ -16,8 +16,12 @@ def records(predictions) -> pd.DataFrame:
     return evaluate_predictions(predictions, TASKS, resamples=300)
 
 
-def row(records: pd.DataFrame, task: str, metric: str, set_name: str = "main", level: str | None = None) -> pd.Series:
-    found = records[(records["task"] == task) & (records["metric"] == metric) & (records["set"] == set_name)]
+def row(
+    records: pd.DataFrame, task: str, metric: str, set_name: str = "main", level: str | None = None
+) -> pd.Series:
+    found = records[
+        (records["task"] == task) & (records["metric"] == metric) & (records["set"] == set_name)
+    ]
     found = found if level is None else found[found["level"] == level]
     assert len(found) == 1
     return found.iloc[0]
@@ -29,11 +33,28 @@ def test_records_are_complete(records):
     assert records[["value", "low", "high"]].notna().all(axis=None)
     assert set(records[records["task"] == "ga"]["level"]) == {"clip", "exam"}
     metrics_of = records.groupby("task")["metric"].agg(set)
-    assert metrics_of["sweep"] == {"accuracy", "baseline_accuracy", "margin_accuracy", "macro_f1", "baseline_macro_f1",
-                                   "margin_macro_f1", "auc"}
-    assert metrics_of["ga"] == {"mae", "baseline_mae", "margin_mae", "abs_error_std", "baseline_abs_error_std",
-                                "margin_abs_error_std", "bias", "error_std", "within_7_days", "within_14_days",
-                                "coverage_95"}
+    assert metrics_of["sweep"] == {
+        "accuracy",
+        "baseline_accuracy",
+        "margin_accuracy",
+        "macro_f1",
+        "baseline_macro_f1",
+        "margin_macro_f1",
+        "auc",
+    }
+    assert metrics_of["ga"] == {
+        "mae",
+        "baseline_mae",
+        "margin_mae",
+        "abs_error_std",
+        "baseline_abs_error_std",
+        "margin_abs_error_std",
+        "bias",
+        "error_std",
+        "within_7_days",
+        "within_14_days",
+        "coverage_95",
+    }
 
 
 def test_counts_are_units_and_patients(records):
@@ -44,26 +65,41 @@ def test_counts_are_units_and_patients(records):
 
 
 def test_exam_values_are_the_inverse_variance_means(records, predictions):
-    exams = exam_predictions(predictions.query("task == 'ga' and split == 'test' and set == 'main'"))
+    exams = exam_predictions(
+        predictions.query("task == 'ga' and split == 'test' and set == 'main'")
+    )
     error = exams["prediction"] - exams["label"]
     assert row(records, "ga", "mae", level="exam")["value"] == pytest.approx(error.abs().mean())
-    assert row(records, "ga", "mae", level="exam")["value"] < row(records, "ga", "mae", level="clip")["value"]
+    assert (
+        row(records, "ga", "mae", level="exam")["value"]
+        < row(records, "ga", "mae", level="clip")["value"]
+    )
 
 
 def test_recalibrated_exam_intervals_cover(records, predictions):
     assert 0.9 <= row(records, "ga", "coverage_95", level="exam")["value"] <= 1.0
-    without = evaluate_predictions(predictions[predictions["split"] != "valid"], TASKS, resamples=10)
-    assert row(without, "ga", "coverage_95", level="exam")["value"] < 0.85  # clips of an exam share an error
+    without = evaluate_predictions(
+        predictions[predictions["split"] != "valid"], TASKS, resamples=10
+    )
+    assert (
+        row(without, "ga", "coverage_95", level="exam")["value"] < 0.85
+    )  # clips of an exam share an error
 
 
 def test_the_baseline_comes_from_training_labels(records, predictions):
-    labels = predictions[(predictions["task"] == "presentation") & (predictions["split"] == "train")]["label"]
-    of_test = predictions[(predictions["task"] == "presentation") & (predictions["split"] == "test")]
+    labels = predictions[
+        (predictions["task"] == "presentation") & (predictions["split"] == "train")
+    ]["label"]
+    of_test = predictions[
+        (predictions["task"] == "presentation") & (predictions["split"] == "test")
+    ]
     expected = (of_test[of_test["set"] == "main"]["label"] == labels.mode()[0]).mean()
     assert row(records, "presentation", "baseline_accuracy")["value"] == pytest.approx(expected)
     # The set 'obese' has no training split of its own.
     expected = (of_test[of_test["set"] == "obese"]["label"] == labels.mode()[0]).mean()
-    assert row(records, "presentation", "baseline_accuracy", "obese")["value"] == pytest.approx(expected)
+    assert row(records, "presentation", "baseline_accuracy", "obese")["value"] == pytest.approx(
+        expected
+    )
 
 
 def test_a_sets_own_training_labels_come_first(predictions):
@@ -76,10 +112,17 @@ def test_a_sets_own_training_labels_come_first(predictions):
 
 
 def test_margins_are_positive_where_the_model_is_better(records):
-    for task, metric, level in (("presentation", "accuracy", "exam"), ("sweep", "macro_f1", "clip"),
-                                ("ga", "mae", "exam"), ("ga", "mae", "clip")):
+    for task, metric, level in (
+        ("presentation", "accuracy", "exam"),
+        ("sweep", "macro_f1", "clip"),
+        ("ga", "mae", "exam"),
+        ("ga", "mae", "clip"),
+    ):
         margin = row(records, task, f"margin_{metric}", level=level)
-        model, baseline = row(records, task, metric, level=level), row(records, task, f"baseline_{metric}", level=level)
+        model, baseline = (
+            row(records, task, metric, level=level),
+            row(records, task, f"baseline_{metric}", level=level),
+        )
         assert margin["value"] == pytest.approx(abs(model["value"] - baseline["value"]))
         assert 0 < margin["low"] < margin["value"] < margin["high"]
 
@@ -95,17 +138,22 @@ def test_a_model_of_chance_has_a_margin_that_holds_zero(predictions):
 def test_train_rows_need_only_labels_and_the_file_format_is_read(predictions, records, tmp_path):
     stripped = predictions.copy()
     stripped.loc[stripped["split"] == "train", ["prediction", "variance", "probabilities"]] = np.nan
-    stripped["probabilities"] = stripped["probabilities"].where(stripped["probabilities"].notna(), None)
+    stripped["probabilities"] = stripped["probabilities"].where(
+        stripped["probabilities"].notna(), None
+    )
     write_predictions(stripped, tmp_path / "predictions.parquet")
-    again = evaluate_predictions(read_predictions(tmp_path / "predictions.parquet"), TASKS, resamples=300)
+    again = evaluate_predictions(
+        read_predictions(tmp_path / "predictions.parquet"), TASKS, resamples=300
+    )
     pd.testing.assert_frame_equal(again, records)
 
 
 def test_order_of_rows_changes_nothing(predictions, records):
     again = evaluate_predictions(predictions.sample(frac=1, random_state=0), TASKS, resamples=300)
     key = ["task", "set", "level", "metric"]
-    pd.testing.assert_frame_equal(again.sort_values(key, ignore_index=True),
-                                  records.sort_values(key, ignore_index=True))
+    pd.testing.assert_frame_equal(
+        again.sort_values(key, ignore_index=True), records.sort_values(key, ignore_index=True)
+    )
 
 
 def test_unlabelled_rows_are_left_out(predictions, records):
@@ -118,12 +166,18 @@ def test_unlabelled_rows_are_left_out(predictions, records):
 def test_the_users_mistakes(predictions):
     with pytest.raises(InputError, match=r"unknown tasks .'sweep'"):
         evaluate_predictions(predictions, {name: TASKS[name] for name in ("ga", "presentation")})
-    with pytest.raises(InputError, match="no labelled predictions of split 'test'; predictions hold train, valid"):
+    with pytest.raises(
+        InputError, match="no labelled predictions of split 'test'; predictions hold train, valid"
+    ):
         evaluate_predictions(predictions[predictions["split"] != "test"], TASKS)
     with pytest.raises(InputError, match="no training labels of task 'presentation'"):
         evaluate_predictions(predictions[predictions["split"] != "train"], TASKS)
     with pytest.raises(InputError, match="1 predictions are there twice, first 'main-train-0-0'"):
         evaluate_predictions(pd.concat([predictions, predictions.iloc[:1]]), TASKS)
-    holes = predictions.assign(prediction=predictions["prediction"].where(predictions["task"] != "presentation"))
-    with pytest.raises(InputError, match="120 labelled rows of task 'presentation' have no prediction"):
+    holes = predictions.assign(
+        prediction=predictions["prediction"].where(predictions["task"] != "presentation")
+    )
+    with pytest.raises(
+        InputError, match="120 labelled rows of task 'presentation' have no prediction"
+    ):
         evaluate_predictions(holes, TASKS)

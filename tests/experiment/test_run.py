@@ -17,7 +17,7 @@ from pydicom.data import get_testdata_file
 
 from bsou_dist.cli import main
 from bsou_dist.engine.checkpoint import Checkpoints, load_checkpoint
-from bsou_dist.predictions import read_predictions
+from bsou_dist.predict.prediction_table import read_predictions
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,8 @@ encoder: {{name: r3d_small, weights: none, norm: group}}
 engine: {{name: ddp}}
 tracking: {{experiment: small}}
 pretrain: {{global_batch: 12, epochs: 2, learning_rate: 1.0e-3}}
-finetune: {{tasks: [ga, placenta, multiple], sets: [main, handheld], encoder: frozen, epochs: 2, global_batch: 8}}
+finetune: {{tasks: [ga, placenta, multiple], sets: [main, handheld], encoder: frozen, epochs: 2,
+           global_batch: 8}}
 """)
     assert main(["train", str(config)]) == 0
     return folder / "runs/small"
@@ -50,7 +51,9 @@ def test_predictions_cover_every_test_unit_once(run, corpus):
     exams = {task: rows["exam"].nunique() for task, rows in test.groupby("task")}
     assert exams["ga"] == exams["placenta"] == exams["multiple"]
     clips = pd.read_parquet(corpus / "shards/manifest.parquet").set_index("key")
-    assert set(test.loc[test["task"] == "ga", "key"]) == set(clips.index[clips["exam"].isin(test["exam"])])
+    assert set(test.loc[test["task"] == "ga", "key"]) == set(
+        clips.index[clips["exam"].isin(test["exam"])]
+    )
     assert test["variance"].notna().equals(test["task"] == "ga")
     patients = {split: set(rows["patient"]) for split, rows in predictions.groupby("split")}
     assert not patients["test"] & (patients["train"] | patients["valid"])
@@ -80,10 +83,21 @@ def test_a_run_is_sent_again_to_a_store_that_missed_it(run, tmp_path, capsys):
 def test_stage_2_runs_are_children_of_stage_1(run):
     with sqlite3.connect(run.parent / "mlflow.db") as database:
         names = dict(database.execute("select run_uuid, name from runs"))
-        parents = dict(database.execute("select run_uuid, value from tags where key = 'mlflow.parentRunId'"))
-    assert sorted(names.values()) == sorted(f"small/{name}" for name in (
-        "pretrain", "main/ga", "main/placenta", "main/multiple", "handheld/ga", "handheld/placenta",
-        "handheld/multiple"))
+        parents = dict(
+            database.execute("select run_uuid, value from tags where key = 'mlflow.parentRunId'")
+        )
+    assert sorted(names.values()) == sorted(
+        f"small/{name}"
+        for name in (
+            "pretrain",
+            "main/ga",
+            "main/placenta",
+            "main/multiple",
+            "handheld/ga",
+            "handheld/placenta",
+            "handheld/multiple",
+        )
+    )
     assert {names[parent] for parent in parents.values()} == {"small/pretrain"}
     assert len(parents) == 6
 
@@ -101,14 +115,31 @@ def test_a_run_stopped_between_epochs_ends_with_the_same_weights(run, tmp_path):
     """Also after the schedule has lowered the learning rate."""
     config = run.parents[1] / "config.yaml"
     # So high a learning rate that the validation loss does not fall every time.
-    settings = ["finetune=null", "engine={name: deepspeed, zero_stage: 1}", "pretrain.learning_rate=0.02",
-                "pretrain.plateau={patience: 0, factor: 0.1}"]
+    settings = [
+        "finetune=null",
+        "engine={name: deepspeed, zero_stage: 1}",
+        "pretrain.learning_rate=0.02",
+        "pretrain.plateau={patience: 0, factor: 0.1}",
+    ]
     ends = []
     for name, stops in (("straight", [4]), ("stopped", [2, 4])):
         for epochs in stops:
             # A process of its own: DeepSpeed does not outlive the process group it was begun in.
-            subprocess.run([sys.executable, "-m", "bsou_dist.cli", "train", str(config), f"output={tmp_path}",
-                            f"name={name}", *settings, f"pretrain.epochs={epochs}"], check=True, timeout=120)
+            subprocess.run(
+                [
+                    sys.executable,
+                    "-m",
+                    "bsou_dist.cli",
+                    "train",
+                    str(config),
+                    f"output={tmp_path}",
+                    f"name={name}",
+                    *settings,
+                    f"pretrain.epochs={epochs}",
+                ],
+                check=True,
+                timeout=120,
+            )
             if epochs < 4:  # as if four had been asked for, and it had been stopped after two
                 path = tmp_path / name / "run.yaml"
                 path.write_text(path.read_text().replace("epochs: 2", "epochs: 4"))
@@ -119,12 +150,19 @@ def test_a_run_stopped_between_epochs_ends_with_the_same_weights(run, tmp_path):
     assert all(torch.equal(stopped.network[key], value) for key, value in straight.network.items())
     assert straight.best_loss == stopped.best_loss
     with sqlite3.connect(tmp_path / "mlflow.db") as database:
-        names = [name for (name,) in database.execute("select name from runs where status = 'FINISHED' order by name")]
+        names = [
+            name
+            for (name,) in database.execute(
+                "select name from runs where status = 'FINISHED' order by name"
+            )
+        ]
     assert names == ["stopped/pretrain", "straight/pretrain"]  # the stopped one was gone on with
 
 
 def test_a_run_is_not_continued_on_other_labels(run, corpus, tmp_path, capsys):
-    """Who is in which split may depend on them, so that test patients could have been trained on."""
+    """Who is in which split may depend on them, so that test patients could have been trained
+    on.
+    """
     changed = tmp_path / "cohort.csv"
     table = pd.read_csv(corpus / "cohort/cohort.csv")
     table.loc[table["exam_id"] == table["exam_id"][0], "bmi"] = 25.5
@@ -147,7 +185,9 @@ def test_a_damaged_clip_is_left_out_and_reported(corpus, tmp_path, write_config,
 
 
 def test_a_clinical_clip_is_packed_and_embedded_by_a_trained_run(run, tmp_path):
-    """pydicom's own 30-frame ultrasound DICOM; its region leaves the frame, so that its spacing is unknown."""
+    """pydicom's own 30-frame ultrasound DICOM; its region leaves the frame, so that its spacing is
+    unknown.
+    """
     shutil.copy(get_testdata_file("examples_ybr_color.dcm"), tmp_path / "clip.dcm")
     (tmp_path / "cohort.csv").write_text("patient_id,study_id,path\np1,s1,clip.dcm\n")
     shards = tmp_path / "shards"
@@ -168,28 +208,57 @@ def test_a_clinical_clip_is_packed_and_embedded_by_a_trained_run(run, tmp_path):
 def test_no_planted_identity_reaches_shards_logs_or_mlflow(tmp_path, capfd, write_config):
     """Names, numbers, birth dates of DICOM headers, and the table's own ids."""
     cohort = tmp_path / "cohort"
-    assert main(["phantom", str(cohort), "patients=14", "frames=8", "size_px=48", "balanced=true"]) == 0
+    assert (
+        main(["phantom", str(cohort), "patients=14", "frames=8", "size_px=48", "balanced=true"])
+        == 0
+    )
     planted: set[str] = set()
     for number, path in enumerate(sorted(cohort.glob("clips/*.dcm"))):
         dataset = pydicom.dcmread(path)
         dataset.PatientName, dataset.PatientBirthDate = f"Zwetschge^Kunigunde{number}", "19870203"
         dataset.InstitutionName, dataset.AccessionNumber = "Spital Hinterdorf", f"ACC77{number:04d}"
-        planted |= {str(dataset.PatientName), dataset.InstitutionName, dataset.AccessionNumber,
-                    str(dataset.SOPInstanceUID), str(dataset.PatientID)}
+        planted |= {
+            str(dataset.PatientName),
+            dataset.InstitutionName,
+            dataset.AccessionNumber,
+            str(dataset.SOPInstanceUID),
+            str(dataset.PatientID),
+        }
         dataset.save_as(path)
     table = pd.read_csv(cohort / "cohort.csv")
-    planted |= {"Zwetschge", "19870203", *table["patient_id"], *table["study_id"], *table["exam_id"], *table["path"]}
+    planted |= {
+        "Zwetschge",
+        "19870203",
+        *table["patient_id"],
+        *table["study_id"],
+        *table["exam_id"],
+        *table["path"],
+    }
     shards = tmp_path / "shards"
     assert main(["pack", str(cohort / "cohort.csv"), str(shards), "prepare.size_px=48"]) == 0
     config = write_config(
-        output=str(tmp_path / "runs"), data={"shards": str(shards), "cohort": str(cohort / "cohort.csv"), "splits": {
-            "stage1": {"train": 4, "valid": 2}, "stage2": {"train": 4, "valid": 2, "test": 2}}},
-        pretrain={"global_batch": 6, "epochs": 1}, finetune={"tasks": ["placenta"], "epochs": 1, "encoder": "frozen"})
+        output=str(tmp_path / "runs"),
+        data={
+            "shards": str(shards),
+            "cohort": str(cohort / "cohort.csv"),
+            "splits": {
+                "stage1": {"train": 4, "valid": 2},
+                "stage2": {"train": 4, "valid": 2, "test": 2},
+            },
+        },
+        pretrain={"global_batch": 6, "epochs": 1},
+        finetune={"tasks": ["placenta"], "epochs": 1, "encoder": "frozen"},
+    )
     capfd.readouterr()
     assert main(["train", str(config)]) == 0
     assert main(["inspect", str(shards), "--sheet", str(tmp_path / "runs/sheet.png")]) == 0
     printed = "".join(capfd.readouterr())
-    files = [path for folder in (shards, tmp_path / "runs") for path in folder.rglob("*") if path.is_file()]
+    files = [
+        path
+        for folder in (shards, tmp_path / "runs")
+        for path in folder.rglob("*")
+        if path.is_file()
+    ]
     assert any(path.name == "mlflow.db" for path in files)
     content = b"".join(path.read_bytes() for path in files) + printed.encode()
     found = sorted(value for value in planted if value.encode() in content)

@@ -24,23 +24,46 @@ def clip_pixels(number: int, frames: int, side: int) -> np.ndarray:
     y, x = np.mgrid[:side, :side] / side
     t = np.arange(frames)[:, None, None] / frames
     wave = np.sin(2 * np.pi * (x * (1 + number % 3) + t)) * np.cos(2 * np.pi * y * (1 + number % 2))
-    return np.clip(128 + 90 * wave + random.normal(0, 8, (frames, side, side)), 0, 255).astype(np.uint8)
+    return np.clip(128 + 90 * wave + random.normal(0, 8, (frames, side, side)), 0, 255).astype(
+        np.uint8
+    )
 
 
-def write_shards(folder: Path, clips: int = 14, frames: int = 10, side: int = 32,
-                 codec: Codec = "jpeg") -> tuple[Path, pd.DataFrame]:
-    """Write `clips` into two shards; an exam has the six sweeps and one of no canonical type, a patient two exams."""
+def write_shards(
+    folder: Path, clips: int = 14, frames: int = 10, side: int = 32, codec: Codec = "jpeg"
+) -> tuple[Path, pd.DataFrame]:
+    """Write `clips` into two shards; an exam has the six sweeps and one of no canonical type, a
+    patient two exams.
+    """
     rows = []
     for shard, numbers in enumerate(np.array_split(np.arange(clips), 2)):
         with ShardWriter(folder, f"{shard:06d}") as writer:
             for number in numbers.tolist():
-                data, offsets = encode_frames(clip_pixels(number, frames, side), codec, jpeg_quality=90, crf=5)
+                data, offsets = encode_frames(
+                    clip_pixels(number, frames, side), codec, jpeg_quality=90, crf=5
+                )
                 visit, sweep = number // 7, (*SWEEPS, None)[number % 7]
-                shape = {"codec": codec, "frames": frames, "height": side, "width": side, "mm_per_px": 1.0}
+                shape = {
+                    "codec": codec,
+                    "frames": frames,
+                    "height": side,
+                    "width": side,
+                    "mm_per_px": 1.0,
+                }
                 record = {"key": f"study{visit}-{sweep or 'x'}-{number}", "sweep": sweep, **shape}
-                place = writer.add(record if offsets is None else {**record, "frame_offsets": offsets}, data)
-                rows.append({**record, **place, "study": f"study{visit}", "exam": f"exam{visit}",
-                             "patient": f"patient{visit // 2}", "sha256": hashlib.sha256(data).hexdigest()})
+                place = writer.add(
+                    record if offsets is None else {**record, "frame_offsets": offsets}, data
+                )
+                rows.append(
+                    {
+                        **record,
+                        **place,
+                        "study": f"study{visit}",
+                        "exam": f"exam{visit}",
+                        "patient": f"patient{visit // 2}",
+                        "sha256": hashlib.sha256(data).hexdigest(),
+                    }
+                )
             writer.commit()
     write_manifest(manifest_of(rows), folder)
     return folder, pd.read_parquet(folder / MANIFEST_NAME)

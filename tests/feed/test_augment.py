@@ -18,13 +18,21 @@ from bsou_dist.feed.augment import (
     draw_parameters,
 )
 
-EVERYTHING = AugmentConfig(rotation_probability=1, brightness_probability=1, blur_probability=1, blur_length=0.2,
-                           speckle_probability=1, patch_probability=1)
+EVERYTHING = AugmentConfig(
+    rotation_probability=1,
+    brightness_probability=1,
+    blur_probability=1,
+    blur_length=0.2,
+    speckle_probability=1,
+    patch_probability=1,
+)
 
 
 def clips(count: int, frames: int = 5, side: int = 40) -> torch.Tensor:
     generator = torch.Generator().manual_seed(0)
-    return torch.randint(0, 256, (count, 1, frames, side, side), dtype=torch.uint8, generator=generator)
+    return torch.randint(
+        0, 256, (count, 1, frames, side, side), dtype=torch.uint8, generator=generator
+    )
 
 
 def pixels(result: torch.Tensor) -> torch.Tensor:
@@ -34,8 +42,14 @@ def pixels(result: torch.Tensor) -> torch.Tensor:
 def test_parameters_are_a_function_of_seed_epoch_key_and_view() -> None:
     one = draw_parameters(EVERYTHING, 1, 2, "study-M-0", 0)
     assert one == draw_parameters(EVERYTHING, 1, 2, "study-M-0", 0)
-    others = [(2, 2, "study-M-0", 0), (1, 3, "study-M-0", 0), (1, 2, "study-M-1", 0), (1, 2, "study-M-0", 1),
-              (12, 2, "study-M-0", 0), (1, 22, "study-M-0", 0)]
+    others = [
+        (2, 2, "study-M-0", 0),
+        (1, 3, "study-M-0", 0),
+        (1, 2, "study-M-1", 0),
+        (1, 2, "study-M-0", 1),
+        (12, 2, "study-M-0", 0),
+        (1, 22, "study-M-0", 0),
+    ]
     drawn = [draw_parameters(EVERYTHING, *other) for other in others]
     assert len({one.noise_seed, *(other.noise_seed for other in drawn)}) == len(others) + 1
 
@@ -44,7 +58,11 @@ def test_a_probability_moves_no_other_draw() -> None:
     without = draw_parameters(EVERYTHING.model_copy(update={"blur_probability": 0.0}), 1, 2, "k", 0)
     full = draw_parameters(EVERYTHING, 1, 2, "k", 0)
     assert without.blur == (0, 0) != full.blur
-    assert (without.speckle, without.noise_seed, without.patches) == (full.speckle, full.noise_seed, full.patches)
+    assert (without.speckle, without.noise_seed, without.patches) == (
+        full.speckle,
+        full.noise_seed,
+        full.patches,
+    )
 
 
 def test_strengths_stay_within_the_config() -> None:
@@ -77,8 +95,12 @@ def test_identity_only_resizes() -> None:
     quarter = batch.float().unflatten(-1, (20, 2)).unflatten(-3, (20, 2)).mean((-1, -3)) / 255
     assert torch.allclose(pixels(augment(batch, [IDENTITY] * 2, 20)), quarter, atol=1e-5)
     tenth = batch.float().unflatten(-1, (4, 10)).unflatten(-3, (4, 10)).mean((-1, -3)) / 255
-    assert torch.allclose(pixels(augment(batch, [IDENTITY] * 2, 4)), tenth, atol=1e-5)  # every pixel counts
-    assert torch.equal(augment(batch.float(), [IDENTITY] * 2, 20), augment(batch, [IDENTITY] * 2, 20))
+    assert torch.allclose(
+        pixels(augment(batch, [IDENTITY] * 2, 4)), tenth, atol=1e-5
+    )  # every pixel counts
+    assert torch.equal(
+        augment(batch.float(), [IDENTITY] * 2, 20), augment(batch, [IDENTITY] * 2, 20)
+    )
 
 
 def test_rotation_turns_all_frames_alike() -> None:
@@ -100,7 +122,9 @@ def test_brightness_blur_speckle_and_patches() -> None:
     blurred = pixels(augment(dot, [Parameters(blur=(5 / 41, 0))], 41))[0, 0, 0]
     assert blurred.sum() == pytest.approx(1, abs=1e-2)
     assert (blurred > 0.1).nonzero()[:, 0].tolist() == [20] * 6
-    assert torch.allclose(pixels(augment(grey, [Parameters(blur=(0.2, 0.1))], 40)), torch.tensor(level), atol=1e-5)
+    assert torch.allclose(
+        pixels(augment(grey, [Parameters(blur=(0.2, 0.1))], 40)), torch.tensor(level), atol=1e-5
+    )
 
     noisy = pixels(augment(grey, [Parameters(speckle=0.1, noise_seed=1)], 40))[0, 0] / level
     assert noisy.mean() == pytest.approx(1, abs=0.01)

@@ -1,4 +1,6 @@
-"""The loader: the same rows for any world, any start and any number of threads; masks; faults; threads that end."""
+"""The loader: the same rows for any world, any start and any number of threads; masks; faults;
+threads that end.
+"""
 
 from __future__ import annotations
 
@@ -15,12 +17,12 @@ import pandas as pd
 import pytest
 import torch
 
-from bsou_dist.errors import InputError
+from bsou_dist.common.errors import InputError
 from bsou_dist.feed.augment import DEVIATION, MEAN, AugmentConfig, choose_frames
 from bsou_dist.feed.batch import Batch
-from bsou_dist.feed.clips import ClipSet, ExamSet
+from bsou_dist.feed.dataset import ClipSet, ExamSet
 from bsou_dist.feed.loader import Loader
-from bsou_dist.feed.ordering import OrderConfig
+from bsou_dist.feed.order.make import OrderConfig
 from bsou_dist.feed.pixels import FeedConfig, Pixels
 from bsou_dist.feed.quarantine import Quarantine, QuarantineExceeded, default_budget
 
@@ -43,12 +45,20 @@ def clip_set(shards: tuple[Path, pd.DataFrame]) -> ClipSet:
 
 def exam_set(shards: tuple[Path, pd.DataFrame]) -> ExamSet:
     folder, manifest = shards
-    return ExamSet(ClipSet(folder, manifest, {"ga": np.repeat(np.array([200, 180, 220, 250], dtype=np.float32), 7)}))
+    return ExamSet(
+        ClipSet(
+            folder, manifest, {"ga": np.repeat(np.array([200, 180, 220, 250], dtype=np.float32), 7)}
+        )
+    )
 
 
 def loader(dataset: ClipSet | ExamSet, tmp_path: Path, **changes: Any) -> Loader:
-    settings: dict[str, Any] = {"config": CONFIG, "augment": AugmentConfig(), "views": 1,
-                                "quarantine": Quarantine(tmp_path, 0)}
+    settings: dict[str, Any] = {
+        "config": CONFIG,
+        "augment": AugmentConfig(),
+        "views": 1,
+        "quarantine": Quarantine(tmp_path, 0),
+    }
     of_source = {name: changes.pop(name, value) for name, value in settings.items()}
     order: dict[str, Any] = {"global_batch": 8, "seed": 5, "training": True, **changes}
     source = Pixels(dataset.clips, of_source.pop("config"), seed=order["seed"], **of_source)
@@ -65,11 +75,16 @@ def join(parts: list[Batch], name: str) -> torch.Tensor:
 @pytest.mark.parametrize("world", [2, 3])
 @pytest.mark.parametrize("unit", ["clip", "exam"])
 @pytest.mark.parametrize("training", [True, False])
-def test_rows_do_not_depend_on_the_world(shards, tmp_path, world: int, unit: str, training: bool) -> None:
+def test_rows_do_not_depend_on_the_world(
+    shards, tmp_path, world: int, unit: str, training: bool
+) -> None:
     dataset: ClipSet | ExamSet = clip_set(shards) if unit == "clip" else exam_set(shards)
     settings = {"global_batch": 10 if unit == "clip" else 3, "training": training, "views": 2}
     alone = list(loader(dataset, tmp_path, **settings).epoch(1))
-    ranks = [list(loader(dataset, tmp_path, **settings, rank=rank, world=world).epoch(1)) for rank in range(world)]
+    ranks = [
+        list(loader(dataset, tmp_path, **settings, rank=rank, world=world).epoch(1))
+        for rank in range(world)
+    ]
     assert [len(batches) for batches in ranks] == [len(alone)] * world
     for step, whole in enumerate(alone):
         parts = [batches[step] for batches in ranks]
@@ -78,16 +93,34 @@ def test_rows_do_not_depend_on_the_world(shards, tmp_path, world: int, unit: str
         assert torch.equal(join(parts, "ga").nan_to_num(-1), join([whole], "ga").nan_to_num(-1))
 
 
-ORDERS = [OrderConfig(), OrderConfig(kind="windowed", window_shards=1), OrderConfig(kind="balanced", by="kind"),
-          OrderConfig(kind="grouped", group=4)]
+ORDERS = [
+    OrderConfig(),
+    OrderConfig(kind="windowed", window_shards=1),
+    OrderConfig(kind="balanced", by="kind"),
+    OrderConfig(kind="grouped", group=4),
+]
 
 
 @pytest.mark.parametrize("order", ORDERS, ids=lambda order: order.kind)
-def test_an_epoch_continues_from_the_middle_on_any_number_of_ranks(shards, tmp_path, order: OrderConfig) -> None:
+def test_an_epoch_continues_from_the_middle_on_any_number_of_ranks(
+    shards, tmp_path, order: OrderConfig
+) -> None:
     whole = list(loader(clip_set(shards), tmp_path, order=order, global_batch=4).epoch(2))
     one_thread = CONFIG.model_copy(update={"threads": 1})
-    ranks = [list(loader(clip_set(shards), tmp_path, config=one_thread, order=order, global_batch=4, rank=rank,
-                         world=2).epoch(2, 2)) for rank in range(2)]
+    ranks = [
+        list(
+            loader(
+                clip_set(shards),
+                tmp_path,
+                config=one_thread,
+                order=order,
+                global_batch=4,
+                rank=rank,
+                world=2,
+            ).epoch(2, 2)
+        )
+        for rank in range(2)
+    ]
     assert len(whole) > 3
     assert [batch.step for batch in ranks[0]] == list(range(2, len(whole)))
     for expected, *parts in zip(whole[2:], *ranks, strict=True):
@@ -104,40 +137,71 @@ def test_orders_know_shards_classes_and_studies(shards, tmp_path) -> None:
     assert balanced.labels["kind"].bincount().tolist() == [4, 4]
     [grouped, *_] = loader(dataset, tmp_path, order=ORDERS[3], global_batch=8).epoch(0)
     assert [len(set(grouped.study[rows].tolist())) for rows in (slice(4), slice(4, 8))] == [1, 1]
-    by_exam = loader(exam_set(shards), tmp_path, order=ORDERS[1], global_batch=1).order.epoch(0).ravel()
+    by_exam = (
+        loader(exam_set(shards), tmp_path, order=ORDERS[1], global_batch=1).order.epoch(0).ravel()
+    )
     assert sorted(by_exam[:2]) in ([0, 1], [2, 3])
 
 
 @pytest.mark.parametrize("start_step", [0, 3])
-def test_windows_are_announced_before_they_are_read(make_shards, tmp_path, monkeypatch, start_step: int) -> None:
+def test_windows_are_announced_before_they_are_read(
+    make_shards, tmp_path, monkeypatch, start_step: int
+) -> None:
     folder, manifest = make_shards(tmp_path)
     by_four = manifest.assign(shard=[f"{row // 4:06d}.tar" for row in range(len(manifest))])
     for name in by_four["shard"].unique():
         (folder / name).touch()
-    windowed = loader(ClipSet(folder, by_four, {}), tmp_path, order=ORDERS[1], global_batch=2, prefetch=1,
-                     quarantine=Quarantine(tmp_path / "run", 99), config=CONFIG.model_copy(update={"threads": 1}))
+    windowed = loader(
+        ClipSet(folder, by_four, {}),
+        tmp_path,
+        order=ORDERS[1],
+        global_batch=2,
+        prefetch=1,
+        quarantine=Quarantine(tmp_path / "run", 99),
+        config=CONFIG.model_copy(update={"threads": 1}),
+    )
     events: list[tuple[str, int]] = []
-    monkeypatch.setattr(windowed.source, "announce_shard", lambda shard: events.append(("announced", shard)))
+    monkeypatch.setattr(
+        windowed.source, "prefetch_shard", lambda shard: events.append(("announced", shard))
+    )
     numbers = windowed.source._reader.shard
     fill = windowed.source.fill
-    monkeypatch.setattr(windowed.source, "fill", lambda rows, picked, epoch: (
-        events.extend(("read", int(numbers[clip])) for clip in picked), fill(rows, picked, epoch))[1])
+    monkeypatch.setattr(
+        windowed.source,
+        "fill",
+        lambda rows, picked, epoch: (
+            events.extend(("read", int(numbers[clip])) for clip in picked),
+            fill(rows, picked, epoch),
+        )[1],
+    )
     list(windowed.epoch(0, start_step))
     windows = windowed.order.windows(0)  # of a shard each
     ends = [begin for begin, _ in windows[1:]] + [len(manifest)]
-    expected = [shard for (_, [shard]), end in zip(windows, ends, strict=True) if end > 2 * start_step]
-    assert [shard for kind, shard in events if kind == "announced"] == expected, "each once, in the order of reading"
+    expected = [
+        shard for (_, [shard]), end in zip(windows, ends, strict=True) if end > 2 * start_step
+    ]
+    assert [shard for kind, shard in events if kind == "announced"] == expected, (
+        "each once, in the order of reading"
+    )
     for shard in expected:
         assert events.index(("announced", shard)) < events.index(("read", shard))
     for now in range(len(events)):
-        announced, begun = ({shard for kind, shard in events[:now] if kind == done} for done in ("announced", "read"))
+        announced, begun = (
+            {shard for kind, shard in events[:now] if kind == done}
+            for done in ("announced", "read")
+        )
         assert len(announced - begun) <= 2, "one window ahead, since memory must hold them"
 
 
 def test_training_draws_anew_each_epoch_and_evaluation_does_not(shards, tmp_path) -> None:
-    first, second = (next(iter(loader(clip_set(shards), tmp_path).epoch(epoch))) for epoch in (0, 1))
+    first, second = (
+        next(iter(loader(clip_set(shards), tmp_path).epoch(epoch))) for epoch in (0, 1)
+    )
     assert first.key != second.key
-    first, second = (next(iter(loader(clip_set(shards), tmp_path, training=False).epoch(epoch))) for epoch in (0, 1))
+    first, second = (
+        next(iter(loader(clip_set(shards), tmp_path, training=False).epoch(epoch)))
+        for epoch in (0, 1)
+    )
     assert torch.equal(first.clips, second.clips)
 
 
@@ -150,7 +214,14 @@ def test_evaluation_sees_each_clip_once_and_masks_padding(shards, tmp_path) -> N
     assert tail.valid.tolist() == [True] * 4 + [False] * 4
     assert tail.key[4:] == [""] * 4
     assert (tail.clips[4:] == 0).all()
-    for values in (tail.index, tail.study, tail.exam, tail.subject, tail.sweep, tail.labels["kind"]):
+    for values in (
+        tail.index,
+        tail.study,
+        tail.exam,
+        tail.subject,
+        tail.sweep,
+        tail.labels["kind"],
+    ):
         assert values[4:].tolist() == [-1] * 4
     assert tail.labels["ga"].isnan().tolist() == [False] * 4 + [True] * 4
 
@@ -159,11 +230,15 @@ def test_evaluation_sees_each_clip_once_and_masks_padding(shards, tmp_path) -> N
 def test_pixels_are_those_of_the_clip(make_shards, packed_pixels, tmp_path, codec: str) -> None:
     config = CONFIG.model_copy(update={"size_px": 32, "decoder": "auto"})
     dataset = clip_set(make_shards(tmp_path, codec=codec))
-    batch = next(iter(loader(dataset, tmp_path, training=False, augment=None, config=config).epoch(0)))
+    batch = next(
+        iter(loader(dataset, tmp_path, training=False, augment=None, config=config).epoch(0))
+    )
     for row in (0, 5):
         packed = packed_pixels(row, 10, 32)[choose_frames(10, 4)]
         shown = (batch.clips[row, 0].numpy() * DEVIATION + MEAN) * 255
-        assert np.abs(shown - packed).mean() < 5  # loss of the codec; another frame or clip differs by 15 and more
+        assert (
+            np.abs(shown - packed).mean() < 5
+        )  # loss of the codec; another frame or clip differs by 15 and more
 
 
 def test_two_views_share_identity_and_differ_in_pixels(shards, tmp_path) -> None:
@@ -172,8 +247,12 @@ def test_two_views_share_identity_and_differ_in_pixels(shards, tmp_path) -> None
     assert batch.clips.shape == (16, 1, 4, 16, 16)
     assert batch.views == 2
     assert batch.key == one.key * 2
-    for values, single in ((batch.index, one.index), (batch.sweep, one.sweep), (batch.valid, one.valid),
-                           (batch.labels["kind"], one.labels["kind"])):
+    for values, single in (
+        (batch.index, one.index),
+        (batch.sweep, one.sweep),
+        (batch.valid, one.valid),
+        (batch.labels["kind"], one.labels["kind"]),
+    ):
         assert torch.equal(values, torch.cat([single, single]))
     assert torch.equal(batch.clips[:8], one.clips)
     assert all(not torch.equal(batch.clips[row], batch.clips[row + 8]) for row in range(8))
@@ -184,12 +263,16 @@ def test_exams_have_six_masked_slots(shards, tmp_path) -> None:
     manifest = manifest.copy()
     manifest.loc[2, "sweep"] = None
     exams = ExamSet(ClipSet(folder, manifest, {}))
-    batch = next(iter(loader(exams, tmp_path, global_batch=2, training=False, augment=None).epoch(0)))
+    batch = next(
+        iter(loader(exams, tmp_path, global_batch=2, training=False, augment=None).epoch(0))
+    )
     assert batch.clips.shape == (2, 6, 1, 4, 16, 16)
     assert batch.slots.tolist() == [[True, True, False, True, True, True], [True] * 6]
     assert (batch.clips[0, 2] == 0).all()
     assert batch.key == ["exam0", "exam1"]
-    clips = next(iter(loader(clip_set(shards), tmp_path, training=False, augment=None).epoch(0))).clips
+    clips = next(
+        iter(loader(clip_set(shards), tmp_path, training=False, augment=None).epoch(0))
+    ).clips
     assert torch.equal(batch.clips[0, [0, 1, 3, 4, 5]], clips[[0, 1, 3, 4, 5]])
 
 
@@ -206,8 +289,13 @@ def test_a_corrupt_clip_is_set_aside_and_masked(make_shards, tmp_path, decoder: 
     corrupt(folder, manifest.iloc[3])
     whole = clip_set((folder, manifest))
     quarantine = Quarantine(tmp_path / "run", 1)
-    settings: dict[str, Any] = {"global_batch": 7, "training": False, "views": 2, "quarantine": quarantine,
-                                "config": CONFIG.model_copy(update={"decoder": decoder})}
+    settings: dict[str, Any] = {
+        "global_batch": 7,
+        "training": False,
+        "views": 2,
+        "quarantine": quarantine,
+        "config": CONFIG.model_copy(update={"decoder": decoder}),
+    }
     for _ in range(2):  # a second epoch does not count it again
         first, second = loader(whole, tmp_path, **settings).epoch(0)
     assert first.valid.tolist() == ([True] * 3 + [False] + [True] * 3) * 2
@@ -217,7 +305,9 @@ def test_a_corrupt_clip_is_set_aside_and_masked(make_shards, tmp_path, decoder: 
     assert first.labels["kind"][3] == -1
     assert first.labels["ga"][[3, 10]].isnan().all()
     listed = pd.read_csv(quarantine.path)
-    assert listed[["shard", "offset", "key"]].values.tolist() == [["000000.tar", manifest["offset"][3], whole.key[3]]]
+    assert listed[["shard", "offset", "key"]].values.tolist() == [
+        ["000000.tar", manifest["offset"][3], whole.key[3]]
+    ]
     assert quarantine.count == Quarantine(tmp_path / "run", 1).count == 1
 
     exams = ExamSet(ClipSet(folder, manifest, {}))
@@ -234,12 +324,22 @@ def test_past_the_budget_the_run_stops_and_names_the_file(make_shards, tmp_path)
         shard.truncate(int(manifest["offset"].iloc[-1]) + 5)
     quarantine = Quarantine(tmp_path, 2)
     one_after_another = CONFIG.model_copy(update={"threads": 1})
-    batches = loader(clip_set((folder, manifest)), tmp_path, global_batch=5, training=False, config=one_after_another,
-                     quarantine=quarantine).epoch(0)
+    batches = loader(
+        clip_set((folder, manifest)),
+        tmp_path,
+        global_batch=5,
+        training=False,
+        config=one_after_another,
+        quarantine=quarantine,
+    ).epoch(0)
     assert [next(batches).valid.all().item() for _ in range(2)] == [False, False]
-    with pytest.raises(QuarantineExceeded, match=r"(?s)3 clips .* 2 are allowed.*quarantine-\*\.csv.*000001\.tar"):
+    with pytest.raises(
+        QuarantineExceeded, match=r"(?s)3 clips .* 2 are allowed.*quarantine-\*\.csv.*000001\.tar"
+    ):
         next(batches)
-    assert pd.read_csv(quarantine.path)["reason"].iloc[-1].startswith("CorruptClip: 000001.tar ends")
+    assert (
+        pd.read_csv(quarantine.path)["reason"].iloc[-1].startswith("CorruptClip: 000001.tar ends")
+    )
     assert (default_budget(100), default_budget(654_448)) == (10, 654)
 
 
@@ -271,7 +371,9 @@ def test_batches_are_made_ahead_but_not_without_bound(shards, tmp_path, monkeypa
 
 
 def test_epochs_follow_each_other_without_a_gap(shards, tmp_path, monkeypatch) -> None:
-    """What a trainer sees are the epochs one by one, but the next one is begun before it asks for it."""
+    """What a trainer sees are the epochs one by one, but the next one is begun before it asks for
+    it.
+    """
     feed = loader(clip_set(shards), tmp_path)
     steps, fill, epochs = feed.steps(), feed.source.fill, []
 
@@ -287,12 +389,19 @@ def test_epochs_follow_each_other_without_a_gap(shards, tmp_path, monkeypatch) -
         time.sleep(0.01)
     assert sorted(epochs) == [1, 1, 2, 2]
     got += batches
-    assert [(batch.epoch, batch.step) for batch in got] == [(1, steps - 2), (1, steps - 1),
-                                                           *((2, step) for step in range(steps))]
+    assert [(batch.epoch, batch.step) for batch in got] == [
+        (1, steps - 2),
+        (1, steps - 1),
+        *((2, step) for step in range(steps)),
+    ]
     wanted = [*feed.epoch(1, steps - 2), *feed.epoch(2)]
-    assert all(torch.equal(one.clips, other.clips) and one.key == other.key
-               for one, other in zip(got, wanted, strict=True))
-    assert [batch.epoch for batch in feed.epochs(1, 3, start_step=steps)] == [2] * steps  # stopped after its last step
+    assert all(
+        torch.equal(one.clips, other.clips) and one.key == other.key
+        for one, other in zip(got, wanted, strict=True)
+    )
+    assert [batch.epoch for batch in feed.epochs(1, 3, start_step=steps)] == [
+        2
+    ] * steps  # stopped after its last step
     assert not list(feed.epochs(2, 2))
 
 
@@ -300,19 +409,25 @@ def test_makers_compute_alone_and_whoever_trains_does_not(shards, tmp_path) -> N
     """In a process of its own, whose first computation comes after the first batch."""
     program = f"""
 import os, sys
-sys.path.insert(0, {str(Path(__file__).parent)!r})
+sys.path.insert(0, {str(Path(__file__).parents[2])!r})
 import pandas as pd, torch
-from test_loader import clip_set, loader
+from tests.feed.test_loader import clip_set, loader
 from pathlib import Path
 folder = Path({str(shards[0])!r})
-feed = loader(clip_set((folder, pd.read_parquet(folder / "manifest.parquet"))), Path({str(tmp_path)!r}))
+manifest = pd.read_parquet(folder / "manifest.parquet")
+feed = loader(clip_set((folder, manifest)), Path({str(tmp_path)!r}))
 fill, threads = feed.source.fill, []
 feed.source.fill = lambda *args: (threads.append(torch.get_num_threads()), fill(*args))[1]
 next(feed.epoch(0))
 print(torch.get_num_threads(), set(threads))
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True,
-                          env={"PATH": os.environ["PATH"], "OMP_NUM_THREADS": "2"})
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={"PATH": os.environ["PATH"], "OMP_NUM_THREADS": "2"},
+    )
     assert done.stdout == "2 {1}\n"
 
 

@@ -1,4 +1,6 @@
-"""The launchers start real ranks of a stand-in `bsou_dist.cli`, which says what it was given and ends as it is told."""
+"""The launchers start real ranks of a stand-in `bsou_dist.cli`, which says what it was given and
+ends as it is told.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,7 @@ from pathlib import Path
 import pytest
 
 LAUNCH = Path(__file__).parents[2] / "launch"
-PROGRAM = '''
+PROGRAM = """
 import json, os, signal, sys, time
 if "--check" in sys.argv:
     if "bad" in sys.argv:
@@ -24,7 +26,8 @@ if "--check" in sys.argv:
     sys.exit(0)
 names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT", "OMP_NUM_THREADS")
 rank = os.environ["RANK"]
-signal.pthread_sigmask(signal.SIG_UNBLOCK, signal.valid_signals())  # as bsou does once it has handlers
+# As bsou does once it has handlers.
+signal.pthread_sigmask(signal.SIG_UNBLOCK, signal.valid_signals())
 with open(f"rank{rank}.json", "w") as file:
     json.dump({name: os.environ[name] for name in names} | {"argv": sys.argv[1:]}, file)
 if rank == "1" and "fails" in sys.argv:
@@ -46,7 +49,7 @@ if "waits" in sys.argv:
     with open(f"told{rank}", "w") as file:
         file.write(signal.Signals(told[0]).name)
     sys.exit(75)
-'''
+"""
 
 
 @pytest.fixture(params=["torchrun.sh", "deepspeed.sh"])
@@ -62,12 +65,29 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def start(launcher: str, folder: Path, *arguments: str, **environment: str) -> subprocess.Popen[str]:
-    told = {"NPROC", "NNODES", "NODE_RANK", "MASTER_ADDR", "MASTER_PORT", "OMP_NUM_THREADS", "RANK", "WORLD_SIZE",
-            "MAX_RESTARTS"}
+def start(
+    launcher: str, folder: Path, *arguments: str, **environment: str
+) -> subprocess.Popen[str]:
+    told = {
+        "NPROC",
+        "NNODES",
+        "NODE_RANK",
+        "MASTER_ADDR",
+        "MASTER_PORT",
+        "OMP_NUM_THREADS",
+        "RANK",
+        "WORLD_SIZE",
+        "MAX_RESTARTS",
+    }
     clean = {key: value for key, value in os.environ.items() if key not in told}
-    return subprocess.Popen([launcher, *arguments], cwd=folder, env=clean | {"PYTHON": sys.executable} | environment,
-                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        [launcher, *arguments],
+        cwd=folder,
+        env=clean | {"PYTHON": sys.executable} | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
 
 
 def end(process: subprocess.Popen[str]) -> subprocess.CompletedProcess[str]:
@@ -78,7 +98,9 @@ def end(process: subprocess.Popen[str]) -> subprocess.CompletedProcess[str]:
     return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
 
 
-def launch(launcher: str, folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def launch(
+    launcher: str, folder: Path, *arguments: str, **environment: str
+) -> subprocess.CompletedProcess[str]:
     return end(start(launcher, folder, *arguments, **environment))
 
 
@@ -133,7 +155,9 @@ def test_no_config_shows_the_usage(launcher: str, folder: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1", "SIGINT"])
-def test_a_run_that_is_told_to_stop_saves_and_ends_with_75(launcher: str, folder: Path, name: str) -> None:
+def test_a_run_that_is_told_to_stop_saves_and_ends_with_75(
+    launcher: str, folder: Path, name: str
+) -> None:
     process = start(launcher, folder, "config.yaml", "waits")
     wait_for(folder / "waiting0", folder / "waiting1")
     process.send_signal(signal.Signals[name])
@@ -155,7 +179,9 @@ def test_the_second_sigterm_ends_ranks_that_do_not_stop(launcher: str, folder: P
 
 
 def test_failed_ranks_are_started_anew_as_often_as_is_allowed(folder: Path) -> None:
-    done = launch(str(LAUNCH / "torchrun.sh"), folder, "config.yaml", "fails-once", MAX_RESTARTS="1")
+    done = launch(
+        str(LAUNCH / "torchrun.sh"), folder, "config.yaml", "fails-once", MAX_RESTARTS="1"
+    )
     assert done.returncode == 0, done.stderr
     assert (folder / "failed1").exists()
 
@@ -167,12 +193,29 @@ def test_a_run_that_was_told_to_stop_is_not_started_anew(folder: Path) -> None:
     assert end(process).returncode == 75
 
 
-@pytest.mark.parametrize(("script", "restarts"), [("torchrun.sh", "0"), ("torchrun.sh", "1"), ("deepspeed.sh", "0")])
+@pytest.mark.parametrize(
+    ("script", "restarts"), [("torchrun.sh", "0"), ("torchrun.sh", "1"), ("deepspeed.sh", "0")]
+)
 def test_two_nodes_meet(folder: Path, script: str, restarts: str) -> None:
-    """Two launchers as two nodes of one rank each; with restarts allowed, the second rank fails once."""
-    nodes = [start(str(LAUNCH / script), folder, "config.yaml", *(["fails-once"] if restarts != "0" else []), NPROC="1",
-                   NNODES="2", NODE_RANK=str(rank), MASTER_ADDR="127.0.0.1", MASTER_PORT=port, MAX_RESTARTS=restarts)
-             for port in [free_port()] for rank in range(2)]
+    """Two launchers as two nodes of one rank each; with restarts allowed, the second rank fails
+    once.
+    """
+    nodes = [
+        start(
+            str(LAUNCH / script),
+            folder,
+            "config.yaml",
+            *(["fails-once"] if restarts != "0" else []),
+            NPROC="1",
+            NNODES="2",
+            NODE_RANK=str(rank),
+            MASTER_ADDR="127.0.0.1",
+            MASTER_PORT=port,
+            MAX_RESTARTS=restarts,
+        )
+        for port in [free_port()]
+        for rank in range(2)
+    ]
     done = [end(node) for node in nodes]
     assert [one.returncode for one in done] == [0, 0], [one.stderr[-2000:] for one in done]
     ranks = [json.loads((folder / f"rank{rank}.json").read_text()) for rank in range(2)]
@@ -186,14 +229,19 @@ def test_deepspeeds_launcher_restarts_nothing_and_says_so(folder: Path) -> None:
     assert "use torchrun.sh" in done.stderr
 
 
-@pytest.mark.parametrize(("environment", "message"), [
-    ({"NPROC": "two"}, "NPROC is 'two'"),
-    ({"NNODES": "0"}, "NNODES is '0'"),
-    ({"NODE_RANK": "1"}, "NODE_RANK is '1'"),
-    ({"NNODES": "2"}, "MASTER_ADDR is not set"),
-    ({"MAX_RESTARTS": "often"}, "MAX_RESTARTS is 'often'"),
-])
-def test_a_bad_environment_is_the_users_to_mend(folder: Path, environment: dict[str, str], message: str) -> None:
+@pytest.mark.parametrize(
+    ("environment", "message"),
+    [
+        ({"NPROC": "two"}, "NPROC is 'two'"),
+        ({"NNODES": "0"}, "NNODES is '0'"),
+        ({"NODE_RANK": "1"}, "NODE_RANK is '1'"),
+        ({"NNODES": "2"}, "MASTER_ADDR is not set"),
+        ({"MAX_RESTARTS": "often"}, "MAX_RESTARTS is 'often'"),
+    ],
+)
+def test_a_bad_environment_is_the_users_to_mend(
+    folder: Path, environment: dict[str, str], message: str
+) -> None:
     done = launch(str(LAUNCH / "torchrun.sh"), folder, "config.yaml", **environment)
     assert done.returncode == 2
     assert message in done.stderr

@@ -10,12 +10,12 @@ from gloo import run_ranks
 from torch import Tensor
 from torch.nn import functional as F
 
-from bsou_dist.objective import tiled
+from bsou_dist.objective import contrastive_tiled as tiled
 from bsou_dist.objective.contrastive import multitask_supcon, ucon
-from bsou_dist.objective.plain import plain_multitask_supcon
+from bsou_dist.objective.contrastive_reference import reference_multitask_supcon
 
 TEMPERATURE = 0.1
-FORMS = {"tiled": multitask_supcon, "plain": plain_multitask_supcon}
+FORMS = {"tiled": multitask_supcon, "plain": reference_multitask_supcon}
 
 
 @pytest.fixture(autouse=True)
@@ -24,7 +24,9 @@ def small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(tiled.TILE_ROWS, "cpu", 5)
 
 
-def double_loop(z: Tensor, labels: Tensor, tau: Tensor | float, sweep=None, subject=None, valid=None) -> Tensor:
+def double_loop(
+    z: Tensor, labels: Tensor, tau: Tensor | float, sweep=None, subject=None, valid=None
+) -> Tensor:
     """[P1] eq. 2 written out, one anchor at a time."""
     tasks, rows, _ = z.shape
     valid = torch.ones(rows, dtype=torch.bool) if valid is None else valid
@@ -39,7 +41,9 @@ def double_loop(z: Tensor, labels: Tensor, tau: Tensor | float, sweep=None, subj
             if subject is not None:
                 positives = [p for p in positives if subject[p] != subject[i]]
             if positives:
-                denominator = torch.stack([torch.exp(z[t, i] @ z[t, a] / tau) for a in others]).sum()
+                denominator = torch.stack(
+                    [torch.exp(z[t, i] @ z[t, a] / tau) for a in others]
+                ).sum()
                 terms = [z[t, i] @ z[t, p] / tau - torch.log(denominator) for p in positives]
                 loss = loss - torch.stack(terms).mean()
     return loss / max(int(valid.sum()), 1)
@@ -58,12 +62,19 @@ def case(rows: int = 17, tasks: int = 3, seed: int = 0) -> dict[str, Tensor]:
 
 
 @pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("temperature", [TEMPERATURE, 0.002])  # with the second one, row maxima are needed
-@pytest.mark.parametrize("extra", [(), ("sweep",), ("subject",), ("valid",), ("sweep", "subject", "valid")])
+@pytest.mark.parametrize(
+    "temperature", [TEMPERATURE, 0.002]
+)  # with the second one, row maxima are needed
+@pytest.mark.parametrize(
+    "extra", [(), ("sweep",), ("subject",), ("valid",), ("sweep", "subject", "valid")]
+)
 def test_equals_the_double_loop(extra, temperature, form):
     data = case()
     options = {name: data[name] for name in extra}
-    z, tau = data["z"].clone().requires_grad_(), torch.tensor(temperature, dtype=torch.float64, requires_grad=True)
+    z, tau = (
+        data["z"].clone().requires_grad_(),
+        torch.tensor(temperature, dtype=torch.float64, requires_grad=True),
+    )
     loss = FORMS[form](z, data["labels"], temperature=tau, **options)
     grads = torch.autograd.grad(loss, (z, tau))
     expected = double_loop(z, data["labels"], tau, **options)
@@ -77,7 +88,9 @@ def test_equals_the_double_loop(extra, temperature, form):
 def test_gradcheck():
     data = case(rows=6, tasks=2)
     z = data["z"].clone().requires_grad_()
-    assert torch.autograd.gradcheck(lambda x: multitask_supcon(x, data["labels"], temperature=0.5), (z,))
+    assert torch.autograd.gradcheck(
+        lambda x: multitask_supcon(x, data["labels"], temperature=0.5), (z,)
+    )
 
 
 def test_no_positive_gives_exactly_zero_and_zero_gradients():
@@ -91,7 +104,9 @@ def test_no_positive_gives_exactly_zero_and_zero_gradients():
 
 def test_whatever_padding_holds_changes_nothing():
     data = case()
-    clean = multitask_supcon(data["z"], data["labels"], temperature=TEMPERATURE, valid=data["valid"])
+    clean = multitask_supcon(
+        data["z"], data["labels"], temperature=TEMPERATURE, valid=data["valid"]
+    )
     z = torch.where(data["valid"][:, None], data["z"], torch.nan).requires_grad_()
     loss = multitask_supcon(z, data["labels"], temperature=TEMPERATURE, valid=data["valid"])
     loss.backward()
@@ -123,10 +138,19 @@ def test_fused_tiles_change_nothing(monkeypatch):
     monkeypatch.setitem(tiled.FUSED, "cpu", True)
     monkeypatch.setattr(tiled, "_can_compile", lambda device: True)
     traced = []
-    monkeypatch.setattr(tiled, "_compiled", lambda function: traced.append(function) or torch.compile(
-        function, dynamic=True, backend="aot_eager"))
-    torch.testing.assert_close(torch.autograd.grad(multitask_supcon(z, data["labels"], temperature=TEMPERATURE), z)[0],
-                               eager, rtol=1e-12, atol=1e-12)
+    monkeypatch.setattr(
+        tiled,
+        "_compiled",
+        lambda function: (
+            traced.append(function) or torch.compile(function, dynamic=True, backend="aot_eager")
+        ),
+    )
+    torch.testing.assert_close(
+        torch.autograd.grad(multitask_supcon(z, data["labels"], temperature=TEMPERATURE), z)[0],
+        eager,
+        rtol=1e-12,
+        atol=1e-12,
+    )
     assert set(traced) == {tiled._exp_sums, tiled._weigh}
 
 
@@ -139,11 +163,15 @@ def test_on_a_gpu_it_is_as_exact(monkeypatch, temperature, dtype, tolerance):
     data = case(rows=1000)
     z = data["z"].clone().requires_grad_()
     options = {name: data[name] for name in ("sweep", "subject", "valid")}
-    expected = plain_multitask_supcon(z, data["labels"], temperature=temperature, **options)
+    expected = reference_multitask_supcon(z, data["labels"], temperature=temperature, **options)
     wanted = torch.autograd.grad(expected, z)[0]
     there = data["z"].to("cuda", dtype).requires_grad_()
-    loss = multitask_supcon(there, data["labels"].cuda(), temperature=temperature,
-                            **{name: value.cuda() for name, value in options.items()})
+    loss = multitask_supcon(
+        there,
+        data["labels"].cuda(),
+        temperature=temperature,
+        **{name: value.cuda() for name, value in options.items()},
+    )
     got = torch.autograd.grad(loss, there)[0].cpu().double()
     assert abs(loss.item() - expected.item()) <= tolerance * expected.item()
     assert (got - wanted).norm() <= tolerance * wanted.norm()
@@ -151,23 +179,33 @@ def test_on_a_gpu_it_is_as_exact(monkeypatch, temperature, dtype, tolerance):
 
 def test_ucon_is_nt_xent():
     clips = 5
-    z = F.normalize(torch.randn(2 * clips, 8, generator=torch.Generator().manual_seed(3), dtype=torch.float64), dim=-1)
+    z = F.normalize(
+        torch.randn(2 * clips, 8, generator=torch.Generator().manual_seed(3), dtype=torch.float64),
+        dim=-1,
+    )
     index = torch.arange(clips).repeat(2)  # view-major: all first views, then all second ones
     scores = (z @ z.T / TEMPERATURE).fill_diagonal_(-torch.inf)
     expected = F.cross_entropy(scores, (torch.arange(2 * clips) + clips) % (2 * clips))
     torch.testing.assert_close(ucon(z, index, temperature=TEMPERATURE), expected)
 
 
-@pytest.mark.parametrize(("change", "message"), [
-    ({"embeddings": torch.zeros(4, 8)}, r"embeddings must be floating \(T, N, D\)"),
-    ({"labels": torch.zeros(2, 5, dtype=torch.int64)}, r"labels must be int64 \(2, 4\)"),
-    ({"labels": torch.zeros(2, 4)}, "labels must be int64"),
-    ({"temperature": 0.0}, "temperature must be > 0"),
-    ({"valid": torch.ones(4)}, "valid must be torch.bool"),
-    ({"sweep": torch.ones(3, dtype=torch.int64)}, r"sweep must be torch.int64 \(4,\)"),
-])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"embeddings": torch.zeros(4, 8)}, r"embeddings must be floating \(T, N, D\)"),
+        ({"labels": torch.zeros(2, 5, dtype=torch.int64)}, r"labels must be int64 \(2, 4\)"),
+        ({"labels": torch.zeros(2, 4)}, "labels must be int64"),
+        ({"temperature": 0.0}, "temperature must be > 0"),
+        ({"valid": torch.ones(4)}, "valid must be torch.bool"),
+        ({"sweep": torch.ones(3, dtype=torch.int64)}, r"sweep must be torch.int64 \(4,\)"),
+    ],
+)
 def test_bad_input_names_the_shapes(change, message):
-    good = {"embeddings": torch.zeros(2, 4, 8), "labels": torch.zeros(2, 4, dtype=torch.int64), "temperature": 0.1}
+    good = {
+        "embeddings": torch.zeros(2, 4, 8),
+        "labels": torch.zeros(2, 4, dtype=torch.int64),
+        "temperature": 0.1,
+    }
     arguments = good | change
     with pytest.raises(ValueError, match=message):
         multitask_supcon(arguments.pop("embeddings"), arguments.pop("labels"), **arguments)
@@ -186,12 +224,20 @@ def _on_rank(rank: int, world: int) -> list[tuple[float, Tensor, Tensor]]:
             mine = slice(start, start + counts[rank])
             z = data["z"][:, mine].clone().requires_grad_()
             tau = torch.tensor(TEMPERATURE, dtype=torch.float64, requires_grad=True)
-            loss = multitask_supcon(z, data["labels"][:, mine], temperature=tau,
-                                    **{name: data[name][mine] for name in extra})
+            loss = multitask_supcon(
+                z,
+                data["labels"][:, mine],
+                temperature=tau,
+                **{name: data[name][mine] for name in extra},
+            )
             loss.backward()
             out.append((loss.item(), z.grad, tau.grad))
     try:
-        multitask_supcon(torch.zeros(2, 4, 8 if rank else 7), torch.zeros(2, 4, dtype=torch.int64), temperature=0.1)
+        multitask_supcon(
+            torch.zeros(2, 4, 8 if rank else 7),
+            torch.zeros(2, 4, dtype=torch.int64),
+            temperature=0.1,
+        )
     except ValueError:
         return out
     raise AssertionError(f"rank {rank}: ranks that disagree on D were not refused")
@@ -204,9 +250,13 @@ def test_processes_equal_one_process(world):
     for _counts in SPLITS[world]:
         for extra in ((), ("sweep", "subject", "valid")):
             data = case()
-            z, tau = data["z"].clone().requires_grad_(), torch.tensor(TEMPERATURE, dtype=torch.float64,
-                                                                     requires_grad=True)
-            loss = multitask_supcon(z, data["labels"], temperature=tau, **{name: data[name] for name in extra})
+            z, tau = (
+                data["z"].clone().requires_grad_(),
+                torch.tensor(TEMPERATURE, dtype=torch.float64, requires_grad=True),
+            )
+            loss = multitask_supcon(
+                z, data["labels"], temperature=tau, **{name: data[name] for name in extra}
+            )
             loss.backward()
             per_rank = [result[number] for result in results]
             assert all(abs(one[0] - loss.item()) < 1e-12 for one in per_rank)

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional as F
 
-from bsou_dist.objective import tiled
+from bsou_dist.objective import contrastive_tiled as tiled
 from bsou_dist.objective.contrastive import multitask_supcon
-from bsou_dist.objective.plain import plain_multitask_supcon
+from bsou_dist.objective.contrastive_reference import reference_multitask_supcon
 
 TASKS, DIM = 2, 4
 settings.register_profile("steady", derandomize=True, deadline=None, max_examples=60, database=None)
@@ -32,13 +32,18 @@ def batches(draw: st.DrawFn) -> dict[str, Tensor]:
     rows = draw(st.integers(1, 14))
     generator = torch.Generator().manual_seed(draw(st.integers(0, 2**31)))
     z = F.normalize(torch.randn(TASKS, rows, DIM, generator=generator, dtype=torch.float64), dim=-1)
-    facts = {"sweep": torch.randint(-1, 3, (rows,), generator=generator),
-             "subject": torch.randint(0, 4, (rows,), generator=generator),
-             "valid": torch.rand(rows, generator=generator) > 0.2}
+    facts = {
+        "sweep": torch.randint(-1, 3, (rows,), generator=generator),
+        "subject": torch.randint(0, 4, (rows,), generator=generator),
+        "valid": torch.rand(rows, generator=generator) > 0.2,
+    }
     chosen = draw(st.sets(st.sampled_from(sorted(facts))))
     classes = draw(st.integers(1, 4))
-    return {"embeddings": z, "labels": torch.randint(-1, classes, (TASKS, rows), generator=generator),
-            **{name: facts[name] for name in sorted(chosen)}}
+    return {
+        "embeddings": z,
+        "labels": torch.randint(-1, classes, (TASKS, rows), generator=generator),
+        **{name: facts[name] for name in sorted(chosen)},
+    }
 
 
 temperatures = st.floats(0.005, 5.0)
@@ -57,8 +62,10 @@ def assert_equal(got: tuple[Tensor, Tensor], want: tuple[Tensor, Tensor]) -> Non
 
 @given(batches(), temperatures)
 def test_equals_the_plain_form(batch, temperature):
-    assert_equal(loss_and_gradient(multitask_supcon, **batch, temperature=temperature),
-                 loss_and_gradient(plain_multitask_supcon, **batch, temperature=temperature))
+    assert_equal(
+        loss_and_gradient(multitask_supcon, **batch, temperature=temperature),
+        loss_and_gradient(reference_multitask_supcon, **batch, temperature=temperature),
+    )
 
 
 @given(batches(), temperatures, st.randoms(use_true_random=False))
@@ -66,16 +73,23 @@ def test_the_order_of_rows_changes_nothing(batch, temperature, random):
     order = list(range(batch["labels"].shape[1]))
     random.shuffle(order)
     loss, gradient = loss_and_gradient(multitask_supcon, **batch, temperature=temperature)
-    shuffled = {name: value[..., order, :] if name == "embeddings" else value[..., order]
-                for name, value in batch.items()}
-    assert_equal(loss_and_gradient(multitask_supcon, **shuffled, temperature=temperature), (loss, gradient[:, order]))
+    shuffled = {
+        name: value[..., order, :] if name == "embeddings" else value[..., order]
+        for name, value in batch.items()
+    }
+    assert_equal(
+        loss_and_gradient(multitask_supcon, **shuffled, temperature=temperature),
+        (loss, gradient[:, order]),
+    )
 
 
 @given(batches(), temperatures)
 def test_a_task_without_labels_adds_nothing(batch, temperature):
     loss, gradient = loss_and_gradient(multitask_supcon, **batch, temperature=temperature)
-    more = batch | {"embeddings": torch.cat([batch["embeddings"], batch["embeddings"][:1]]),
-                    "labels": torch.cat([batch["labels"], torch.full_like(batch["labels"][:1], -1)])}
+    more = batch | {
+        "embeddings": torch.cat([batch["embeddings"], batch["embeddings"][:1]]),
+        "labels": torch.cat([batch["labels"], torch.full_like(batch["labels"][:1], -1)]),
+    }
     with_it, gradient_with_it = loss_and_gradient(multitask_supcon, **more, temperature=temperature)
     assert with_it == loss
     assert torch.equal(gradient_with_it[:TASKS], gradient)
@@ -84,10 +98,14 @@ def test_a_task_without_labels_adds_nothing(batch, temperature):
 
 @given(batches(), temperatures)
 def test_duplicate_clips_are_rows_like_any_other(batch, temperature):
-    twice = {name: torch.cat([value, value], dim=1 if name in ("embeddings", "labels") else 0)
-             for name, value in batch.items()}
+    twice = {
+        name: torch.cat([value, value], dim=1 if name in ("embeddings", "labels") else 0)
+        for name, value in batch.items()
+    }
     got = loss_and_gradient(multitask_supcon, **twice, temperature=temperature)
-    assert_equal(got, loss_and_gradient(plain_multitask_supcon, **twice, temperature=temperature))
+    assert_equal(
+        got, loss_and_gradient(reference_multitask_supcon, **twice, temperature=temperature)
+    )
     first, second = got[1].chunk(2, dim=1)
     assert (first - second).norm() <= 1e-10 * first.norm() + 1e-10
 
@@ -100,8 +118,11 @@ def test_small_temperatures_give_no_nan(batch, dtype, temperature):
     assert loss >= 0
     assert gradient.isfinite().all()
     # The wide form of the same numbers is within rounding: 1e-6 of scores of up to 1 / temperature.
-    wide = loss_and_gradient(multitask_supcon, **batch | {"embeddings": batch["embeddings"].double()},
-                             temperature=temperature)
+    wide = loss_and_gradient(
+        multitask_supcon,
+        **batch | {"embeddings": batch["embeddings"].double()},
+        temperature=temperature,
+    )
     assert abs(loss - wide[0]) <= TASKS * 4e-6 / temperature
 
 
@@ -118,9 +139,16 @@ def _cases() -> list[tuple[dict[str, Tensor], list[list[int]]]]:
         labels = torch.from_numpy(rng.integers(-1, 3, (TASKS, rows)))
         owner = rng.integers(0, WORLD, rows)
         order = rng.permutation(rows)
-        cases.append(({"embeddings": F.normalize(z, dim=-1), "labels": labels,
-                       "subject": torch.from_numpy(rng.integers(0, 5, rows))},
-                      [[int(i) for i in order if owner[i] == rank] for rank in range(WORLD)]))
+        cases.append(
+            (
+                {
+                    "embeddings": F.normalize(z, dim=-1),
+                    "labels": labels,
+                    "subject": torch.from_numpy(rng.integers(0, 5, rows)),
+                },
+                [[int(i) for i in order if owner[i] == rank] for rank in range(WORLD)],
+            )
+        )
     return cases
 
 
@@ -128,7 +156,10 @@ def _on_rank(rank: int, world: int) -> list[tuple[Tensor, Tensor]]:
     tiled.TILE_ROWS["cpu"] = 3
     out = []
     for case, held in _cases():
-        mine = {name: value[:, held[rank]] if name != "subject" else value[held[rank]] for name, value in case.items()}
+        mine = {
+            name: value[:, held[rank]] if name != "subject" else value[held[rank]]
+            for name, value in case.items()
+        }
         out.append(loss_and_gradient(multitask_supcon, **mine, temperature=0.1))
     return out
 
@@ -138,4 +169,6 @@ def test_which_rank_holds_which_rows_changes_nothing():
     for number, (case, held) in enumerate(_cases()):
         loss, gradient = loss_and_gradient(multitask_supcon, **case, temperature=0.1)
         for rank, result in enumerate(results):
-            assert_equal((result[number][0], result[number][1] / WORLD), (loss, gradient[:, held[rank]]))
+            assert_equal(
+                (result[number][0], result[number][1] / WORLD), (loss, gradient[:, held[rank]])
+            )

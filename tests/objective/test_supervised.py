@@ -25,8 +25,12 @@ def data() -> dict[str, Tensor]:
     return {
         "a": torch.randn(ROWS, 3, generator=generator),
         "b": torch.randn(ROWS, 2, generator=generator),
-        "labels": torch.stack([torch.randint(-1, 3, (ROWS,), generator=generator),
-                               torch.randint(-1, 2, (ROWS,), generator=generator)]),
+        "labels": torch.stack(
+            [
+                torch.randint(-1, 3, (ROWS,), generator=generator),
+                torch.randint(-1, 2, (ROWS,), generator=generator),
+            ]
+        ),
         "target": target,
         "valid": torch.arange(ROWS) != 4,
         "weights": torch.tensor([0.5, 1.0, 1.5]),
@@ -51,8 +55,12 @@ def losses(d: dict[str, Tensor], rows: slice) -> list[tuple[Tensor, Tensor]]:
 def test_equal_plain_formulas():
     d = data()
     mtce, weighted, gaussian = (loss for loss, _ in losses(d, slice(None)))
-    pairs = [F.cross_entropy(d[name][i], d["labels"][t, i]) for t, name in enumerate("ab") for i in range(ROWS)
-             if d["valid"][i] and d["labels"][t, i] >= 0]
+    pairs = [
+        F.cross_entropy(d[name][i], d["labels"][t, i])
+        for t, name in enumerate("ab")
+        for i in range(ROWS)
+        if d["valid"][i] and d["labels"][t, i] >= 0
+    ]
     torch.testing.assert_close(mtce, torch.stack(pairs).mean())
     rows = [i for i in range(ROWS) if d["valid"][i] and d["labels"][0, i] >= 0]
     expected = F.cross_entropy(d["a"][rows], d["labels"][0, rows], weight=d["weights"])
@@ -88,4 +96,6 @@ def test_processes_equal_one_process(counts):
     for number, (loss, grad) in enumerate(losses(data(), slice(None))):
         for rank in range(world):
             torch.testing.assert_close(ranks[rank][number][0], loss)
-        torch.testing.assert_close(torch.cat([ranks[rank][number][1] for rank in range(world)]) / world, grad)
+        torch.testing.assert_close(
+            torch.cat([ranks[rank][number][1] for rank in range(world)]) / world, grad
+        )

@@ -1,4 +1,6 @@
-"""Training on two nodes of a real cluster: what it learns, and what becomes of it when it is disturbed."""
+"""Training on two nodes of a real cluster: what it learns, and what becomes of it when it is
+disturbed.
+"""
 
 from __future__ import annotations
 
@@ -35,8 +37,13 @@ _fsync, os.fsync = os.fsync, fsync
 def runs(small_config: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder with a config of stage 1; the runs of all tests here lie in it too."""
     folder = tmp_path_factory.mktemp("runs")
-    small_config(folder, output=str(folder), checkpoint={"every_steps": 5}, finetune=None,
-                 pretrain={"method": "mtscon", "global_batch": 9, "epochs": EPOCHS, "learning_rate": 1e-5})
+    small_config(
+        folder,
+        output=str(folder),
+        checkpoint={"every_steps": 5},
+        finetune=None,
+        pretrain={"method": "mtscon", "global_batch": 9, "epochs": EPOCHS, "learning_rate": 1e-5},
+    )
     return folder
 
 
@@ -57,14 +64,18 @@ def losses(run: Path) -> list[float]:
 
 
 def weights(run: Path) -> dict[str, torch.Tensor]:
-    network: dict[str, torch.Tensor] = torch.load(run / "pretrain/best.pt", weights_only=True)["network"]
+    network: dict[str, torch.Tensor] = torch.load(run / "pretrain/best.pt", weights_only=True)[
+        "network"
+    ]
     return network
 
 
 def assert_same(run: Path, other: Path) -> None:
     assert losses(run) == pytest.approx(losses(other), rel=CANNOT_DIFFER)
     for name, value in weights(other).items():
-        torch.testing.assert_close(weights(run)[name], value, rtol=CANNOT_DIFFER, atol=CANNOT_DIFFER, msg=name)
+        torch.testing.assert_close(
+            weights(run)[name], value, rtol=CANNOT_DIFFER, atol=CANNOT_DIFFER, msg=name
+        )
 
 
 def test_two_nodes_learn_what_one_process_learns(undisturbed: Path, runs: Path) -> None:
@@ -77,16 +88,21 @@ def test_two_nodes_learn_what_one_process_learns(undisturbed: Path, runs: Path) 
     assert len(list(submitted.glob("*_log.out"))) == 2, "a log for each task"
 
 
-def test_accounts_tell_what_the_queue_may_have_forgotten(cluster: Cluster, undisturbed: Path,
-                                                         monkeypatch: pytest.MonkeyPatch) -> None:
+def test_accounts_tell_what_the_queue_may_have_forgotten(
+    cluster: Cluster, undisturbed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name, value in cluster.environment.items():
         monkeypatch.setenv(name, value)
     job = cluster.job(undisturbed.name)["JobId"]
-    wait_until(lambda: _from_accounts([job]).get(job) == State("COMPLETED"), "the accounts, which lag")
+    wait_until(
+        lambda: _from_accounts([job]).get(job) == State("COMPLETED"), "the accounts, which lag"
+    )
     assert _from_accounts([job, "999"]).keys() == {job}
 
 
-def test_a_signal_to_one_task_saves_and_requeues_the_job(cluster: Cluster, runs: Path, undisturbed: Path) -> None:
+def test_a_signal_to_one_task_saves_and_requeues_the_job(
+    cluster: Cluster, runs: Path, undisturbed: Path
+) -> None:
     process = cluster.start(runs / "config.yaml", "name=told", "--nodes=2")
     wait_until(lambda: list((runs / "told/pretrain").glob(SAVED)), "the first checkpoint")
     [host] = [node for node in ("n1", "n2", "n3") if task_ids(cluster, node, rank=1)]
@@ -101,29 +117,43 @@ def test_a_signal_to_one_task_saves_and_requeues_the_job(cluster: Cluster, runs:
 
 def task_ids(cluster: Cluster, node: str, rank: int) -> list[str]:
     """Process ids, in the eyes of a node, of the task of this rank if it runs there."""
-    script = "cd /proc; for id in [0-9]*; do tr '\\0' ' ' <$id/cmdline | grep -q 'python.* submitit.core._submit' && " \
-             f"grep -qz '^SLURM_PROCID={rank}$' $id/environ && echo $id; done 2>/dev/null; true"
+    script = (
+        "cd /proc; for id in [0-9]*; do tr '\\0' ' ' <$id/cmdline | grep -q 'python.* "
+        "submitit.core._submit' && "
+        f"grep -qz '^SLURM_PROCID={rank}$' $id/environ && echo $id; done 2>/dev/null; true"
+    )
     return cluster.control("on", node, "sh", "-c", script).stdout.split()
 
 
 def test_a_signal_while_python_starts_does_not_lose_the_job(cluster: Cluster, runs: Path) -> None:
     process = cluster.start(runs / "config.yaml", "name=early", "pretrain.epochs=1", "--nodes=2")
     wait_until(lambda: cluster.job("early").get("JobState") == "RUNNING", "the job to start")
-    subprocess.run(["scancel", "--signal=USR2", cluster.job("early")["JobId"]], env=cluster.environment, check=True)
+    subprocess.run(
+        ["scancel", "--signal=USR2", cluster.job("early")["JobId"]],
+        env=cluster.environment,
+        check=True,
+    )
     done = ended(process)
     assert done.returncode == 0, done.stdout + done.stderr
     assert cluster.job("early")["Restarts"] == "1"
     assert len(losses(runs / "early")) == 1
 
 
-def test_a_run_that_meets_its_time_limit_goes_on_where_it_stopped(cluster: Cluster, runs: Path, undisturbed: Path,
-                                                                  tmp_path: Path) -> None:
-    """SLURM looks at limits every 30 seconds, so that the signal comes 45 to 75 seconds after the start: to a run that
-    trains, not to a Python that starts.
+def test_a_run_that_meets_its_time_limit_goes_on_where_it_stopped(
+    cluster: Cluster, runs: Path, undisturbed: Path, tmp_path: Path
+) -> None:
+    """SLURM looks at limits every 30 seconds, so that the signal comes 45 to 75 seconds after the
+    start: to a run that trains, not to a Python that starts.
     """
     (tmp_path / "sitecustomize.py").write_text(SLOW_AT_FIRST)
-    process = cluster.start(runs / "config.yaml", "name=limited", "--nodes=2", "--time=2", "--signal-lead-s=75",
-                            f"--env=PYTHONPATH={tmp_path}")
+    process = cluster.start(
+        runs / "config.yaml",
+        "name=limited",
+        "--nodes=2",
+        "--time=2",
+        "--signal-lead-s=75",
+        f"--env=PYTHONPATH={tmp_path}",
+    )
     done = ended(process)
     assert done.returncode == 0, done.stdout + done.stderr
     assert int(cluster.job("limited")["Restarts"]) >= 1
@@ -134,14 +164,18 @@ def test_a_run_that_meets_its_time_limit_goes_on_where_it_stopped(cluster: Clust
 def test_a_cancelled_job_saves_and_stays_cancelled(cluster: Cluster, runs: Path) -> None:
     process = cluster.start(runs / "config.yaml", "name=cancelled", "--nodes=2")
     wait_until(lambda: list((runs / "cancelled/pretrain").glob(SAVED)), "the first checkpoint")
-    subprocess.run(["scancel", cluster.job("cancelled")["JobId"]], env=cluster.environment, check=True)
+    subprocess.run(
+        ["scancel", cluster.job("cancelled")["JobId"]], env=cluster.environment, check=True
+    )
     done = ended(process)
     assert done.returncode not in (0, 2)
     assert "stopped by SIGTERM" in done.stdout
     wait_until(lambda: cluster.job("cancelled")["JobState"] == "CANCELLED", "the job to end")
 
 
-def test_a_node_that_dies_costs_no_more_than_time(cluster: Cluster, runs: Path, undisturbed: Path) -> None:
+def test_a_node_that_dies_costs_no_more_than_time(
+    cluster: Cluster, runs: Path, undisturbed: Path
+) -> None:
     process = cluster.start(runs / "config.yaml", "name=survivor", "--nodes=2")
     wait_until(lambda: list((runs / "survivor/pretrain").glob(SAVED)), "the first checkpoint")
     [host] = [node for node in ("n1", "n2", "n3") if task_ids(cluster, node, rank=1)]

@@ -37,18 +37,39 @@ def whole(few_clips: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 class Held:
     """An array of three jobs that wait before their first shard is whole."""
 
-    def __init__(self, cluster: Cluster, few_clips: Path, whole: Path, folder: Path, name: str) -> None:
-        self.cluster, self.out, self.hold, self.name = cluster, folder / "shards", folder / "hold", name
+    def __init__(
+        self, cluster: Cluster, few_clips: Path, whole: Path, folder: Path, name: str
+    ) -> None:
+        self.cluster, self.out, self.hold, self.name = (
+            cluster,
+            folder / "shards",
+            folder / "hold",
+            name,
+        )
         shutil.copytree(whole.with_name("shards.private"), folder / "shards.private")
         self.hold.touch()
         (folder / "sitecustomize.py").write_text(HELD_BACK.format(hold=str(self.hold)))
-        self.command = ["pack", str(few_clips), str(self.out), *SETTINGS, "--executor=slurm", "--array=3", "--follow",
-                        "--cpus-per-task=1", f"--job-name={name}", f"--env=PYTHONPATH={folder}"]
+        self.command = [
+            "pack",
+            str(few_clips),
+            str(self.out),
+            *SETTINGS,
+            "--executor=slurm",
+            "--array=3",
+            "--follow",
+            "--cpus-per-task=1",
+            f"--job-name={name}",
+            f"--env=PYTHONPATH={folder}",
+        ]
         self.process = cluster.start_bsou(*self.command)
-        wait_until(lambda: len(list(self.out.glob("*.tar.tmp"))) == 3, "three jobs to pack", timeout_s=200)
+        wait_until(
+            lambda: len(list(self.out.glob("*.tar.tmp"))) == 3, "three jobs to pack", timeout_s=200
+        )
 
     def task(self, number: int) -> dict[str, str]:
-        return next(job for job in self.cluster.jobs(self.name) if job.get("ArrayTaskId") == str(number))
+        return next(
+            job for job in self.cluster.jobs(self.name) if job.get("ArrayTaskId") == str(number)
+        )
 
     def end(self) -> subprocess.CompletedProcess[str]:
         self.hold.unlink()
@@ -61,10 +82,13 @@ def assert_same(out: Path, whole: Path) -> None:
         assert (out / path.name).read_bytes() == path.read_bytes(), path.name
 
 
-def test_an_array_packs_what_one_process_packs_though_a_job_is_put_back(cluster: Cluster, few_clips: Path, whole: Path,
-                                                                        tmp_path: Path) -> None:
+def test_an_array_packs_what_one_process_packs_though_a_job_is_put_back(
+    cluster: Cluster, few_clips: Path, whole: Path, tmp_path: Path
+) -> None:
     held = Held(cluster, few_clips, whole, tmp_path, "put-back")
-    subprocess.run(["scancel", "--signal=USR2", held.task(1)["JobId"]], env=cluster.environment, check=True)
+    subprocess.run(
+        ["scancel", "--signal=USR2", held.task(1)["JobId"]], env=cluster.environment, check=True
+    )
     wait_until(lambda: held.task(1).get("Restarts") == "1", "the job to be put back")
     done = held.end()
     assert done.returncode == 0, done.stdout + done.stderr
@@ -77,12 +101,16 @@ def test_an_array_packs_what_one_process_packs_though_a_job_is_put_back(cluster:
     assert "put into the queue again" in log.read_text()
 
 
-def test_after_a_job_was_killed_the_same_command_goes_on(cluster: Cluster, few_clips: Path, whole: Path,
-                                                         tmp_path: Path) -> None:
+def test_after_a_job_was_killed_the_same_command_goes_on(
+    cluster: Cluster, few_clips: Path, whole: Path, tmp_path: Path
+) -> None:
     held = Held(cluster, few_clips, whole, tmp_path, "killed")
     node = held.task(2)["NodeList"]
-    script = "cd /proc; for id in [0-9]*; do tr '\\0' ' ' <$id/cmdline | grep -q 'python.* submitit.core._submit' && " \
-             "grep -qz '^SLURM_ARRAY_TASK_ID=2$' $id/environ && kill -KILL $id; done 2>/dev/null; true"
+    script = (
+        "cd /proc; for id in [0-9]*; do tr '\\0' ' ' <$id/cmdline | grep -q 'python.* "
+        "submitit.core._submit' && "
+        "grep -qz '^SLURM_ARRAY_TASK_ID=2$' $id/environ && kill -KILL $id; done 2>/dev/null; true"
+    )
     cluster.control("on", node, "sh", "-c", script)
     done = held.end()
     assert done.returncode == 1, done.stdout + done.stderr

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from bsou_dist.errors import InputError
+from bsou_dist.common.errors import InputError
 from bsou_dist.tracking.compare import read_records
 from bsou_dist.tracking.mlflow_tracker import MlflowTracker, local_uri
 from bsou_dist.tracking.records import COLUMNS, metrics_to_records, records_to_metrics
@@ -18,16 +18,31 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def records(mae: float, sets: tuple[str, ...] = ("main",)) -> pd.DataFrame:
-    rows = [("ga", set_name, "exam", metric, number, number - 1.0, number + 1.0, 40, 31)
-            for set_name in sorted(sets) for metric, number in (("baseline_mae", 15.0), ("mae", mae))]
+    rows = [
+        ("ga", set_name, "exam", metric, number, number - 1.0, number + 1.0, 40, 31)
+        for set_name in sorted(sets)
+        for metric, number in (("baseline_mae", 15.0), ("mae", mae))
+    ]
     return pd.DataFrame(rows, columns=COLUMNS).astype({"n": "Int64", "n_patients": "Int64"})
 
 
-def log(store: str, experiment: str, folder: Path, rows: pd.DataFrame, method: str, status: str = "FINISHED",
-        phantom: str = "True", data: str = "d1") -> None:
+def log(
+    store: str,
+    experiment: str,
+    folder: Path,
+    rows: pd.DataFrame,
+    method: str,
+    status: str = "FINISHED",
+    phantom: str = "True",
+    data: str = "d1",
+) -> None:
     tracker = MlflowTracker(store, experiment, folder / "tracking.jsonl", wait_s=60)
-    tracker.start(f"stage2-{method}", parent=None, params={},
-                  tags={"bsou.method": method, "bsou.phantom": phantom, "bsou.data": data})
+    tracker.start(
+        f"stage2-{method}",
+        parent=None,
+        params={},
+        tags={"bsou.method": method, "bsou.phantom": phantom, "bsou.data": data},
+    )
     tracker.metrics({"train/loss": 0.5}, 3)
     tracker.metrics(records_to_metrics(rows))
     tracker.finish(status)  # type: ignore[arg-type]
@@ -60,10 +75,15 @@ def test_the_newest_finished_run_counts(store: str, tmp_path: Path) -> None:
     mae = frame[frame["metric"] == "mae"].set_index(["method", "set"])["value"].to_dict()
     assert mae == {("mtscon", "main"): 5.0, ("mtscon", "obese"): 9.0, ("mtce", "main"): 6.0}
     assert frame.attrs["phantom"] is True
-    assert [note.split()[0] for note in frame.attrs["notes"]] == ["1", "1"]  # one older, one that failed
+    assert [note.split()[0] for note in frame.attrs["notes"]] == [
+        "1",
+        "1",
+    ]  # one older, one that failed
 
 
-def test_other_data_is_noted_and_phantom_never_mixes_with_patients(store: str, tmp_path: Path) -> None:
+def test_other_data_is_noted_and_phantom_never_mixes_with_patients(
+    store: str, tmp_path: Path
+) -> None:
     log(store, "mixed", tmp_path, records(5.0), "mtscon")
     log(store, "mixed", tmp_path, records(5.0), "mtce", data="d2")
     [note] = read_records(store, "mixed").attrs["notes"]

@@ -17,7 +17,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 import bsou_dist
-from bsou_dist.errors import InputError
+from bsou_dist.common.errors import InputError
 from bsou_dist.tracking.delivery import read_spool
 from bsou_dist.tracking.mlflow_tracker import MlflowTracker, local_uri, read_runs, resend
 from bsou_dist.tracking.tracker import TAG_CODE, NullTracker, Tracker, code_version, flatten
@@ -25,7 +25,9 @@ from bsou_dist.tracking.tracker import TAG_CODE, NullTracker, Tracker, code_vers
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """One SQLite store for the module: making its tables takes seconds, so tests differ by experiment."""
+    """One SQLite store for the module: making its tables takes seconds, so tests differ by
+    experiment.
+    """
     return local_uri(tmp_path_factory.mktemp("store"))
 
 
@@ -36,8 +38,12 @@ def free_port() -> int:
 
 
 def record_run(tracker: Tracker, folder: Path, parent: str | None = None) -> str:
-    run = tracker.start("stage", parent=parent, params={"train": {"lr": 6e-5, "tasks": ["a", "b"]}, "long": "x" * 9000},
-                        tags={"bsou.stage": "1"})
+    run = tracker.start(
+        "stage",
+        parent=parent,
+        params={"train": {"lr": 6e-5, "tasks": ["a", "b"]}, "long": "x" * 9000},
+        tags={"bsou.stage": "1"},
+    )
     for step in range(3):
         tracker.metrics({"train/loss": 3.0 - step}, step)
     tracker.metrics({"main/t/exam/mae": 5.5})
@@ -72,14 +78,21 @@ def test_a_run_comes_back_from_sqlite_with_all_it_recorded(store: str, tmp_path:
     history = client.get_metric_history(raw.info.run_id, "train/loss")
     assert [(point.step, point.value) for point in history] == [(0, 3.0), (1, 2.0), (2, 1.0)]
     database = Path(store.removeprefix("sqlite:///"))
-    assert [path.read_text() for path in (database.parent / "artifacts").rglob("note.txt")] == ["kept"]
+    assert [path.read_text() for path in (database.parent / "artifacts").rglob("note.txt")] == [
+        "kept"
+    ]
 
 
 def test_a_child_finds_its_parent_through_another_tracker(store: str, tmp_path: Path) -> None:
     parent = record_run(MlflowTracker(store, "family", tmp_path / "1.jsonl", wait_s=60), tmp_path)
-    child = record_run(MlflowTracker(store, "family", tmp_path / "2.jsonl", wait_s=60), tmp_path, parent=parent)
+    child = record_run(
+        MlflowTracker(store, "family", tmp_path / "2.jsonl", wait_s=60), tmp_path, parent=parent
+    )
 
-    raw = {run.data.tags["bsou.run"]: run for run in raw_runs(MlflowClient(tracking_uri=store), "family")}
+    raw = {
+        run.data.tags["bsou.run"]: run
+        for run in raw_runs(MlflowClient(tracking_uri=store), "family")
+    }
     assert raw[child].data.tags["mlflow.parentRunId"] == raw[parent].info.run_id
     assert "mlflow.parentRunId" not in raw[parent].data.tags
 
@@ -98,30 +111,40 @@ def warnings_about(spool: Path, caplog: pytest.LogCaptureFixture) -> list[str]:
 
 
 def test_a_server_that_never_answers_does_not_hold_training_up(
-        tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "3600")  # a call that waited for an answer would take an hour
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(
+        "MLFLOW_HTTP_REQUEST_TIMEOUT", "3600"
+    )  # a call that waited for an answer would take an hour
     spool = tmp_path / "tracking.jsonl"
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
-        tracker = MlflowTracker(f"http://127.0.0.1:{silent.getsockname()[1]}", "silent", spool, wait_s=0.5)
+        tracker = MlflowTracker(
+            f"http://127.0.0.1:{silent.getsockname()[1]}", "silent", spool, wait_s=0.5
+        )
         record_run(tracker, tmp_path)
         assert ["not everything" in message for message in warnings_about(spool, caplog)] == [True]
         assert len(spool.read_text().splitlines()) == 7
 
 
 def test_a_dead_server_is_told_once_and_its_spool_can_be_sent_later(
-        store: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    store: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     spool = tmp_path / "tracking.jsonl"
     # finish does not wait for a store that is known to be down, or it would wait for an hour.
-    tracker = MlflowTracker(f"http://127.0.0.1:{free_port()}", "dead", spool, wait_s=3600, retry_s=0.05)
+    tracker = MlflowTracker(
+        f"http://127.0.0.1:{free_port()}", "dead", spool, wait_s=3600, retry_s=0.05
+    )
     run = tracker.start("stage", parent=None, params={"a": 1}, tags={})
     for step in range(200):
         tracker.metrics({"train/loss": 1.0}, step)
     tracker.finish("FINISHED")
     time.sleep(1)  # many attempts, no more warnings
     told = warnings_about(spool, caplog)
-    assert [sum(text in message for message in told) for text in ("training goes on", "not everything")] == [1, 1]
+    assert [
+        sum(text in message for message in told) for text in ("training goes on", "not everything")
+    ] == [1, 1]
     events = [json.loads(line)["event"] for line in spool.read_text().splitlines()]
     assert events == ["start"] + ["metrics"] * 200 + ["finish"]
 
@@ -135,13 +158,16 @@ def test_resend_to_a_dead_server_is_the_users_to_mend(tmp_path: Path) -> None:
     spool = tmp_path / "tracking.jsonl"
     with pytest.raises(InputError, match="no tracking spool"):
         resend(spool, "http://127.0.0.1:1")
-    spool.write_text(json.dumps({"event": "finish", "run": "r", "time_ms": 1, "status": "FINISHED"}) + "\n")
+    spool.write_text(
+        json.dumps({"event": "finish", "run": "r", "time_ms": 1, "status": "FINISHED"}) + "\n"
+    )
     with pytest.raises(InputError, match="out of reach"):
         resend(spool, f"http://127.0.0.1:{free_port()}")
 
 
 def test_what_the_store_refuses_does_not_hold_up_the_rest(
-        store: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    store: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     tracker = MlflowTracker(store, "refusal", tmp_path / "tracking.jsonl", wait_s=60)
     tracker.start("stage", parent=None, params={}, tags={})
     tracker.metrics({"a key MLflow forbids: $": 1.0})
@@ -158,10 +184,28 @@ def server(folder: Path, port: int) -> Iterator[None]:
     """A real MLflow server, killed at the end."""
     quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     process = subprocess.Popen(
-        [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1",
-         "--backend-store-uri", f"sqlite:///{folder}/server.db", "--artifacts-destination", str(folder / "kept")],
-        cwd=folder, env=os.environ | quiet, start_new_session=True,
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        [
+            sys.executable,
+            "-m",
+            "mlflow",
+            "server",
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(port),
+            "--workers",
+            "1",
+            "--backend-store-uri",
+            f"sqlite:///{folder}/server.db",
+            "--artifacts-destination",
+            str(folder / "kept"),
+        ],
+        cwd=folder,
+        env=os.environ | quiet,
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     try:
         yield
     finally:
@@ -173,11 +217,16 @@ def test_a_real_server_takes_runs_and_artifacts_and_may_go_away(tmp_path: Path) 
     port = free_port()
     address = f"http://127.0.0.1:{port}"
     with server(tmp_path, port):
-        # The tracker is opened before the server answers: what it could not send at first arrives all the same.
-        tracker = MlflowTracker(address, "served", tmp_path / "tracking.jsonl", wait_s=60, retry_s=0.1)
+        # The tracker is opened before the server answers: what it could not send at first arrives
+        # all the same.
+        tracker = MlflowTracker(
+            address, "served", tmp_path / "tracking.jsonl", wait_s=60, retry_s=0.1
+        )
         tracker.start("early", parent=None, params={}, tags={})
         tracker.finish("FINISHED")
-        assert eventually(lambda: [run.status for run in read_runs(address, "served")] == ["FINISHED"])
+        assert eventually(
+            lambda: [run.status for run in read_runs(address, "served")] == ["FINISHED"]
+        )
         record_run(tracker, tmp_path)
         assert [run.name for run in read_runs(address, "served")] == ["stage", "early"]
         assert [path.read_text() for path in (tmp_path / "kept").rglob("note.txt")] == ["kept"]
@@ -192,7 +241,10 @@ def test_a_real_server_takes_runs_and_artifacts_and_may_go_away(tmp_path: Path) 
         assert eventually(lambda: read_runs(address, "served")[0].status == "FINISHED")
         client = MlflowClient(address)
         history = client.get_metric_history(raw_runs(client, "served")[0].info.run_id, "loss")
-        assert [(point.step, point.value) for point in history] == [(1, 3.0), *((s, 3.0 - s) for s in range(2, 6))]
+        assert [(point.step, point.value) for point in history] == [
+            (1, 3.0),
+            *((s, 3.0 - s) for s in range(2, 6)),
+        ]
 
 
 def eventually(holds: Callable[[], bool], seconds: float = 60.0) -> bool:
@@ -225,8 +277,14 @@ def test_steps_that_are_done_again_are_on_record_once(store: str, tmp_path: Path
     client = MlflowClient(store)
     history = client.get_metric_history(raw_runs(client, "again")[0].info.run_id, "loss")
     assert [point.step for point in history] == [1, 2, 3, 4]
-    assert [event["event"] for event in read_spool(spool)] == ["start", *["metrics"] * 3, "finish", "start",
-                                                               *["metrics"] * 3, "finish"]
+    assert [event["event"] for event in read_spool(spool)] == [
+        "start",
+        *["metrics"] * 3,
+        "finish",
+        "start",
+        *["metrics"] * 3,
+        "finish",
+    ]
 
 
 def test_addresses(store: str, tmp_path: Path) -> None:
@@ -270,7 +328,9 @@ assert get_telemetry_client() is None
 """
     # Outside pytest and CI, where MLflow's telemetry is on unless switched off.
     plain = {key: os.environ[key] for key in ("PATH", "HOME") if key in os.environ}
-    done = subprocess.run([sys.executable, "-c", program], env=plain, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=plain, capture_output=True, text=True, check=False
+    )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
@@ -281,13 +341,21 @@ def test_the_null_tracker_takes_everything(tmp_path: Path) -> None:
 
 def test_flatten() -> None:
     assert flatten({"a": {"b": 1, "c": {"d": None}}, "e": {}, "f": [1, {"g": 2}]}) == {
-        "a.b": "1", "a.c.d": "None", "e": "{}", "f": "[1, {'g': 2}]"}
+        "a.b": "1",
+        "a.c.d": "None",
+        "e": "{}",
+        "f": "[1, {'g': 2}]",
+    }
 
 
 def test_code_version_names_the_commit_of_its_own_checkout_only(tmp_path: Path) -> None:
     def git(*arguments: str) -> None:
-        subprocess.run(["git", "-c", "user.name=n", "-c", "user.email=e@example.org", *arguments], cwd=tmp_path,
-                       check=True, capture_output=True)
+        subprocess.run(
+            ["git", "-c", "user.name=n", "-c", "user.email=e@example.org", *arguments],
+            cwd=tmp_path,
+            check=True,
+            capture_output=True,
+        )
 
     version = re.escape(bsou_dist.__version__)
     source = tmp_path / "tracker.py"

@@ -15,7 +15,8 @@ _MAKERS = ("Butterfly", "Sonosite", "Clarius", "EchoNous")
 def clean_maker(raw: str) -> str | None:
     """The maker in a maker string: whatever the case ('SonoSite, Inc.'), but 'GE' only in capitals.
 
-    Another maker stands as it is if its text is plain. Anything else may hold somebody's name or number: None.
+    Another maker stands as it is if its text is plain. Anything else may hold somebody's name or
+    number: None.
 
     >>> clean_maker("GE Healthcare Austria GmbH & Co OG")
     'GE'

@@ -1,4 +1,6 @@
-"""What case report forms say in ways of their own: yes and no, eligibility, and weight and height in unknown units."""
+"""What case report forms say in ways of their own: yes and no, eligibility, and weight and height
+in unknown units.
+"""
 
 from __future__ import annotations
 
@@ -25,11 +27,13 @@ def is_ineligible(cells: pd.Series) -> pd.Series:
 def bmi(weight: pd.Series, height: pd.Series) -> pd.Series:
     """Body mass index in kg/m2; missing where no units make sense.
 
-    The units are documented nowhere. Adults' heights in metres, inches and centimetres don't overlap, and whoever
-    writes inches writes pounds, so the height tells the units of both.
+    The units are documented nowhere. Adults' heights in metres, inches and centimetres don't
+    overlap, and whoever writes inches writes pounds, so the height tells the units of both.
     """
     metres = pd.Series(np.nan, index=height.index)
-    metres = metres.mask(height.between(1.2, 2.2), height).mask(height.between(120, 220), height / 100)
+    metres = metres.mask(height.between(1.2, 2.2), height).mask(
+        height.between(120, 220), height / 100
+    )
     inches = height.between(47, 87)
     metres = metres.mask(inches, height * _M_PER_INCH)
     kilograms = weight.where(~inches, weight * _KG_PER_LB)

@@ -1,0 +1,70 @@
+"""Bad cells of a cohort table, collected so that one error can name them all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from bsou_dist.common.errors import InputError
+
+MAX_LISTED = 20
+"""How many bad cells a message spells out; the rest are counted."""
+
+
+@dataclass(frozen=True)
+class BadCell:
+    """One cell that can't be used: where it stands, what it holds, what would be accepted.
+
+    ``table`` is the name of its file where a cohort is made of several.
+    """
+
+    line: int
+    column: str
+    value: str
+    accepted: str
+    table: str = ""
+
+    def __str__(self) -> str:
+        place = f"{self.table} line" if self.table else "line"
+        return f"{place} {self.line}, {self.column} = {self.value}: {self.accepted}"
+
+    @property
+    def place(self) -> tuple[str, int, str, str]:
+        """Sorts cells by where they stand."""
+        return self.table, self.line, self.column, self.accepted
+
+
+def bad_cells(
+    table: pd.DataFrame, column: str, bad: pd.Series | np.ndarray, accepted: str
+) -> list[BadCell]:
+    """One BadCell for each row of ``table`` where the boolean ``bad`` holds."""
+    rows = table.loc[bad, ["line", column]]
+    return [
+        BadCell(int(line), column, shown(value), accepted)
+        for line, value in zip(rows["line"], rows[column], strict=True)
+    ]
+
+
+def shown(value: object) -> str:
+    """A cell as a message shows it: quoted text, a plain number, or 'empty'."""
+    if pd.isna(value):  # type: ignore[call-overload]
+        return "empty"
+    return f"{value:g}" if isinstance(value, float) else repr(value)
+
+
+def raise_bad_cells(where: str, cells: Iterable[BadCell]) -> None:
+    """Raise one InputError that names every bad cell (the first ``MAX_LISTED``, then their number);
+    none, no error.
+    """
+    ordered = sorted(cells, key=lambda cell: cell.place)
+    if not ordered:
+        return
+    count = len(ordered)
+    lines = [f"{where}: {count} bad {'cell' if count == 1 else 'cells'}"]
+    lines += [f"  {cell}" for cell in ordered[:MAX_LISTED]]
+    if count > MAX_LISTED:
+        lines.append(f"  ... and {count - MAX_LISTED} more")
+    raise InputError("\n".join(lines))

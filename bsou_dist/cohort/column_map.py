@@ -1,0 +1,265 @@
+"""Column maps: how a foreign table's columns, codes and units become the cohort's."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from bsou_dist.cohort.bad_cells import BadCell, bad_cells
+from bsou_dist.cohort.columns import COLUMNS, OPTIONAL_SPLITS
+from bsou_dist.cohort.famli.table_roles import NUMBERS, REPORT_FIELDS, TABLE_FIELDS, check_role
+from bsou_dist.cohort.validate import did_you_mean
+from bsou_dist.common.errors import InputError
+
+MAPS = Path(__file__).parent / "maps"
+READY_MAPS = tuple(sorted(path.stem for path in MAPS.glob("*.yaml")))
+"""Names that stand for maps which come with the program."""
+
+PATH_FIELDS = {
+    "acquisition": ("set_folder", "exam_id", "file_name"),
+    "folder": ("exam_folder", "month", "file_name"),
+}
+"""What the template of a clip's path may hold in braces, by what exams are made from."""
+
+_KNOWN = (*COLUMNS, *OPTIONAL_SPLITS)
+
+
+class TableSource(BaseModel):
+    """One table among several: where it is and which of its columns hold which fields.
+
+    ``file`` is relative to the cohort's folder; in each of its parts ``*`` stands for anything and
+    case does not count. ``columns`` maps fields to headers, whose case does not count either; null
+    takes back what a base map says. ``columns_if_any`` does the same for columns that the table
+    need not have. ``missing`` are cells that mean 'not recorded' in this table, beside the usual
+    ones. A table that is not there is an error unless ``optional``.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    file: str
+    sheet: str | None = None
+    optional: bool = False
+    columns: dict[str, str | None]
+    columns_if_any: dict[str, str | None] = Field(default_factory=dict)
+    missing: tuple[str, ...] = ()
+
+
+class ColumnMap(BaseModel):
+    """A foreign layout, read from YAML.
+
+    ``columns`` maps our names to theirs; ``codes`` maps a column's raw values to ours (null for
+    missing; a value that is not listed is an error); ``constants`` fills columns the table lacks;
+    ``units`` multiplies a number, for example ``mm_per_px: 10`` where the table has centimetres.
+
+    A layout of several tables has ``tables`` in place of ``columns``: by role (see
+    ``TABLE_FIELDS``), and what only such layouts have: ``exams_from`` says whether an exam is an
+    acquisition that the table names or a folder of one session, ``path`` is the template of a
+    clip's path, ``measurements`` are the names in structured reports of the values used, and exams
+    of fewer clips than ``min_clips_per_exam`` are left out.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    columns: dict[str, str] = Field(default_factory=dict)
+    codes: dict[str, dict[str, str | None]] = Field(default_factory=dict)
+    constants: dict[str, str] = Field(default_factory=dict)
+    units: dict[str, float] = Field(default_factory=dict)
+    tables: dict[str, TableSource] = Field(default_factory=dict)
+    exams_from: Literal["acquisition", "folder"] | None = None
+    path: str | None = None
+    measurements: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    min_clips_per_exam: int = Field(default=1, ge=1)
+
+    @field_validator("codes", mode="before")
+    @classmethod
+    def _codes_as_text(cls, value: object) -> object:
+        """YAML reads ``1: cephalic`` with a number as key; cells are text."""
+        if not isinstance(value, dict):
+            return value
+        return {
+            column: {
+                _code(str(raw)): None if ours is None else str(ours) for raw, ours in codes.items()
+            }
+            if isinstance(codes, dict)
+            else codes
+            for column, codes in value.items()
+        }
+
+    @field_validator("constants", mode="before")
+    @classmethod
+    def _constants_as_text(cls, value: object) -> object:
+        return (
+            {column: str(constant) for column, constant in value.items()}
+            if isinstance(value, dict)
+            else value
+        )
+
+    @model_validator(mode="after")
+    def _check(self) -> ColumnMap:
+        unknown = sorted({*self.columns, *self.codes, *self.constants, *self.units} - set(_KNOWN))
+        if unknown:
+            raise ValueError(f"{unknown} are no columns of a cohort; those are {', '.join(_KNOWN)}")
+        twice = sorted(set(self.columns) & set(self.constants))
+        if twice:
+            raise ValueError(
+                f"{twice} are both in 'columns' and in 'constants'; keep one of the two"
+            )
+        texts = sorted(
+            name for name in self.units if name not in COLUMNS or COLUMNS[name].kind != "number"
+        )
+        if texts:
+            raise ValueError(f"'units' scales numbers, and {texts} hold text")
+        if self.tables:
+            self._check_tables()
+        elif self.exams_from or self.path or self.measurements:
+            raise ValueError(
+                "'exams_from', 'path' and 'measurements' go with 'tables', and there are none"
+            )
+        return self
+
+    def _check_tables(self) -> None:
+        if self.columns:
+            raise ValueError("give 'columns' for one table or 'tables' for several, not both")
+        if "clips" not in self.tables or not self.exams_from or not self.path:
+            raise ValueError(
+                "a layout of several tables needs 'tables.clips', 'exams_from' and 'path'"
+            )
+        for role, source in self.tables.items():
+            check_role(
+                role,
+                {field for field, header in source.columns.items() if header},
+                {field for field, header in source.columns_if_any.items() if header},
+            )
+        told = {field for group in TABLE_FIELDS.values() for fields in group for field in fields}
+        untold = sorted({*self.codes, *self.units} - told)
+        if untold:
+            raise ValueError(
+                f"{untold} have no codes or units in a layout of several tables, since none of "
+                "its tables "
+                "tells them as they are"
+            )
+        fields = PATH_FIELDS[self.exams_from]
+        wrong = sorted(set(re.findall(r"\{(.*?)\}", self.path)) - set(fields))
+        if wrong:
+            raise ValueError(
+                f"path: {', '.join(map(repr, wrong))} is no field; those are {', '.join(fields)}"
+            )
+        unknown = sorted(set(self.measurements) - set(REPORT_FIELDS))
+        if unknown:
+            raise ValueError(f"{unknown} are no measurements; those are {', '.join(REPORT_FIELDS)}")
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of everything the map says."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+
+    def rename(self, raw: pd.DataFrame, source: str) -> pd.DataFrame:
+        """``raw`` with our column names and the constants.
+
+        Raises:
+            InputError: a column named in the map is not in the table.
+        """
+        absent = sorted(set(self.columns.values()) - set(raw.columns))
+        if absent:
+            raise InputError(
+                f"{source} has no column {', '.join(map(repr, absent))}, which the column map "
+                "names; "
+                f"it has {', '.join(map(str, raw.columns))}"
+            )
+        frame = raw.copy()
+        for ours, theirs in self.columns.items():
+            frame[ours] = raw[theirs]
+        return frame.assign(**self.constants)
+
+    def decode(self, table: pd.DataFrame) -> list[BadCell]:
+        """Codes of ``table`` (text, missing as NaN) to ours and numbers to float64 in their unit,
+        in place.
+
+        Returns:
+            Cells whose code is not listed or that are no number; they become missing.
+        """
+        bad: list[BadCell] = []
+        for column, codes in self.codes.items():
+            if column not in table.columns:
+                continue
+            present = table[column].dropna()
+            raw = present.map(_code)
+            unlisted = raw.index[~raw.isin(list(codes))]
+            bad += bad_cells(
+                table,
+                column,
+                table.index.isin(unlisted),
+                f"the column map knows the codes {', '.join(codes)}",
+            )
+            table[column] = raw.map(codes).reindex(table.index).astype("str")
+        for column in table.columns.intersection(list(NUMBERS)):
+            numbers = pd.to_numeric(table[column], errors="coerce").astype("float64")
+            bad += bad_cells(
+                table, column, table[column].notna() & numbers.isna(), "a number or an empty cell"
+            )
+            table[column] = numbers * self.units.get(column, 1.0)
+        return bad
+
+
+def _code(raw: str) -> str:
+    """A code as text: 1, '1' and '1.0' are the same code."""
+    head, dot, tail = raw.strip().partition(".")
+    return head if dot and head.lstrip("-").isdigit() and not tail.strip("0") else raw.strip()
+
+
+def load_column_map(name: Path | str) -> ColumnMap:
+    """The ready map of that name, or else the one in a YAML file, laid over the map that it names
+    as its ``base``.
+
+    Raises:
+        InputError: no such map or file, not YAML, or an entry that is not allowed.
+    """
+    path = _place(str(name), Path())
+    try:
+        return ColumnMap.model_validate(_with_base(path, ()))
+    except ValidationError as error:
+        faults = "; ".join(
+            f"{'.'.join(map(str, fault['loc'])) or 'map'}: {fault['msg']}"
+            for fault in error.errors()
+        )
+        raise InputError(
+            f"column map {path}: {faults}. Keys are base, {', '.join(ColumnMap.model_fields)}"
+        ) from error
+
+
+def _place(name: str, folder: Path) -> Path:
+    if name in READY_MAPS:
+        return MAPS / f"{name}.yaml"
+    path = folder / name
+    if not path.is_file():
+        raise InputError(
+            f"no column map at {path}{did_you_mean(name, list(READY_MAPS))}; ready ones are "
+            f"{', '.join(READY_MAPS)}"
+        )
+    return path
+
+
+def _with_base(path: Path, above: tuple[Path, ...]) -> Any:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"column map {path} is not YAML: {error}") from error
+    if not isinstance(content, dict) or "base" not in content:
+        return content
+    base = _place(str(content.pop("base")), path.parent)
+    if base.resolve() in (place.resolve() for place in (*above, path)):
+        raise InputError(f"column map {path} is its own base by way of {base}; take one 'base' out")
+    return _laid_over(_with_base(base, (*above, path)), content)
+
+
+def _laid_over(base: Any, own: Any) -> Any:
+    """Mappings entry by entry; anything else is replaced."""
+    if not isinstance(base, dict) or not isinstance(own, dict):
+        return own
+    return {**base, **{key: _laid_over(base.get(key), value) for key, value in own.items()}}

@@ -1,0 +1,95 @@
+"""Which engine a config asks for, and that engine, new or resumed from a checkpoint."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from torch import nn
+
+from bsou_dist.common.errors import InputError
+from bsou_dist.engine.checkpoint import Checkpoint, Checkpoints
+from bsou_dist.engine.processes import Processes
+from bsou_dist.engine.protocol import Engine, Precision
+
+
+class EngineConfig(BaseModel):
+    """Which engine averages gradients and steps the optimizer.
+
+    `deepspeed` is the engine, `ddp` (plain PyTorch) the reference it is tested against. ZeRO 1
+    shards optimizer moments over ranks, ZeRO 2 gradients too.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: Literal["deepspeed", "ddp"] = "deepspeed"
+    zero_stage: Literal[0, 1, 2] = 0
+    precision: Precision = "float32"
+    hang_minutes: float = Field(default=15.0, gt=0)
+    """How long a process may stand at one place before the run ends and says where that is."""
+
+    @model_validator(mode="after")
+    def _check(self) -> EngineConfig:
+        if self.name == "ddp" and self.zero_stage:
+            raise ValueError(
+                f"zero_stage is {self.zero_stage}, but ddp shards nothing: "
+                "set name to 'deepspeed' or zero_stage to 0"
+            )
+        return self
+
+
+def check_precision(config: EngineConfig, device: str) -> None:
+    """InputError for bfloat16 on CPU."""
+    if config.precision == "bfloat16" and device == "cpu":
+        raise InputError(
+            "engine.precision is 'bfloat16', but on CPU torch gives wrong weight gradients for it "
+            "in the "
+            "last convolutions (docs/decisions.md): use 'float32'"
+        )
+
+
+def make_engine(
+    network: nn.Module, config: EngineConfig, *, learning_rate: float, processes: Processes
+) -> Engine:
+    """The engine of `config` with Adam ([P1] 4.2) at `learning_rate`.
+
+    Raises:
+        InputError: bfloat16 on CPU.
+    """
+    check_precision(config, processes.device)
+    network.to(processes.device)
+    trainable = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.Adam(trainable, lr=learning_rate)
+    if config.name == "ddp":
+        from bsou_dist.engine.ddp_engine import DdpEngine
+
+        return DdpEngine(network, optimizer, config.precision, processes)
+    from bsou_dist.engine.deepspeed_engine import DeepSpeedEngine
+
+    return DeepSpeedEngine(network, optimizer, config.precision, config.zero_stage)
+
+
+def resume_engine(
+    network: nn.Module,
+    config: EngineConfig,
+    *,
+    learning_rate: float,
+    checkpoints: Checkpoints,
+    processes: Processes,
+) -> tuple[Engine, Checkpoint | None]:
+    """An engine that goes on from the newest checkpoint, and that checkpoint; a new one where there
+    is none.
+
+    Raises:
+        InputError: as `Checkpoints.latest` and `make_engine`.
+    """
+    start = checkpoints.latest(processes)
+    if start:
+        network.load_state_dict(
+            start.network
+        )  # before the engine, which may keep a copy of its own
+    engine = make_engine(network, config, learning_rate=learning_rate, processes=processes)
+    if start:
+        engine.load_moments(start.moments)
+    return engine, start

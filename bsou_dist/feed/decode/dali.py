@@ -1,0 +1,160 @@
+"""NVIDIA DALI as a decoder; the only file that imports it.
+
+DALI only decodes: its noise has no seed per sample, so geometry and noise are `feed.augment`'s.
+Clips reach it by `external_source`, so that the order and the reading of shards stay ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from nvidia.dali import fn, types
+from nvidia.dali.pipeline import Pipeline
+from torch import Tensor
+
+from bsou_dist.feed.decode.protocol import Request
+from bsou_dist.shards.codec import CorruptClip
+
+MAX_PICTURES = 1024
+"""Pictures per run of the JPEG pipeline: DALI wants to know its largest batch beforehand."""
+
+MAX_VIDEOS = 64
+"""Clips per run of the video pipeline."""
+
+_START_OF_SCAN = b"\xff\xda"
+"""What ends the header of a JPEG picture."""
+
+
+class DaliDecoder:
+    """Decodes codec 'jpeg' on CPU (libjpeg-turbo) or GPU (nvJPEG), and 'h264' on GPU (NVDEC).
+
+    A damaged clip makes DALI raise for the whole batch without saying which one it was; that batch
+    is then decoded clip by clip. (libjpeg-turbo shows some damaged pictures, with a warning, that
+    Pillow refuses.)
+
+    Tested on CPU with 'jpeg' only. The two GPU variants follow DALI 2.4's documentation and have
+    not been measured: run the tests marked `gpu` before relying on them.
+    """
+
+    def __init__(self, codec: str, device: str, threads: int) -> None:
+        self.codec = codec
+        self.device = torch.device(device)
+        self.threads = threads
+        self._known_headers: set[bytes] = set()
+        self._pipeline = self._build()
+
+    def decode(self, requests: Sequence[Request]) -> list[Tensor | Exception]:
+        """See `Decoder.decode`; tensors on the decoder's device."""
+        try:
+            clips = self._jpeg(requests) if self.codec == "jpeg" else self._video(requests)
+            return list(self._kept(clips))
+        except (
+            RuntimeError,
+            ValueError,
+            LookupError,
+            TypeError,
+        ) as error:  # DALI's, or a record that does not add up
+            if "out of memory" in str(error).lower():
+                raise  # no clip's fault
+            self._pipeline = self._build()  # one that failed cannot be used again
+            if len(requests) == 1:
+                reason = str(error).split("encountered:")[-1].split("Current pipeline")[0].strip()
+                return [CorruptClip(f"DALI: {reason or type(error).__name__}")]
+            return [result for request in requests for result in self.decode([request])]
+
+    def _build(self) -> Pipeline:
+        cuda = self.device.type == "cuda"
+        device_id = (self.device.index or 0) if cuda else None
+        # Dynamic execution owns its outputs, so that a tensor made of one outlives the next run.
+        pipeline = Pipeline(
+            batch_size=MAX_PICTURES if self.codec == "jpeg" else MAX_VIDEOS,
+            num_threads=self.threads,
+            device_id=device_id,
+            prefetch_queue_depth=1,
+            exec_dynamic=True,
+        )
+        backend = "mixed" if cuda else "cpu"
+        with pipeline:
+            encoded = fn.external_source(name="encoded", dtype=types.DALIDataType.UINT8, ndim=1)
+            if self.codec == "jpeg":
+                pipeline.set_outputs(
+                    fn.decoders.image(
+                        encoded,
+                        device=backend,
+                        output_type=types.DALIImageType.GRAY,
+                        adjust_orientation=False,
+                    )
+                )
+            else:
+                frames = fn.external_source(name="frames", dtype=types.DALIDataType.INT32, ndim=1)
+                pipeline.set_outputs(fn.decoders.video(encoded, device=backend, frames=frames))
+        pipeline.build()
+        return pipeline
+
+    def _kept(self, clips: list[Tensor]) -> list[Tensor]:
+        """The clips, safe from DALI: on a GPU it takes back memory without regard to what torch has
+        queued on it.
+        """
+        if self.device.type == "cuda":
+            clips = [clip.clone() for clip in clips]
+            torch.cuda.current_stream(self.device).synchronize()
+        return clips
+
+    def _jpeg(self, requests: Sequence[Request]) -> list[Tensor]:
+        pictures: list[np.ndarray] = []
+        for data, meta, indices in requests:
+            member, offsets = np.frombuffer(data, dtype=np.uint8), meta["frame_offsets"]
+            for index in indices:
+                picture = member[offsets[index] : offsets[index + 1]]
+                self._check_header(
+                    picture, data[offsets[index] : data.find(_START_OF_SCAN, offsets[index])]
+                )
+                pictures.append(picture)
+        runs = [
+            self._run(encoded=pictures[start : start + MAX_PICTURES])
+            for start in range(0, len(pictures), MAX_PICTURES)
+        ]
+        dense = [run for run in runs if isinstance(run, Tensor)]
+        if len(dense) < len(runs) or len({run.shape[1:] for run in dense}) > 1:
+            raise ValueError("pictures of several sizes")
+        if not dense:
+            return []
+        together = dense[0] if len(dense) == 1 else torch.cat(dense)
+        return list(together.squeeze(-1).split([len(indices) for _, _, indices in requests]))
+
+    def _check_header(self, picture: np.ndarray, header: bytes) -> None:
+        """Let DALI see a header that it has not met yet in a run of its own.
+
+        From 32 pictures on, DALI 2.4 parses headers on several threads; one that it refuses in its
+        main thread makes it leave the function on whose stack the others are working, and the
+        process dies (`setup_block` in dali/operators/imgcodec/image_decoder.h). A run of one
+        raises. Clips packed alike have one header between them.
+        """
+        if header not in self._known_headers:
+            self._run(encoded=[picture])
+            self._known_headers.add(header)
+
+    def _video(self, requests: Sequence[Request]) -> list[Tensor]:
+        clips: list[Tensor] = []
+        for start in range(0, len(requests), MAX_VIDEOS):
+            some = requests[start : start + MAX_VIDEOS]
+            decoded = self._run(
+                encoded=[np.frombuffer(data, dtype=np.uint8) for data, _, _ in some],
+                frames=[indices.astype(np.int32) for _, _, indices in some],
+            )
+            clips += [frames[..., 0] for frames in decoded]  # RGB of a grey picture: any channel
+        return clips
+
+    def _run(self, **inputs: list[np.ndarray]) -> Tensor | list[Tensor]:
+        """Run the pipeline once; its samples as one tensor (N, ...), or where they differ in shape,
+        a list of N.
+        """
+        for name, arrays in inputs.items():
+            self._pipeline.feed_input(name, arrays)
+        (samples,) = self._pipeline.run()
+        if samples.is_dense_tensor():
+            together: Tensor = torch.from_dlpack(samples.as_tensor())
+            return together
+        return [torch.from_dlpack(samples[position]) for position in range(len(samples))]

@@ -1,0 +1,48 @@
+"""What an order of items must tell, and how ranks share a global batch."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+
+from bsou_dist.common.errors import InputError
+
+PADDING = -1
+"""Index of a row that holds no item."""
+
+
+class Order(Protocol):
+    """Global batches of one kind."""
+
+    def steps(self) -> int:
+        """Global batches in an epoch."""
+
+    def epoch(self, epoch: int) -> np.ndarray:
+        """Indices of the items of an epoch, int64 (steps, global_batch), PADDING where there is
+        none.
+        """
+
+
+def whole_batches(index: np.ndarray, global_batch: int) -> np.ndarray:
+    """Whole batches (steps, global_batch); the ragged tail is dropped."""
+    steps = len(index) // global_batch
+    return index[: steps * global_batch].reshape(steps, global_batch)
+
+
+def rank_slice(count: int, rank: int, world: int) -> slice:
+    """Rows of a global batch of `count` that `rank` of `world` holds: contiguous, the first ranks
+    one longer.
+
+    Raises:
+        InputError: fewer rows than ranks.
+    """
+    assert 0 <= rank < world, (rank, world)
+    if count < world:
+        raise InputError(
+            f"a global batch of {count} cannot be shared by {world} processes; "
+            f"set global_batch to at least {world} or start fewer processes"
+        )
+    size, longer = divmod(count, world)
+    start = rank * size + min(rank, longer)
+    return slice(start, start + size + (rank < longer))

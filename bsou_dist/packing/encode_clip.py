@@ -1,0 +1,85 @@
+"""One clip from its file to the bytes at rest, as a worker process does it."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from bsou_dist.packing.shard_record import GIVEN_UP
+from bsou_dist.prepare.prepare_clip import PrepareConfig, RejectedClip, prepare
+from bsou_dist.shards.codec import Codec, encode_frames
+from bsou_dist.sources.raw_clip import UnreachableClip, UnreadableClip
+from bsou_dist.sources.read_clip import read_clip, refuse_outside
+
+
+class PackConfig(BaseModel):
+    """How a cohort is packed: preparation, codec ('jpeg' or 'h264' with its quality), and cohort
+    rows per shard.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    prepare: PrepareConfig = PrepareConfig()
+    codec: Codec = "jpeg"
+    jpeg_quality: int = Field(default=90, ge=1, le=95)
+    crf: int = Field(default=18, ge=1, le=51)
+    shard_clips: int = Field(default=256, ge=1)
+
+
+@dataclass(frozen=True)
+class EncodedClip:
+    """A clip at rest; `record` is its JSON member, but for key and sweep."""
+
+    record: dict[str, Any]
+    data: bytes
+    sha256: str
+    loses_depth: bool
+
+
+EncodeRequest = tuple[Path, str, float | None]
+"""Folder of the cohort, path of a file in it, and the spacing that the cohort table has for it or
+None.
+"""
+
+
+def encode_clip(job: EncodeRequest, config: PackConfig) -> EncodedClip | str:
+    """The clip of a file, or why it is rejected.
+
+    Raises:
+        MemoryError: the clip needs more memory than this process may take.
+    """
+    root, path, mm_per_px = job
+    try:
+        refuse_outside(root / path, root)
+        raw = read_clip(root / path, config.prepare.max_frames, config.prepare.mm_per_px)
+        clip = prepare(raw, config.prepare, mm_per_px)
+        data, frame_offsets = encode_frames(
+            clip.frames, config.codec, jpeg_quality=config.jpeg_quality, crf=config.crf
+        )
+    except UnreachableClip as error:
+        return f"{GIVEN_UP}: {error}"
+    except UnreadableClip as error:
+        return f"unreadable: {error}"
+    except RejectedClip as error:
+        return str(error)
+    except MemoryError:
+        raise
+    except (
+        Exception
+    ) as error:  # of a million clips one will find a bug; its text may quote the header
+        return f"unreadable: it cannot be prepared ({type(error).__name__})"
+    count, height, width = clip.frames.shape
+    record: dict[str, Any] = {
+        "codec": config.codec,
+        "frames": count,
+        "height": height,
+        "width": width,
+        "mm_per_px": clip.mm_per_px,
+    }
+    if frame_offsets is not None:
+        record["frame_offsets"] = frame_offsets
+    return EncodedClip(record, data, hashlib.sha256(data).hexdigest(), clip.depth_lost_mm > 0)

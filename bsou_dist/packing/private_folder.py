@@ -1,0 +1,101 @@
+"""The private folder of a shard folder, for its owner alone: the key, the plan, and which file
+became which clip.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from bsou_dist.common.errors import InputError
+from bsou_dist.common.files import whole_file
+from bsou_dist.packing.plan import IDENTITIES, PSEUDONYMS, PackPlan
+
+KEY_NAME = "pseudonym.key"
+KEYMAP_NAME = "keymap.parquet"
+REJECTS_NAME = "rejects.csv"
+PLAN_NAME = "plan.parquet"
+"""There until all is packed: what the processes that share the work read instead of the cohort
+table.
+"""
+
+_ABOUT = b"bsou"  # in the metadata of the plan's file
+
+
+@dataclass(frozen=True)
+class PrivateFolder:
+    """What `bsou pack` keeps about a shard folder and must not give away with it."""
+
+    path: Path
+
+    def write_plan(self, plan: PackPlan, cohort: str, source: dict[str, Any]) -> None:
+        """Keep the plan, the fingerprint of its cohort, and what it was made from in the caller's
+        words.
+        """
+        about = json.dumps({"root": str(plan.root), "cohort": cohort, "source": source})
+        table = pa.Table.from_pandas(plan.table, preserve_index=False)
+        with _owners_file(self.path / PLAN_NAME) as file:
+            pq.write_table(
+                table.replace_schema_metadata({**table.schema.metadata, _ABOUT: about.encode()}),
+                file,
+            )
+
+    def read_plan(self, cohort: str, shard_clips: int) -> PackPlan:
+        """The plan that was kept, for shards of this size.
+
+        Raises:
+            InputError: there is none, or that of a cohort with another fingerprint.
+        """
+        path = self.path / PLAN_NAME
+        if not path.is_file():
+            raise InputError(
+                f"{path} is missing, and a share of the work is only known from it; name the "
+                "private "
+                "folder of these shards with --private, or give the same command with --begin first"
+            )
+        table = pq.read_table(path)
+        about = json.loads(table.schema.metadata[_ABOUT])
+        if about["cohort"] != cohort:
+            raise InputError(
+                f"{path} is the plan of other shards; name the private folder of these with "
+                "--private"
+            )
+        return PackPlan(table.to_pandas(), Path(about["root"]), shard_clips)
+
+    def read_source(self) -> dict[str, Any] | None:
+        """What the plan was made from; None if there is no plan."""
+        path = self.path / PLAN_NAME
+        if not path.is_file():
+            return None
+        source: dict[str, Any] = json.loads(pq.read_schema(path).metadata[_ABOUT])["source"]
+        return source
+
+    def forget_plan(self) -> None:
+        """All is packed."""
+        (self.path / PLAN_NAME).unlink(missing_ok=True)
+
+    def write_results(self, plan: PackPlan, reasons: Mapping[str, str]) -> None:
+        """Write which clips were rejected, by clip pseudonym, and which file became which clip."""
+        table = plan.table
+        reason = table["clip"].map(reasons)
+        rejected = reason.notna()
+        with _owners_file(self.path / REJECTS_NAME) as file:
+            table[["path"]].assign(reason=reason)[rejected].to_csv(file, index=False)
+        keymap = table[["path", *IDENTITIES, *PSEUDONYMS]].assign(key=table["key"].mask(rejected))
+        with _owners_file(self.path / KEYMAP_NAME) as file:
+            keymap.to_parquet(file, index=False)
+
+
+@contextmanager
+def _owners_file(path: Path) -> Iterator[Path]:
+    """A whole file that its owner alone may read, whoever may look into the folder."""
+    with whole_file(path) as temporary:
+        temporary.touch(mode=0o600)
+        yield temporary

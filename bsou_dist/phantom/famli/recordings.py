@@ -1,0 +1,239 @@
+"""What was recorded at a visit: one `Recording` per file, with its tag as it is and as the tables
+tell it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from bsou_dist.phantom import PhantomConfig
+from bsou_dist.phantom.famli.visits import FamliLayout, Role, Scan, Visit
+from bsou_dist.phantom.files.dicom import Acquisition
+from bsou_dist.phantom.files.screen import Look
+
+Ending = Literal["", ".dcm", ".mp4", ".png"]
+
+NEJM_FOLDER = "GA_NEJME"
+PROJECTS: dict[FamliLayout, str] = {
+    "nejm_v4": NEJM_FOLDER,
+    "famli2_enrolled": "FAMLI2_enrolled",
+    "famli2": "FAMLI2",
+    "famli3": "FAMLI3",
+}
+
+_VERTICAL_TAGS = (
+    {"M": "M", "L": "L1", "R": "R1"},
+    {"M": "M0", "L": "L0", "R": "R0"},
+    {"M": "M", "L": "L0", "R": "R0"},
+)
+_EXTRA_REPEAT = 99  # of a path that an extra clip follows once more
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One file.
+
+    Attributes:
+        number: its place in the exam.
+        view: the sweep's path, 'head' or 'abdomen'.
+        clip_class: as in a cohort table.
+        printed: on the screen, the tag first.
+        table_tag: in the instance table.
+        corrected_tag: in the corrections; None without a row there.
+        lost: in the table, but not on disk.
+        spacing: whether the MP4 table knows it.
+        region: whether the DICOM header has one.
+    """
+
+    visit: Visit
+    scan: Scan
+    number: int
+    view: str
+    clip_class: str
+    printed: tuple[str, ...]
+    table_tag: str
+    frames: int
+    ending: Ending
+    repeat: int = 0
+    look: Look = "grey"
+    corrected_tag: str | None = None
+    lost: bool = False
+    spacing: bool = True
+    region: bool = True
+
+    @property
+    def tag(self) -> str | None:
+        """What a right reader takes for the tag."""
+        tag = self.table_tag if self.corrected_tag is None else self.corrected_tag
+        return None if tag in ("", "None") else tag
+
+    @property
+    def sweep(self) -> str | None:
+        """Canonical sweep, as far as the tag tells it."""
+        return (
+            None if self.tag in (None, "ASSBS", "RTA") or self.clip_class != "blind" else self.view
+        )
+
+    @property
+    def acquisition(self) -> Acquisition:
+        device = self.scan.device
+        return Acquisition(
+            self.visit.pid,
+            self.visit.study_id,
+            device.raw_maker,
+            device.raw_model,
+            f"{self.visit.day:%Y%m%d}",
+            self.scan.time,
+        )
+
+    @property
+    def name(self) -> str:
+        """Tells it from all others of the visit."""
+        return f"{self.scan.kind}-{self.number}"
+
+    @property
+    def uid(self) -> str:
+        return self.acquisition.instance_uid(self.name)
+
+    @property
+    def filename(self) -> str:
+        return f"{self.uid}{self.ending}"
+
+    @property
+    def path(self) -> str:
+        """Relative to the root of all layouts."""
+        visit = self.visit
+        project, folder = PROJECTS[visit.layout], visit.folder(self.scan)
+        if visit.layout == "nejm_v4":
+            return f"{project}/{set_folder(visit)}/{folder}/{self.filename}"
+        return f"{project}/Ultrasound/{visit.day:%Y-%m}/{folder}/{self.filename}"
+
+    @property
+    def exclusion(self) -> str | None:
+        """Why a right reader leaves it out; None where it does not."""
+        visit = self.visit
+        if visit.layout in ("famli2_enrolled", "famli2") and visit.role is Role.INELIGIBLE:
+            return "not eligible"
+        if visit.layout != "nejm_v4" and visit.role is Role.EXCLUDED_BY_TWIN_FILE:
+            return "excluded by the twin file"
+        if self.ending == ".png":
+            return "picture"
+        if self.frames == 1:
+            return "still image"
+        if self.lost:
+            return "file not there"
+        if is_single_file_exam(visit, self.scan):
+            return "exam of a single file"
+        return None
+
+
+def set_type(visit: Visit) -> str:
+    """Of nejm_v4; a patient's visits lie in one set."""
+    return ("Training", "Tuning", "Test Sets")[visit.index % 3]
+
+
+def set_folder(visit: Visit) -> str:
+    return {"Training": "SET1", "Tuning": "SET2", "Test Sets": "SET3"}[set_type(visit)]
+
+
+def is_single_file_exam(visit: Visit, scan: Scan) -> bool:
+    return (
+        visit.layout == "nejm_v4" and visit.role is Role.CORRECTED_TAGS and scan.kind == "butterfly"
+    )
+
+
+def recordings(visits: Iterable[Visit], config: PhantomConfig) -> Iterator[Recording]:
+    """Every file that the tables name, exam by exam."""
+    return (
+        recording
+        for visit in visits
+        for scan in visit.scans
+        for recording in _of_scan(visit, scan, config)
+    )
+
+
+def _of_scan(visit: Visit, scan: Scan, config: PhantomConfig) -> list[Recording]:
+    found = _sweeps(visit, scan, config.frames)
+    if scan.kind == "console":
+        found += _extras(visit, scan, config.frames)
+    found = _with_oddities(visit, scan, found)
+    if is_single_file_exam(visit, scan):
+        found = found[:1]
+    return [replace(recording, number=number) for number, recording in enumerate(found)]
+
+
+def _sweeps(visit: Visit, scan: Scan, frames: int) -> list[Recording]:
+    tags = _VERTICAL_TAGS[visit.index % len(_VERTICAL_TAGS)] if scan.kind != "novice" else {}
+    found = []
+    for sweep, repeat in visit.first.clips:
+        tag = ("N" if scan.kind == "novice" else "") + tags.get(sweep, sweep)
+        printed: tuple[str, ...] = (tag,)
+        if visit.layout == "nejm_v4" and scan.kind == "butterfly":
+            tag, printed = "ASSBS", ()  # assumed to be a blind sweep: nothing tells which
+        ending = _ending(visit.layout, scan)
+        found.append(
+            Recording(visit, scan, 0, sweep, "blind", printed, tag, frames, ending, repeat)
+        )
+    return found
+
+
+def _extras(visit: Visit, scan: Scan, frames: int) -> list[Recording]:
+    """A blind sweep of no canonical type, a biometric clip, and one whose print states a label."""
+    labels, multiple = visit.first.labels, visit.first.labels.fetuses > 1
+    stated = {"cephalic": "CEPHALIC", "non_cephalic": "BREECH", None: "FUNDUS"}[labels.presentation]
+    side = {"anterior": ("ANT PLAC",), "posterior": ("POST PLAC",), None: ()}[labels.placenta]
+    ending = _ending(visit.layout, scan)
+
+    def extra(view: str, clip_class: str, *printed: str) -> Recording:
+        return Recording(
+            visit, scan, 0, view, clip_class, printed, printed[0], frames, ending, _EXTRA_REPEAT
+        )
+
+    return [
+        extra("R", "blind", "RTA"),
+        extra("head", "biometric", "BPDA" if multiple else "BPD"),
+        extra("abdomen", "diagnostic", stated, *side),
+    ]
+
+
+def _with_oddities(visit: Visit, scan: Scan, found: list[Recording]) -> list[Recording]:
+    first, second = found[0], found[1]
+    match visit.role, scan.kind:
+        case Role.FILES, _:
+            found[0] = replace(first, look="tinted")
+            found[1] = replace(second, region=False)
+            last = found[-1]
+            found.append(
+                replace(last, view="abdomen", look="doppler", printed=("CORD",), table_tag="CORD")
+            )
+            if visit.layout != "nejm_v4":  # whose table lists videos only
+                found.append(replace(last, view="head", frames=1, printed=("HC",), table_tag="HC"))
+            if visit.layout == "famli2_enrolled":
+                found.append(
+                    replace(
+                        last, view="head", frames=1, ending=".png", printed=("FL",), table_tag="FL"
+                    )
+                )
+        case Role.NOVICE_BESIDE_REPORT, "console":
+            found[0], found[1] = replace(first, frames=49), replace(second, frames=50)
+            found[-1] = replace(found[-1], lost=True)
+        case Role.CORRECTED_TAGS, "butterfly" if visit.layout != "nejm_v4":
+            found[0] = replace(
+                first,
+                table_tag="C3" if first.table_tag != "C3" else "M",
+                corrected_tag=first.table_tag,
+            )
+            found[1] = replace(second, corrected_tag="", spacing=False)
+        case Role.FORM_WITHOUT_AGE, "console" if visit.layout != "nejm_v4":
+            found[0] = replace(first, table_tag="", corrected_tag=first.table_tag)
+        case Role.BLANK_TAGS, _ if visit.layout != "nejm_v4":
+            found[0], found[1] = replace(first, table_tag=""), replace(second, table_tag="None")
+    return found
+
+
+def _ending(layout: FamliLayout, scan: Scan) -> Ending:
+    if layout == "nejm_v4":
+        return ""
+    return ".dcm" if scan.kind == "console" else ".mp4"

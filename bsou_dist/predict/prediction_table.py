@@ -1,0 +1,65 @@
+"""`predictions.parquet`: what the engine writes and the evaluation reads.
+
+One row per task and unit (a clip or an exam). Identities are pseudonyms.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from bsou_dist.common.errors import InputError
+from bsou_dist.common.files import whole_file
+
+SCHEMA = pa.schema(
+    [
+        ("task", pa.string()),
+        ("level", pa.string()),  # of the row: 'clip' or 'exam'
+        ("set", pa.string()),  # 'main', 'obese', 'handheld'
+        ("split", pa.string()),  # 'train', 'valid', 'test'
+        ("key", pa.string()),  # the clip's key, or the exam's pseudonym at exam level
+        ("exam", pa.string()),
+        ("study", pa.string()),
+        ("patient", pa.string()),
+        ("sweep", pa.string()),  # null at exam level or where unknown
+        ("device", pa.string()),
+        ("operator", pa.string()),
+        ("site", pa.string()),
+        ("bmi", pa.float64()),  # kg/m2
+        ("ga_days", pa.float64()),
+        ("label", pa.float64()),  # class index, or the target in the task's unit; NaN where missing
+        ("prediction", pa.float64()),  # class index, or the mean in the task's unit
+        (
+            "variance",
+            pa.float64(),
+        ),  # regression: predicted variance in unit squared; NaN for classes
+        (
+            "probabilities",
+            pa.list_(pa.float64()),
+        ),  # classification: one per class; null for regression
+    ]
+)
+
+
+def write_predictions(rows: pd.DataFrame, path: Path) -> None:
+    """Write rows with the fixed schema, whole or not at all. Absent columns become null."""
+    frame = rows.reindex(columns=SCHEMA.names)
+    table = pa.Table.from_pandas(frame, schema=SCHEMA, preserve_index=False)
+    with whole_file(path) as temporary:
+        pq.write_table(table, temporary)
+
+
+def read_predictions(path: Path) -> pd.DataFrame:
+    """Read a `predictions.parquet`; InputError if it is missing or has another schema."""
+    if not path.is_file():
+        raise InputError(
+            f"no predictions at {path}; stage 2 writes them at its end: run 'bsou train' again to "
+            "go on"
+        )
+    table = pq.read_table(path)
+    if table.schema.names != SCHEMA.names:
+        raise InputError(f"{path} has columns {table.schema.names}; expected {SCHEMA.names}")
+    return table.to_pandas()

@@ -1,0 +1,121 @@
+"""One door for every kind of clip file: what a file is, is decided by its content and never by its
+name.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from bsou_dist.sources.dicom import looks_like_headless_dicom, read_dicom
+from bsou_dist.sources.npz import read_npz
+from bsou_dist.sources.raw_clip import RawClip, UnreachableClip, UnreadableClip
+from bsou_dist.sources.video import read_video
+from bsou_dist.sources.volume import read_volume
+
+_SNIFFED_BYTES = 4096
+_STDERR = 2
+_ISO_BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"wide", b"skip")  # first box of MP4 and MOV
+
+
+def read_clip(
+    path: Path, max_frames: int | None = None, wanted_mm_per_px: float | None = None
+) -> RawClip:
+    """Read a clip from DICOM (any name), MP4, MOV, AVI, MKV, MHA, MHD, NRRD or NPZ.
+
+    Args:
+        path: the file. An NPZ holds `frames`, (F, H, W) or (F, H, W, 1 to 4), and maybe a scalar
+            `mm_per_px`.
+        max_frames: keep at most so many frames, evenly chosen; the others are not held in memory.
+        wanted_mm_per_px: what is needed of the pictures, if that is known: where decoding saves by
+            it, they come shrunk by 2 (with pixels no larger than this, mm), and grey where they
+            show no colour.
+
+    Raises:
+        UnreadableClip: whatever is wrong with the file, in words that quote nothing out of it.
+        UnreachableClip: it is not there or cannot be opened, maybe not any more.
+        MemoryError: it needs more than there is.
+    """
+    kind = _sniff(path)
+    try:
+        with _nothing_said():
+            if kind == "dicom":
+                return read_dicom(path, max_frames, wanted_mm_per_px)
+            if kind == "video":
+                return read_video(path, max_frames, grey=wanted_mm_per_px is not None)
+            if kind == "npz":
+                return read_npz(path, max_frames)
+            return read_volume(path, kind, max_frames)
+    except MemoryError:  # the caller's to limit, and to tell of
+        raise
+    except Exception as error:
+        _sniff(path)  # a file server that went away meanwhile is no damage
+        if isinstance(error, UnreadableClip):
+            raise
+        # Decoders raise anything on damaged files, and their messages may quote patient data.
+        raise UnreadableClip(f"damaged {kind} file ({type(error).__name__})") from error
+
+
+@contextmanager
+def _nothing_said() -> Iterator[None]:
+    """Nothing on standard error: decoders in C complain there of damaged files, and may quote their
+    headers.
+    """
+    kept, nowhere = os.dup(_STDERR), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, _STDERR)
+        yield
+    finally:
+        os.dup2(kept, _STDERR)
+        os.close(kept)
+        os.close(nowhere)
+
+
+def refuse_outside(path: Path, root: Path) -> None:
+    """UnreadableClip if `path` leads out of the folder `root`, through a link or otherwise.
+
+    A link may point at any file of the machine, whose picture would then be packed.
+    """
+    try:
+        inside = path.resolve().is_relative_to(root.resolve())
+    except (OSError, RuntimeError):  # links in a circle
+        inside = False
+    if not inside:
+        raise UnreadableClip("it is a link that leads out of the cohort's folder")
+
+
+def _sniff(path: Path) -> str:
+    """'dicom', 'video', 'npz', or the name of the SimpleITK reader for a volume."""
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):  # to open a pipe is to wait for ever
+            raise UnreadableClip("cannot be opened (it is no file)")
+        with path.open("rb") as file:
+            head = file.read(_SNIFFED_BYTES)
+    except FileNotFoundError:
+        raise UnreachableClip("no such file") from None
+    except OSError as error:
+        raise UnreachableClip(f"cannot be opened ({type(error).__name__})") from None
+    if not head:
+        raise UnreadableClip("empty file (0 bytes)")
+    if head[128:132] == b"DICM":
+        return "dicom"
+    if (
+        head[4:8] in _ISO_BOXES
+        or head[:4] == b"\x1a\x45\xdf\xa3"
+        or (head[:4] == b"RIFF" and head[8:12] == b"AVI ")
+    ):
+        return "video"
+    if head[:4] == b"PK\x03\x04":
+        return "npz"
+    if head[:4] == b"NRRD":
+        return "NrrdImageIO"
+    if (b"NDims" in head and b"ElementType" in head) or (
+        b"ObjectType" in head and b"Image" in head
+    ):
+        return "MetaImageIO"
+    if looks_like_headless_dicom(head):
+        return "dicom"
+    raise UnreadableClip("neither DICOM, MP4, MOV, AVI, MKV, MHA, MHD, NRRD nor NPZ")
