@@ -145,7 +145,7 @@ def be_peer(name: str, config: RunConfig) -> None:
             mark(values.get("train/data_wait_s"))
 
     rank, world = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
-    once = load_corpus(config.data)
+    once = load_corpus(config.data, list(config.used_tasks.values()))
     trained = once.cohort[SPLIT_COLUMN].eq("train")
     manifest, cohort = (
         pd.concat([table, *[table[trained]] * (REPEATS - 1)], ignore_index=True)
@@ -199,11 +199,11 @@ def ingredients(context: Context) -> tuple[Any, Any, list[Any]]:
 
     stage = context.config.pretrain
     assert stage
-    network, feed, _ = prepare(context, stage, stage.tasks)
+    prepared = prepare(context, stage, stage.tasks)
     return (
-        network,
+        prepared.network,
         METHODS[stage.method].objective(stage, stage.tasks),
-        list(itertools.islice(feed.epoch(0), BATCHES_IN_MEMORY)),
+        list(itertools.islice(prepared.train_feed.epoch(0), BATCHES_IN_MEMORY)),
     )
 
 

@@ -144,18 +144,22 @@ def _inspect(options: argparse.Namespace) -> int:
     from bsou_dist.inspection.describe import check_picture, contact_sheet, describe
     from bsou_dist.packing.pack import KEY_NAME
     from bsou_dist.shards.pseudonyms import Pseudonymizer, default_private_dir, load_key
+    from bsou_dist.tasks.task_set import load_tasks
 
     if options.sheet:
         check_picture(options.sheet)
     if options.privacy:
         return _inspect_privacy(options)
-    table = pseudonymizer = None
+    table = pseudonymizer = tasks = None
     if options.cohort:
-        table = read_cohort(options.cohort, column_map=options.column_map).table
+        tasks = load_tasks(options.tasks)
+        columns = [task.label for task in tasks.values()]
+        cohort = read_cohort(options.cohort, column_map=options.column_map, label_columns=columns)
+        table = cohort.table
         pseudonymizer = Pseudonymizer(
             load_key(options.pseudonym_key or default_private_dir(options.shards) / KEY_NAME)
         )
-    print(describe(options.shards, table, pseudonymizer))
+    print(describe(options.shards, table, pseudonymizer, tasks))
     sheet = options.sheet or Path(f"{options.shards.name or 'shards'}-contact-sheet.png")
     contact_sheet(options.shards, sheet)
     print(f"contact sheet: {sheet}")
@@ -310,6 +314,12 @@ def _parser() -> Parser:
         "inspect", help="count what is in shards, and draw a contact sheet"
     )
     inspect.add_argument("shards", type=Path, metavar="SHARDS")
+    inspect.add_argument(
+        "--tasks",
+        metavar="SET_OR_FILE",
+        help="with --cohort: whose labels are counted; a ready set, or a YAML file such as a run's "
+        "config (default: p1)",
+    )
     inspect.add_argument("--cohort", type=Path, help="cohort table: counts by label as well")
     _column_map(inspect)
     inspect.add_argument("--pseudonym-key", type=Path, help="default: in SHARDS.private")

@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from p1_tasks import TASKS
 
 import bsou_dist
-from bsou_dist.tasks import TASKS
 
 PACKAGE = Path(bsou_dist.__file__).parent
 ROOT = PACKAGE.parent

@@ -23,6 +23,7 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+from p1_tasks import TASKS
 
 from bsou_dist.cli import main
 from bsou_dist.common.errors import InputError
@@ -35,7 +36,6 @@ from bsou_dist.shards.codec import encode_frames
 from bsou_dist.shards.manifest import manifest_of, read_manifest, write_manifest
 from bsou_dist.sources.raw_clip import UnreadableClip
 from bsou_dist.sources.read_clip import read_clip
-from bsou_dist.tasks import TASKS
 from bsou_dist.tracking.mlflow_tracker import MlflowTracker, local_uri, resend
 
 ROOT = Path(__file__).parents[1]
@@ -514,13 +514,12 @@ def test_reports_and_tables_show_markup_as_text(tmp_path: Path) -> None:
             }
         ]
     )
-    groups = {evil: ("placenta",)}
+    tasks = {"placenta": TASKS["placenta"].model_copy(update={"group": evil})}
     write_report(
         records,
         predictions,
         tmp_path / "report.html",
-        tasks=TASKS,
-        groups=groups,
+        tasks=tasks,
         title=evil,
         phantom=False,
         metadata={evil: evil},
@@ -529,4 +528,4 @@ def test_reports_and_tables_show_markup_as_text(tmp_path: Path) -> None:
     assert page.count("&lt;script&gt;") > 8  # it is shown in all these places
     assert "script" not in elements(page)
     assert "onerror" not in page.replace("img src=x onerror=alert(1)&gt;", "")
-    assert "<script" not in method_table(records, TASKS, groups, set_name=evil, style="html")
+    assert "<script" not in method_table(records, tasks, set_name=evil, style="html")

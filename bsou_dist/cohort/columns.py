@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bsou_dist.tasks import SWEEPS
+from bsou_dist.common.sweeps import SWEEPS
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -10,15 +10,16 @@ import pandas as pd
 from bsou_dist.cohort.bad_cells import BadCell, raise_bad_cells, shown
 from bsou_dist.cohort.columns import SPLITS
 from bsou_dist.common.errors import InputError
-from bsou_dist.tasks import MISSING_CLASS, Task
+from bsou_dist.tasks.labels import is_missing, missing_label
+from bsou_dist.tasks.task import Task
 
 
 def encode_labels(table: pd.DataFrame, task: Task) -> np.ndarray:
-    """One label per row of a cohort table.
+    """Turn a task's column of a cohort table into labels, one per row.
 
     Returns:
-        Classification: int64 (rows,), class index, ``MISSING_CLASS`` where missing.
-        Regression: float64 (rows,), in the task's unit, NaN where missing.
+        (rows,) of the task's `label_dtype`: class indices with `MISSING_CLASS`, or numbers in the
+        task's unit with NaN, where a label is missing.
 
     Raises:
         InputError: the table has no such column, or cells hold no value of the task; all are named
@@ -27,54 +28,52 @@ def encode_labels(table: pd.DataFrame, task: Task) -> np.ndarray:
     if task.label not in table.columns:
         raise InputError(
             f"task {task.name!r} reads column {task.label!r}, which the cohort does not have; "
-            f"it has {', '.join(table.columns)}"
+            f"it has {', '.join(name for name in table.columns if name != 'line')}"
         )
     codes, values = pd.factorize(table[task.label])  # codes are -1 where missing
-    kind, missing = (
-        ("int64", MISSING_CLASS) if task.kind == "classification" else ("float64", np.nan)
-    )
-    encoded = np.full(len(values) + 1, missing, dtype=kind)  # the last entry serves code -1
-    refused: dict[object, str] = {}
+    missing = missing_label(np.dtype(task.label_dtype))
+    encoded: np.ndarray = np.full(len(values) + 1, missing, dtype=task.label_dtype)
+    refused: set[object] = set()
     for index, value in enumerate(values):
         try:
             encoded[index] = task.encode(value)
         except InputError:
-            refused[value] = f"task {task.name!r} allows {_allowed(task)} or empty"
+            refused.add(value)
     rows = table[table[task.label].isin(list(refused))]
-    raise_bad_cells(
-        "cohort",
-        (
-            BadCell(int(line), task.label, shown(value), refused[value])
-            for line, value in zip(rows["line"], rows[task.label], strict=True)
-        ),
+    allowed = f"task {task.name!r} allows {task.allowed_labels} or empty"
+    bad_cells = (
+        BadCell(int(line), task.label, shown(value), allowed)
+        for line, value in zip(rows["line"], rows[task.label], strict=True)
     )
-    return encoded[codes]
+    raise_bad_cells("cohort", bad_cells)
+    return encoded[codes]  # code -1 takes the last entry, which stayed missing
 
 
 def require_labels(
-    table: pd.DataFrame, tasks: Iterable[Task], split_column: str, splits: Sequence[str] = SPLITS
+    labels_of: Mapping[Task, np.ndarray],
+    table: pd.DataFrame,
+    split_column: str,
+    splits: Sequence[str] = SPLITS,
 ) -> None:
     """Check that every task has at least one label in every split that it will be asked for.
+
+    Args:
+        labels_of: encoded labels of each task, (rows,).
+        table: the cohort table, whose rows the labels belong to.
 
     Raises:
         InputError: naming each task and split without any label.
     """
-    empty = []
-    for task in tasks:
-        labels = encode_labels(table, task)
-        labelled = labels != MISSING_CLASS if task.kind == "classification" else ~np.isnan(labels)
+    faults = []
+    for task, labels in labels_of.items():
+        labelled = ~is_missing(labels)
         for split in splits:
             rows = table[split_column].eq(split).to_numpy()
             if not (labelled & rows).any():
-                empty.append(
+                faults.append(
                     f"no labels for task {task.name!r} (column {task.label}) in split {split!r} of "
                     f"{split_column} ({int(rows.sum())} clips)"
                 )
-    if empty:
-        raise InputError(
-            "; ".join(empty) + ". Fill the column, change the splits, or leave the task out"
-        )
-
-
-def _allowed(task: Task) -> str:
-    return ", ".join(task.classes) if task.classes and not task.bin_edges else "a number"
+    if faults:
+        advice = "Fill the column, change the splits, or leave the task out"
+        raise InputError(f"{'; '.join(faults)}. {advice}")

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import posixpath
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -52,6 +53,7 @@ def read_cohort(
     root: Path | None = None,
     allow_circular_dating: bool = False,
     check_files: bool = False,
+    label_columns: Collection[str] = (),
 ) -> Cohort:
     """Read and check a cohort.
 
@@ -66,6 +68,8 @@ def read_cohort(
             (``CIRCULAR_GA_SOURCES``).
         check_files: also look for the clips' files: a row without one is bad, or in a layout of
             several tables left out and counted.
+        label_columns: columns beside the contract's that tasks of one's own read; they are kept, as
+            text, where a table with a row per clip has them.
 
     Raises:
         InputError: a file or a column is missing, or any row is bad; one message names all bad
@@ -84,7 +88,7 @@ def read_cohort(
         )
     else:
         root = root if root is not None else path.parent
-        table, bad, notes = _read_one_table(path, mapping)
+        table, bad, notes = _read_one_table(path, mapping, label_columns)
         flow, files = (), (path,)
 
     _fill_from_tags(table)
@@ -114,7 +118,7 @@ def read_cohort(
 
 
 def _read_one_table(
-    path: Path, mapping: ColumnMap
+    path: Path, mapping: ColumnMap, label_columns: Collection[str]
 ) -> tuple[pd.DataFrame, list[BadCell], list[str]]:
     """The contract columns of a table with a row per clip, bad cells and notes."""
     if path.is_dir():
@@ -137,9 +141,10 @@ def _read_one_table(
         raise InputError(f"{path} has no rows")
     frame = mapping.rename(missing_as_nan(raw), str(path))
     validate.check_columns(list(frame.columns), str(path))
-    table = _contract_columns(frame)
+    own_labels = [name for name in label_columns if name in frame and name not in COLUMNS]
+    table = _contract_columns(frame, own_labels)
     bad = mapping.decode(table)
-    return table, bad, _note_ignored(frame, mapping)
+    return table, bad, _note_ignored(frame, mapping, own_labels)
 
 
 def cohort_fingerprint(table: pd.DataFrame) -> str:
@@ -151,8 +156,14 @@ def cohort_fingerprint(table: pd.DataFrame) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _note_ignored(frame: pd.DataFrame, mapping: ColumnMap) -> list[str]:
-    known = {*COLUMNS, *OPTIONAL_SPLITS, "line", *mapping.columns.values()}
+def column_fingerprint(table: pd.DataFrame, column: str) -> str:
+    """SHA-256 of one column by the clips' paths, independent of the order of rows."""
+    text = table[["path", column]].sort_values("path").to_csv(index=False, lineterminator="\n")
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _note_ignored(frame: pd.DataFrame, mapping: ColumnMap, own_labels: Sequence[str]) -> list[str]:
+    known = {*COLUMNS, *OPTIONAL_SPLITS, "line", *mapping.columns.values(), *own_labels}
     ignored = [column for column in frame.columns if column not in known]
     if not ignored:
         return []
@@ -161,8 +172,9 @@ def _note_ignored(frame: pd.DataFrame, mapping: ColumnMap) -> list[str]:
     return [f"columns that a cohort does not use were ignored: {', '.join(said)}"]
 
 
-def _contract_columns(frame: pd.DataFrame) -> pd.DataFrame:
-    names = [*COLUMNS, *(name for name in OPTIONAL_SPLITS if name in frame.columns), "line"]
+def _contract_columns(frame: pd.DataFrame, own_labels: Sequence[str]) -> pd.DataFrame:
+    splits = [name for name in OPTIONAL_SPLITS if name in frame.columns]
+    names = [*COLUMNS, *own_labels, *splits, "line"]
     table = frame.reindex(columns=names)
     return table.astype(dict.fromkeys(names[:-1], "str"))
 

@@ -47,10 +47,17 @@ def read_settings(model: type[Settings], path: Path | None, overrides: list[str]
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        faults = "\n".join(f"  {_fault(model, dict(one))}" for one in error.errors())
+        faults = "\n".join(f"  {fault}" for fault in describe_faults(model, error))
         raise InputError(
             f"{path or 'settings'}: {error.error_count()} fault(s)\n{faults}"
         ) from None
+
+
+def describe_faults(model: type[BaseModel], error: ValidationError) -> list[str]:
+    """Say of every fault where it is, the value, and what is allowed; an unknown key's nearest
+    valid one is named.
+    """
+    return [_fault(model, dict(fault)) for fault in error.errors()]
 
 
 def _value(text: str) -> Any:
@@ -80,7 +87,8 @@ def _fault(model: type[BaseModel], error: dict[str, Any]) -> str:
         hint = f"did you mean '{near[0]}'?" if near else f"known here: {', '.join(known)}"
         return f"{location}: no such key; {hint}"
     if error["type"] == "missing":
-        return f"{location}: this key is required"
+        meaning = _description(model, error["loc"])
+        return f"{location}: this key is required" + (f" ({meaning})" if meaning else "")
     message = error["msg"].removeprefix("Value error, ")
     got = "" if error["type"] == "value_error" else f", got {error['input']!r}"
     return f"{location}: {message}{got}" if location else f"{message}{got}"
@@ -96,3 +104,10 @@ def _fields(model: type[BaseModel], location: tuple[str | int, ...]) -> list[str
             if isinstance(one, type) and issubclass(one, BaseModel)
         )
     return list(model.model_fields)
+
+
+def _description(model: type[BaseModel], location: tuple[str | int, ...]) -> str | None:
+    """Return what a field's definition says about it, if it says anything."""
+    if len(location) != 1:
+        return None
+    return model.model_fields[str(location[0])].description

@@ -1,25 +1,24 @@
-"""From ``predictions.parquet`` to records: one row per task, set, level and metric, with its
+"""From `predictions.parquet` to records: one row per task, set, level and metric, with its
 interval.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
 
 from bsou_dist.common.errors import InputError
-from bsou_dist.evaluation import metrics
-from bsou_dist.evaluation.aggregate import exam_predictions, recalibrate_variance
-from bsou_dist.evaluation.baseline import constant_prediction, predict_constant
 from bsou_dist.evaluation.bootstrap import (
+    Interval,
     accuracy_interval,
     bootstrap_difference,
     bootstrap_interval,
 )
-from bsou_dist.evaluation.metrics import Metric, Scored
-from bsou_dist.tasks import Task
+from bsou_dist.evaluation.kinds.make import evaluation_of
+from bsou_dist.evaluation.metrics import Scored
+from bsou_dist.tasks.task import Task
 
 RECORD_COLUMNS = [
     "task",
@@ -34,17 +33,18 @@ RECORD_COLUMNS = [
     "interval",
 ]
 
-SHARES = frozenset({"accuracy", "within_7_days", "within_14_days", "coverage_95"})
-"""Metrics that are shares of units: exact intervals where patients contribute one unit each."""
 
-LOWER_IS_BETTER = frozenset({"mae", "abs_error_std"})
+@dataclass(frozen=True)
+class LabelledUnits:
+    """Clips or exams of one task and set that are evaluated together."""
 
-
-def primary_metrics(task: Task) -> tuple[str, str]:
-    """The two figures of a cell in the paper's tables; the first carries the interval and the
-    margin.
-    """
-    return ("accuracy", "macro_f1") if task.kind == "classification" else ("mae", "abs_error_std")
+    task: Task
+    set_name: str
+    level: str
+    rows: pd.DataFrame
+    """Rows of `predictions.parquet`, all with a label."""
+    train_labels: pd.Series
+    """Labels that the majority or mean predictor is made from."""
 
 
 def evaluate_predictions(
@@ -55,29 +55,44 @@ def evaluate_predictions(
     seed: int = 0,
     resamples: int = 2000,
 ) -> pd.DataFrame:
-    """Metrics of every task and set found in ``predictions``.
+    """Compute the metrics of every task and set found in `predictions`.
 
-    Rows without a label are left out. Regression tasks predicted per clip are evaluated at clip
-    level and, after inverse-variance averaging, at exam level, with variances recalibrated on the
-    exams of split ``valid``. For the primary metrics m there are three rows: ``m``, ``baseline_m``
-    (majority class or mean of the training labels of the same set, or of set ``main`` where the set
-    has no training split) and ``margin_m``, by how much the model is better than the baseline
-    (positive is better, whatever the metric), its interval from the same resamples.
+    Rows without a label are left out. What is predicted per clip and averaged over exams, such as a
+    regression, is evaluated at both levels, certainties recalibrated on the exams of split `valid`.
+    For the primary metrics m there are three rows: `m`, `baseline_m` (majority class or mean of the
+    training labels of the same set, or of set `main` where the set has no training split) and
+    `margin_m`, by how much the model is better than the baseline (positive is better, whatever the
+    metric), its interval from the same resamples.
 
     Args:
-        predictions: rows in the columns of ``predictions.parquet``; those of split ``train`` need
-            only their label.
+        predictions: rows in the columns of `predictions.parquet`; those of split `train` need only
+            their label.
+        tasks: the run's tasks by name.
         split: which split to evaluate.
-        seed, resamples: of the bootstrap over patients.
+        seed: of the bootstrap over patients.
+        resamples: of the bootstrap over patients.
 
     Returns:
-        Records with ``RECORD_COLUMNS``; low and high bound 95 % intervals; ``interval`` is exact or
+        Records with `RECORD_COLUMNS`; low and high bound 95 % intervals; `interval` is exact or
         bootstrap.
 
     Raises:
         InputError: an unknown task, nothing to evaluate, a row without prediction, or no training
             labels.
     """
+    _check_known_and_single(predictions, tasks)
+    rows: list[tuple[object, ...]] = []
+    for units in labelled_units(predictions, tasks, split):
+        names = (units.task.name, units.set_name, units.level)
+        for metric, interval in _evaluate_units(units, seed, resamples):
+            rows.append((*names, metric, *interval))
+    if not rows:
+        splits = ", ".join(sorted(predictions["split"].dropna().unique())) or "no rows"
+        raise InputError(f"no labelled predictions of split {split!r}; predictions hold {splits}")
+    return pd.DataFrame(rows, columns=RECORD_COLUMNS)
+
+
+def _check_known_and_single(predictions: pd.DataFrame, tasks: Mapping[str, Task]) -> None:
     unknown = sorted(set(predictions["task"]) - set(tasks))
     if unknown:
         raise InputError(f"predictions of unknown tasks {unknown}; known are {', '.join(tasks)}")
@@ -86,109 +101,91 @@ def evaluate_predictions(
         first = predictions.loc[repeated, "key"].iloc[0]
         raise InputError(
             f"{int(repeated.sum())} predictions are there twice, first {first!r}; write a clip or "
-            "exam "
-            "once per task, set and split"
+            "exam once per task, set and split"
         )
-    rows: list[tuple[object, ...]] = []
-    for task, set_name, level, units, train_labels in labelled_units(predictions, tasks, split):
-        for name, value, low, high, n, n_patients, kind in _evaluate_units(
-            task, units, train_labels, seed, resamples
-        ):
-            rows.append((task.name, set_name, level, name, value, low, high, n, n_patients, kind))
-    if not rows:
-        raise InputError(
-            f"no labelled predictions of split {split!r}; predictions hold "
-            f"{', '.join(sorted(predictions['split'].dropna().unique())) or 'no rows'}"
-        )
-    return pd.DataFrame(rows, columns=RECORD_COLUMNS)
 
 
 def labelled_units(
-    predictions: pd.DataFrame,
-    tasks: Mapping[str, Task],
-    split: str,
-) -> Iterator[tuple[Task, str, str, pd.DataFrame, pd.Series]]:
-    """(task, set, level, rows to evaluate, training labels) for every task, set and level that has
-    labels.
-    """
+    predictions: pd.DataFrame, tasks: Mapping[str, Task], split: str
+) -> Iterator[LabelledUnits]:
+    """Give the units to evaluate for every task, set and level that has labels in a split."""
     labelled = predictions[predictions["label"].notna()]
     for (name, level), rows in labelled.groupby(["task", "level"], sort=False):
-        task, train = tasks[str(name)], rows[rows["split"].eq("train")]
-        for set_name, units in rows[rows["split"].eq(split)].groupby("set", sort=False):
-            own_train = _own_or_main(train, str(set_name))
-            yield task, str(set_name), str(level), units, own_train["label"]
-            if task.kind == "regression" and level == "clip":
-                exams = exam_predictions(units)
-                if split != "valid":
-                    valid = _own_or_main(
-                        rows[rows["split"].eq("valid") & rows["prediction"].notna()], str(set_name)
-                    )
-                    exams = recalibrate_variance(exam_predictions(valid), exams)
-                yield task, str(set_name), "exam", exams, own_train.drop_duplicates("exam")["label"]
+        task = tasks[str(name)]
+        train = rows[rows["split"].eq("train")]
+        valid = rows[rows["split"].eq("valid") & rows["prediction"].notna()]
+        evaluated = rows[rows["split"].eq(split)]
+        for set_label, units in evaluated.groupby("set", sort=False):
+            set_name = str(set_label)
+            own_train = _own_or_main(train, set_name)
+            yield LabelledUnits(task, set_name, str(level), units, own_train["label"])
+            if level == "exam":
+                continue
+            own_valid = None if split == "valid" else _own_or_main(valid, set_name)
+            exams = evaluation_of(task).exam_values(units, own_valid)
+            if exams is not None:
+                labels_of_exams = own_train.drop_duplicates("exam")["label"]
+                yield LabelledUnits(task, set_name, "exam", exams, labels_of_exams)
 
 
 def _own_or_main(rows: pd.DataFrame, set_name: str) -> pd.DataFrame:
-    """A set evaluated without tuning has no rows of its own for this; the model was tuned on the
-    main set.
-    """
+    """Rows of a set, or of the main one that its model was tuned on if it has none of its own."""
     own = rows[rows["set"].eq(set_name)]
     return own if len(own) else rows[rows["set"].eq("main")]
 
 
-def scored(task: Task, units: pd.DataFrame) -> Scored:
-    """Arrays of the rows; InputError if one has no prediction."""
-    unpredicted = units["prediction"].isna()
+def scored(units: LabelledUnits) -> Scored:
+    """Arrays of the rows.
+
+    Raises:
+        InputError: a row has no prediction.
+    """
+    unpredicted = units.rows["prediction"].isna()
     if unpredicted.any():
         raise InputError(
-            f"{int(unpredicted.sum())} labelled rows of task {task.name!r} have no prediction, "
-            "first "
-            f"{units.loc[unpredicted, 'key'].iloc[0]!r}"
+            f"{int(unpredicted.sum())} labelled rows of task {units.task.name!r} have no "
+            f"prediction, first {units.rows.loc[unpredicted, 'key'].iloc[0]!r}"
         )
-    label, prediction = units["label"].to_numpy(float), units["prediction"].to_numpy(float)
-    if task.kind == "regression":
-        known = units["variance"].notna().all()
-        return Scored(
-            label, prediction, variance=units["variance"].to_numpy(float) if known else None
-        )
-    known = units["probabilities"].notna().all()
-    return Scored(label, prediction, np.stack(units["probabilities"].tolist()) if known else None)
-
-
-def _metrics_of(task: Task, units: Scored) -> dict[str, Metric]:
-    if task.kind == "classification":
-        found: dict[str, Metric] = {"accuracy": metrics.accuracy, "macro_f1": metrics.macro_f1}
-        return found | ({"auc": metrics.auc} if units.probabilities is not None else {})
-    found = {
-        "mae": metrics.mae,
-        "abs_error_std": metrics.abs_error_std,
-        "bias": metrics.bias,
-        "error_std": metrics.error_std,
-    }
-    if task.unit == "days":
-        found |= {"within_7_days": metrics.within(7.0), "within_14_days": metrics.within(14.0)}
-    return found | ({"coverage_95": metrics.coverage_95} if units.variance is not None else {})
+    return evaluation_of(units.task).scored(units.task, units.rows)
 
 
 def _evaluate_units(
-    task: Task,
-    units: pd.DataFrame,
-    train_labels: pd.Series,
-    seed: int,
-    resamples: int,
-) -> Iterator[tuple[object, ...]]:
-    model, patients = scored(task, units), units["patient"].to_numpy()
-    constant = predict_constant(task, model, constant_prediction(task, train_labels))
-    for name, metric in _metrics_of(task, model).items():
-        interval = accuracy_interval if name in SHARES else bootstrap_interval
-        yield (name, *interval(metric, model, patients, resamples=resamples, seed=seed))
-        if name not in primary_metrics(task):
+    units: LabelledUnits, seed: int, resamples: int
+) -> Iterator[tuple[str, Interval]]:
+    """Give the name and the interval of every metric, baselines and margins included."""
+    task = units.task
+    kind = evaluation_of(task)
+    model = scored(units)
+    constant = kind.predict_constant(task, model, _constant(units))
+    patients = units.rows["patient"].to_numpy()
+    bootstrap = {"resamples": resamples, "seed": seed}
+    for named in kind.metrics(task, model):
+        interval_of = accuracy_interval if named.is_share else bootstrap_interval
+        yield named.name, interval_of(named.metric, model, patients, **bootstrap)
+        if named.name not in kind.primary:
             continue
         yield (
-            f"baseline_{name}",
-            *interval(metric, constant, patients, resamples=resamples, seed=seed),
+            f"baseline_{named.name}",
+            interval_of(named.metric, constant, patients, **bootstrap),
         )
-        better, worse = (constant, model) if name in LOWER_IS_BETTER else (model, constant)
+        better, worse = (constant, model) if kind.lower_is_better else (model, constant)
         yield (
-            f"margin_{name}",
-            *bootstrap_difference(metric, better, worse, patients, resamples=resamples, seed=seed),
+            f"margin_{named.name}",
+            bootstrap_difference(named.metric, better, worse, patients, **bootstrap),
         )
+
+
+def _constant(units: LabelledUnits) -> float:
+    """The prediction of who knows the training labels and sees no picture.
+
+    Raises:
+        InputError: there is no training label.
+    """
+    known = units.train_labels.dropna()
+    if known.empty:
+        raise InputError(
+            f"predictions hold no training labels of task {units.task.name!r}, so there is no "
+            "majority or mean to compare with; write rows of split 'train' too (their prediction "
+            "may be empty)"
+        )
+    return evaluation_of(units.task).constant(units.task, known)

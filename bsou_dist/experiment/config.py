@@ -4,8 +4,10 @@ touched.
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -18,7 +20,8 @@ from bsou_dist.feed.pixels import FeedConfig
 from bsou_dist.model.encoder import EncoderConfig
 from bsou_dist.model.norm import BY_BATCH
 from bsou_dist.objective.batch_objectives import PositiveRule
-from bsou_dist.tasks import TASKS
+from bsou_dist.tasks.task import Task
+from bsou_dist.tasks.task_set import TaskSetConfig
 from bsou_dist.tracking.mlflow_tracker import check_uri, local_uri
 
 Method = Literal["mtscon", "mtce", "ucon", "stsl"]
@@ -58,7 +61,10 @@ class PlateauConfig(StrictConfig):
 
 
 class StageConfig(StrictConfig):
-    tasks: list[str]
+    """What both stages are told."""
+
+    tasks: list[str] = []
+    """Names of tasks that the run knows; by default those that its set of tasks trains on."""
     global_batch: int = Field(32, ge=1)
     """Clips (exams, for exam-level tasks) per optimizer step over all processes; a contrastive loss
     spans them all.
@@ -68,32 +74,14 @@ class StageConfig(StrictConfig):
     plateau: PlateauConfig = PlateauConfig()
     order: OrderConfig = OrderConfig()
 
-    @field_validator("order")
-    @classmethod
-    def _classes_to_balance(cls, order: OrderConfig) -> OrderConfig:
-        known = [name for name, task in TASKS.items() if task.kind == "classification"]
-        if order.by is not None and order.by not in known:
-            raise ValueError(
-                f"by is {order.by!r}; it names a task with classes, one of {', '.join(known)}"
-            )
-        return order
-
-    @field_validator("tasks")
-    @classmethod
-    def _known(cls, tasks: list[str]) -> list[str]:
-        for task in tasks:
-            if task not in TASKS:
-                raise ValueError(f"{task!r} is not a task; known: {', '.join(TASKS)}")
-        if not tasks or len(set(tasks)) < len(tasks):
-            raise ValueError(f"name at least one task and none twice, got {tasks}")
-        return tasks
-
 
 class PretrainConfig(StageConfig):
-    """Stage 1 ([P1] 3.2): one encoder for all tasks, or for STSL one per task."""
+    """Stage 1 ([P1] 3.2): one encoder for all tasks, or for STSL one per task.
+
+    Stage 1 compares classes: a regression takes part by bins of its number.
+    """
 
     method: Method = "mtscon"
-    tasks: list[str] = ["ga_bin", "presentation", "placenta", "sweep"]
     learning_rate: float = Field(6e-5, gt=0, allow_inf_nan=False)
     epochs: int = Field(30, ge=1)
     temperature: float = Field(0.1, gt=0, allow_inf_nan=False)
@@ -109,19 +97,7 @@ class PretrainConfig(StageConfig):
     """
 
     @model_validator(mode="after")
-    def _classes(self) -> PretrainConfig:
-        for task in self.tasks:
-            if TASKS[task].kind != "classification":
-                raise ValueError(
-                    f"stage 1 compares classes, and {task!r} is a regression; "
-                    f"use {', '.join(t for t in TASKS if TASKS[t].kind == 'classification')}"
-                )
-        if self.order.kind == "balanced" and self.order.by is None:
-            raise ValueError(
-                "order.kind is 'balanced', and stage 1 has several tasks: say with order.by which "
-                "of them "
-                f"to balance, such as {self.tasks[0]!r}"
-            )
+    def _enough_to_compare(self) -> PretrainConfig:
         if self.method in ("mtscon", "ucon") and self.global_batch < 2:
             raise ValueError(
                 "global_batch is 1, and a contrastive loss compares clips: use 2 or more"
@@ -134,9 +110,10 @@ class FinetuneConfig(StageConfig):
     frozen one.
     """
 
-    tasks: list[str] = ["ga", "presentation", "placenta", "sweep", "dvp", "multiple"]
     sets: list[PatientSet] = ["main"]
     encoder: Literal["tuned", "frozen"] = "tuned"
+    learning_rate: float = Field(3e-4, gt=0, allow_inf_nan=False)
+    epochs: int = Field(15, ge=1)
 
     @field_validator("sets")
     @classmethod
@@ -144,21 +121,6 @@ class FinetuneConfig(StageConfig):
         if not sets or len(set(sets)) < len(sets):
             raise ValueError(f"name at least one set of patients and none twice, got {sets}")
         return sets
-
-    learning_rate: float = Field(3e-4, gt=0, allow_inf_nan=False)
-    epochs: int = Field(15, ge=1)
-
-    @model_validator(mode="after")
-    def _classes(self) -> FinetuneConfig:
-        values = [task for task in self.tasks if TASKS[task].kind == "regression"]
-        if self.order.kind == "balanced" and self.order.by is None and values:
-            raise ValueError(
-                f"order.kind is 'balanced', and {', '.join(values)} have no classes: say with "
-                "order.by "
-                "which classes to balance, such as 'ga_bin', or tune these tasks in a run of "
-                "their own"
-            )
-        return self
 
 
 class TrackingConfig(StrictConfig):
@@ -184,6 +146,8 @@ class RunConfig(StrictConfig):
     seed: int = Field(0, ge=0)
     output: Path = Path("runs")
     data: DataConfig
+    tasks: TaskSetConfig = TaskSetConfig()
+    """What can be asked of the data; the stages name those that they train on."""
     feed: FeedConfig = FeedConfig()
     augment: AugmentConfig = AugmentConfig()
     encoder: EncoderConfig = EncoderConfig()
@@ -197,47 +161,51 @@ class RunConfig(StrictConfig):
     finetune: FinetuneConfig | None = None
 
     @model_validator(mode="after")
-    def _something(self) -> RunConfig:
-        if self.pretrain is None and self.finetune is None:
+    def _stages_that_can_be_done(self) -> RunConfig:
+        pretrain, finetune = self.pretrain, self.finetune
+        if pretrain is None and finetune is None:
             raise ValueError(
                 "nothing to do: give a 'pretrain' section, a 'finetune' section or both"
             )
         if self.encoder.norm == "frozen_batch" and self.encoder.weights == "none":
             raise ValueError(
                 "encoder.norm is 'frozen_batch', but with encoder.weights 'none' there are no "
-                "statistics "
-                "to keep: give weights, or set encoder.norm to 'group'"
+                "statistics to keep: give weights, or set encoder.norm to 'group'"
             )
-        stage1 = self.pretrain
-        if (
-            stage1
-            and stage1.cache_rows
-            and self.encoder.norm in BY_BATCH
-            and not stage1.cache_with_batch_norm
-        ):
+        normalised_by_batch = self.encoder.norm in BY_BATCH
+        cuts_batches = pretrain and pretrain.cache_rows and not pretrain.cache_with_batch_norm
+        if cuts_batches and normalised_by_batch:
             raise ValueError(
                 "pretrain.cache_rows cuts a batch into chunks, which changes what batch norm "
-                "normalises "
-                "by: set encoder.norm to 'group' or 'frozen_batch', or accept it with "
-                "pretrain.cache_with_batch_norm: true"
+                "normalises by: set encoder.norm to 'group' or 'frozen_batch', or accept it "
+                "with pretrain.cache_with_batch_norm: true"
             )
-        if self.stage1 and (self.pretrain or not self.finetune):
+        if self.stage1 and (pretrain or not finetune):
             raise ValueError(
                 f"stage1 is {str(self.stage1)!r}, the run whose encoder a 'finetune' section "
-                "starts from: "
-                "give that section, and no 'pretrain' section"
+                "starts from: give that section, and no 'pretrain' section"
             )
-        if (
-            not self.pretrain
-            and not self.stage1
-            and self.finetune
-            and self.finetune.encoder == "frozen"
-        ):
+        if not pretrain and not self.stage1 and finetune and finetune.encoder == "frozen":
             raise ValueError(
                 "finetune.encoder is 'frozen', and without a 'pretrain' section or 'stage1' there "
-                "is no "
-                "trained encoder to freeze: use 'tuned'"
+                "is no trained encoder to freeze: use 'tuned'"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _stages_of_known_tasks(self) -> RunConfig:
+        known = self.tasks.by_name
+        faults = []
+        for name in ("pretrain", "finetune"):
+            stage: StageConfig | None = getattr(self, name)
+            if stage is None:
+                continue
+            if not stage.tasks:
+                stage = stage.model_copy(update={"tasks": self.tasks.stage_default(name)})
+                object.__setattr__(self, name, stage)  # frozen, and not finished before this
+            faults += _task_faults(name, stage, known)
+        if faults:
+            raise ValueError("\n  ".join(faults))
         return self
 
     @property
@@ -248,3 +216,60 @@ class RunConfig(StrictConfig):
     @property
     def tracking_uri(self) -> str:
         return self.tracking.uri or local_uri(self.output)
+
+    @property
+    def used_tasks(self) -> dict[str, Task]:
+        """Tasks that a stage trains on or balances its batches by, by name."""
+        names: set[str] = set()
+        for stage in (self.pretrain, self.finetune):
+            if stage:
+                names.update(stage.tasks, [stage.order.by] if stage.order.by else [])
+        return {name: task for name, task in self.tasks.by_name.items() if name in names}
+
+    def described(self) -> dict[str, Any]:
+        """Give all settings as plain values, of tasks those that are used, by name.
+
+        That is what two runs are compared by and what a tracker remembers.
+        """
+        tasks = {name: task.model_dump(mode="json") for name, task in self.used_tasks.items()}
+        return {**self.model_dump(mode="json"), "tasks": tasks}
+
+
+def _task_faults(name: str, stage: StageConfig, known: Mapping[str, Task]) -> list[str]:
+    """What is wrong with the tasks that a stage names."""
+    if not stage.tasks:
+        return [f"{name}.tasks: name at least one task; known: {', '.join(known) or 'none'}"]
+    faults = []
+    for task in stage.tasks:
+        if task not in known:
+            near = difflib.get_close_matches(task, known, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            faults.append(f"{name}.tasks: {task!r} is not a task; known: {', '.join(known)}{hint}")
+    if len(set(stage.tasks)) < len(stage.tasks):
+        faults.append(f"{name}.tasks: name no task twice, got {stage.tasks}")
+    return faults or _order_faults(name, stage, known)
+
+
+def _order_faults(name: str, stage: StageConfig, known: Mapping[str, Task]) -> list[str]:
+    """What is wrong with the classes that a stage balances its batches by."""
+    by = stage.order.by
+    with_classes = [task for task in known if known[task].class_count]
+    if by is not None and by not in with_classes:
+        return [
+            f"{name}.order.by: {by!r} is not a task with classes; known: {', '.join(with_classes)}"
+        ]
+    if stage.order.kind != "balanced" or by is not None:
+        return []
+    if name == "pretrain":
+        return [
+            f"{name}.order.kind is 'balanced', and stage 1 has several tasks: say with order.by "
+            f"which of them to balance, such as {stage.tasks[0]!r}"
+        ]
+    without = [task for task in stage.tasks if task not in with_classes]
+    if not without:
+        return []
+    return [
+        f"{name}.order.kind is 'balanced', and {', '.join(without)} have no classes: say with "
+        f"order.by which classes to balance, one of {', '.join(with_classes) or 'none'}, or tune "
+        "these tasks in a run of their own"
+    ]

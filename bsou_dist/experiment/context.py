@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,7 @@ from bsou_dist.feed.loader import ClipSource, Loader
 from bsou_dist.feed.order.make import OrderConfig
 from bsou_dist.feed.pixels import Pixels
 from bsou_dist.feed.quarantine import Quarantine, default_budget, quarantined
+from bsou_dist.tasks.task import Task
 from bsou_dist.tracking.tracker import (
     TAG_DATA,
     TAG_METHOD,
@@ -29,6 +30,7 @@ from bsou_dist.tracking.tracker import (
     TAG_SEED,
     TAG_STAGE,
     TAG_TASK,
+    TAG_TASK_RECORD,
     Tracker,
 )
 
@@ -110,7 +112,7 @@ class Context:
         return self.processes.broadcast(finished(folder))
 
     def checkpoints(self, folder: Path) -> Checkpoints:
-        """Those of a stage in `folder`."""
+        """Checkpoints of a stage in `folder`."""
         return Checkpoints(folder, self.config.checkpoint.keep)
 
     def report(self, values: dict[str, float], step: int) -> None:
@@ -120,25 +122,33 @@ class Context:
 
     @contextmanager
     def tracked(
-        self, name: str, folder: Path, *, stage: int, task: str, parent: str | None
+        self, name: str, folder: Path, *, stage: int, tasks: Sequence[Task], parent: str | None
     ) -> Iterator[str]:
-        """A tracked run around a stage in `folder`; its id, the same one after an interruption.
+        """Track a stage in `folder` as a run; its id, the same one after an interruption.
 
-        It ends as finished, failed, or (interrupted) killed.
+        The run ends as finished, failed, or (interrupted) killed.
         """
-        config, known = self.config, folder / TRACKING_RUN
+        config = self.config
+        known = folder / TRACKING_RUN
+        tags = {
+            TAG_METHOD: self.method,
+            TAG_STAGE: str(stage),
+            TAG_TASK: "+".join(task.name for task in tasks),
+            TAG_SEED: str(config.seed),
+            TAG_PHANTOM: str(config.data.phantom),
+            TAG_DATA: self.corpus.record.fingerprint,
+        }
+        if stage == 2:
+            # A table of results is made by whoever has nothing but the tracker.
+            task = tasks[0]
+            place = list(config.tasks.by_name).index(task.name)
+            record = {"place": place, "task": task.model_dump(mode="json")}
+            tags[TAG_TASK_RECORD] = json.dumps(record)
         run = self.tracker.start(
             f"{config.name}/{name}",
             parent=parent,
-            params=config.model_dump(mode="json"),
-            tags={
-                TAG_METHOD: self.method,
-                TAG_STAGE: str(stage),
-                TAG_TASK: task,
-                TAG_SEED: str(config.seed),
-                TAG_PHANTOM: str(config.data.phantom),
-                TAG_DATA: self.corpus.fingerprint,
-            },
+            params=config.described(),
+            tags=tags,
             run=known.read_text() if known.is_file() else None,
         )
         if self.processes.first:
@@ -152,7 +162,8 @@ class Context:
             self.tracker.finish("FAILED")
             raise
         if self.processes.first:
-            self.tracker.metrics({"quarantined_clips": float(len(quarantined(config.folder)))})
+            quarantined_clips = len(quarantined(config.folder))
+            self.tracker.metrics({"quarantined_clips": float(quarantined_clips)})
         self.tracker.finish("FINISHED")
 
 

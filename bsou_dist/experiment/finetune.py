@@ -19,16 +19,15 @@ from bsou_dist.experiment.embeddings import load_encoder, stage1_embeddings
 from bsou_dist.experiment.methods import encoder_for
 from bsou_dist.experiment.pretrain import plateau, with_balanced
 from bsou_dist.experiment.record import stage1_of
-from bsou_dist.feed.dataset import ClipSet, ExamSet, missing_labels
+from bsou_dist.feed.dataset import ClipSet, ExamSet
 from bsou_dist.feed.embedded import Embedded
 from bsou_dist.feed.loader import ClipSource, Loader
-from bsou_dist.model.encoder import Encoder
 from bsou_dist.model.network import TaskNetwork
-from bsou_dist.objective.batch_objectives import OneTask
-from bsou_dist.objective.supervised import inverse_frequency_weights
+from bsou_dist.objective.kinds.make import make_loss
 from bsou_dist.predict.forward import labels_only, predict
 from bsou_dist.predict.prediction_table import read_predictions, write_predictions
-from bsou_dist.tasks import TASKS, Task
+from bsou_dist.tasks.labels import is_missing
+from bsou_dist.tasks.task import Task
 from bsou_dist.tracking.records import records_to_metrics
 
 SET_SPLIT_COLUMNS: dict[PatientSet, str] = {
@@ -57,96 +56,84 @@ class FinetuneJob(NamedTuple):
 
 
 def finetune_jobs(config: RunConfig) -> list[FinetuneJob]:
-    """What stage 2 of a run does, in order."""
+    """List what stage 2 of a run does, in order."""
     assert config.finetune
     stage1 = stage1_of(config)
-    return [
-        FinetuneJob(patients, TASKS[task], encoder_for(stage1.pretrain, task) if stage1 else None)
-        for patients in config.finetune.sets
-        for task in config.finetune.tasks
-    ]
+    jobs = []
+    for patients in config.finetune.sets:
+        for name in config.finetune.tasks:
+            task = config.tasks.by_name[name]
+            source = encoder_for(stage1.pretrain, stage1.tasks, task) if stage1 else None
+            jobs.append(FinetuneJob(patients, task, source))
+    return jobs
 
 
 def check_finetune(context: Context, stage: FinetuneConfig) -> list[str]:
-    """Sentences about what stage 2 leaves out.
+    """Check that stage 2 can be done, before hours are spent; sentences about what it leaves out.
 
     Raises:
-        InputError: stage 2 cannot be done, found before hours are spent: a task without labels, too
-            few clips, no weights.
+        InputError: a task without labels, too few clips, no weights.
     """
     notes = []
+    tasks = [context.config.tasks.by_name[name] for name in stage.tasks]
     for patients in stage.sets:
-        context.corpus.require(stage.tasks, SET_SPLIT_COLUMNS[patients], SPLITS)
+        context.corpus.require(tasks, SET_SPLIT_COLUMNS[patients], SPLITS)
     for job in finetune_jobs(context.config):
         if job.source is None or context.config.stage1:
             load_encoder(context, job.source)
         for split in SPLITS:
             dataset = _dataset(context, stage, job, split)
-            if missing_labels(dataset.labels[job.task.name]).all():
+            if is_missing(dataset.labels[job.task.name]).all():
                 raise InputError(
                     f"no {job.task.level} of {job.name}, {split}, with a canonical sweep has a "
-                    "label; "
-                    f"fill the column {job.task.label}, change the splits, or leave the task out"
+                    f"label; fill the column {job.task.label}, change the splits, or leave the "
+                    "task out"
                 )
-            _loader(
-                context,
-                stage,
-                job,
-                dataset,
-                context.pixels(dataset.clips),
-                training=split == "train",
-            )
+            pixels = context.pixels(dataset.clips)
+            _loader(context, stage, job, dataset, pixels, training=split == "train")
             if isinstance(dataset, ExamSet) and dataset.skipped:
                 notes.append(
-                    f"{len(dataset.skipped)} exams of {job.name}, {split}, have no canonical "
-                    "sweep and are "
-                    "left out"
+                    f"{len(dataset.skipped)} exams of {job.name}, {split}, have no canonical sweep "
+                    "and are left out"
                 )
     return notes
 
 
 def finetune(context: Context, stage: FinetuneConfig) -> None:
     """Tune and test every task on every set of patients, each in a folder of its own."""
-    jobs = [
-        job
-        for job in finetune_jobs(context.config)
-        if context.finished(job.folder(context.config)) is None
-    ]
-    columns = [SET_SPLIT_COLUMNS[patients] for patients in stage.sets]
-    sources = (
-        dict.fromkeys(job.source for job in jobs if job.source) if stage.encoder == "frozen" else {}
-    )
-    frozen = {source: stage1_embeddings(context, source, columns) for source in sources}
+    config = context.config
+    jobs = [job for job in finetune_jobs(config) if context.finished(job.folder(config)) is None]
+    embeddings_of: dict[str, pd.Series] = {}
+    if stage.encoder == "frozen":
+        columns = [SET_SPLIT_COLUMNS[patients] for patients in stage.sets]
+        for source in dict.fromkeys(job.source for job in jobs if job.source):
+            embeddings_of[source] = stage1_embeddings(context, source, columns)
     for job in jobs:
-        _finetune_one(context, stage, job, frozen.get(job.source or ""))
+        _finetune_one(context, stage, job, embeddings_of.get(job.source or ""))
 
 
 def _finetune_one(
     context: Context, stage: FinetuneConfig, job: FinetuneJob, embeddings: pd.Series | None
 ) -> None:
-    config, processes, task, folder = (
-        context.config,
-        context.processes,
-        job.task,
-        job.folder(context.config),
-    )
+    """Tune one head and predict; `embeddings` of a frozen encoder stand in for pixels."""
+    config, processes, task = context.config, context.processes, job.task
+    folder = job.folder(config)
     folder.mkdir(parents=True, exist_ok=True)
     sets = {split: _dataset(context, stage, job, split) for split in SPLITS}
-    feeds = {
-        split: _loader(
-            context,
-            stage,
-            job,
-            dataset,
-            _source(context, dataset.clips, embeddings, split),
-            training=split == "train",
-        )
-        for split, dataset in sets.items()
-    }
+    feeds: dict[str, Loader] = {}
+    for split, dataset in sets.items():
+        source = _source(context, dataset.clips, embeddings, split)
+        training = split == "train"
+        feeds[split] = _loader(context, stage, job, dataset, source, training=training)
     torch.manual_seed(config.seed)
     encoder = load_encoder(context, job.source)
-    labels = torch.from_numpy(sets["train"].labels[task.name])
-    network, objective = _network(task, labels, encoder, frozen=embeddings is not None)
+    train_labels = sets["train"].labels[task.name]
+    network = TaskNetwork(
+        task,
+        encoder.dim,
+        encoder=encoder if embeddings is None else None,
+        train_labels=train_labels,
+    )
     checkpoints = context.checkpoints(folder)
     engine, start = resume_engine(
         network,
@@ -155,19 +142,13 @@ def _finetune_one(
         checkpoints=checkpoints,
         processes=processes,
     )
-    parent = (
-        (context.finished(context.stage1.folder / job.source) or {})
-        if context.stage1 and job.source
-        else {}
-    )
-    with context.tracked(
-        job.name, folder, stage=2, task=task.name, parent=parent.get("tracking_run")
-    ) as run:
+    parent = _tracking_run_of_stage1(context, job)
+    with context.tracked(job.name, folder, stage=2, tasks=[task], parent=parent) as run:
         trainer = Trainer(
             engine=engine,
             train_feed=feeds["train"],
             valid_feed=feeds["valid"],
-            objective=objective,
+            objective=make_loss(task, network.head, train_labels),
             schedule=plateau(engine.optimizer, stage.plateau),
             epochs=stage.epochs,
             seed=config.seed,
@@ -176,7 +157,7 @@ def _finetune_one(
             name=job.name,
             metadata={
                 "stage": 2,
-                "task": task.model_dump(),
+                "task": task.model_dump(mode="json"),
                 "set": job.patients,
                 "source": job.source,
                 "frozen": embeddings is not None,
@@ -185,29 +166,40 @@ def _finetune_one(
         )
         best = trainer.run(processes, context.report, start)
         network.load_state_dict(load_checkpoint(folder / BEST).network)
-        parts = [
-            predict(network, task, feeds[split], processes).assign(split=split)
-            for split in ("valid", "test")
+        rows = [
+            predict(network, task, feeds["valid"], processes).assign(split="valid"),
+            predict(network, task, feeds["test"], processes).assign(split="test"),
+            labels_only(task, sets["train"]).assign(split="train"),
         ]
-        parts.append(labels_only(task, sets["train"]).assign(split="train"))
         if processes.first:
-            write_predictions(pd.concat(parts).assign(set=job.patients), folder / PREDICTIONS)
+            predictions = folder / PREDICTIONS
+            write_predictions(pd.concat(rows).assign(set=job.patients), predictions)
             records = evaluate_predictions(
-                read_predictions(folder / PREDICTIONS), TASKS, seed=config.seed
+                read_predictions(predictions), {task.name: task}, seed=config.seed
             )
             context.tracker.metrics({"best/valid_loss": best})
             context.tracker.metrics(records_to_metrics(records))
-            context.tracker.artifact(folder / PREDICTIONS)
+            context.tracker.artifact(predictions)
     engine.close()
     if processes.first:
         finish(folder, {"best_valid_loss": best, "tracking_run": run})
     processes.barrier()
 
 
+def _tracking_run_of_stage1(context: Context, job: FinetuneJob) -> str | None:
+    """Id of the tracked run that made a job's encoder."""
+    if context.stage1 is None or job.source is None:
+        return None
+    record = context.finished(context.stage1.folder / job.source) or {}
+    return record.get("tracking_run")
+
+
 def _dataset(
     context: Context, stage: FinetuneConfig, job: FinetuneJob, split: str
 ) -> ClipSet | ExamSet:
-    tasks = with_balanced([job.task.name], stage.order) if split == "train" else [job.task.name]
+    tasks = [job.task]
+    if split == "train":
+        tasks = with_balanced(tasks, stage.order, context.config.tasks.by_name)
     clips = context.corpus.clips(SET_SPLIT_COLUMNS[job.patients], split, tasks)
     return ExamSet(clips) if job.task.level == "exam" else clips
 
@@ -215,7 +207,7 @@ def _dataset(
 def _source(
     context: Context, clips: ClipSet, embeddings: pd.Series | None, split: str
 ) -> ClipSource:
-    """Pixels, augmented in training; or embeddings by a frozen encoder."""
+    """Make a source of pixels, augmented in training; or of embeddings by a frozen encoder."""
     if embeddings is not None:
         return Embedded.of(clips, embeddings, context.processes.device)
     return context.pixels(clips, augment=context.config.augment if split == "train" else None)
@@ -239,20 +231,3 @@ def _loader(
                 f"{context.processes.world} processes; start fewer processes, or leave it out"
             )
     return context.loader(dataset, source, global_batch=batch, training=training, order=stage.order)
-
-
-def _network(
-    task: Task, labels: torch.Tensor, encoder: Encoder, *, frozen: bool
-) -> tuple[TaskNetwork, OneTask]:
-    """A fresh head, standardised or weighted by the labels of the training split."""
-    scale, weights = {}, None
-    if task.kind == "regression":
-        known = labels[~labels.isnan()]
-        scale = {
-            "target_mean": known.mean().item(),
-            "target_std": known.std(correction=0).clamp(min=1e-6).item(),
-        }
-    else:
-        weights = inverse_frequency_weights(labels, len(task.classes))
-    network = TaskNetwork(task, encoder.dim, encoder=None if frozen else encoder, **scale)
-    return network, OneTask(task.name, network.head, weights)

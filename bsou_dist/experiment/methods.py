@@ -4,7 +4,7 @@ takes.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from torch import nn
@@ -17,7 +17,7 @@ from bsou_dist.objective.batch_objectives import (
     Objective,
     TwoViews,
 )
-from bsou_dist.tasks import TASKS
+from bsou_dist.tasks.task import Task
 
 
 @dataclass(frozen=True)
@@ -27,57 +27,64 @@ class PretrainMethod:
     title: str
     """As [P1] writes it."""
     views: int
-    heads: Callable[[list[str], int], dict[str, nn.Module]]
+    """Augmented views of each clip."""
+    heads: Callable[[Sequence[Task], int], dict[str, nn.Module]]
+    """Heads on embeddings of a dimension, by the name of their task."""
     objective: Callable[[PretrainConfig, list[str]], Objective]
+    """Loss of the heads' outputs, by the names of the tasks."""
     one_encoder_per_task: bool = False
     uses_labels: bool = True
 
 
-def _classifiers(tasks: list[str], dim: int) -> dict[str, nn.Module]:
-    return linear_heads([TASKS[task] for task in tasks], dim)
+def _projections(tasks: Sequence[Task], dim: int) -> dict[str, nn.Module]:
+    return projection_heads([task.name for task in tasks], dim)
 
 
-def _cross_entropy(config: PretrainConfig, tasks: list[str]) -> Objective:
-    return MultitaskCrossEntropy(tasks)
+def _one_projection(tasks: Sequence[Task], dim: int) -> dict[str, nn.Module]:
+    return projection_heads([VIEW_HEAD], dim)
+
+
+def _cross_entropy(config: PretrainConfig, names: list[str]) -> Objective:
+    return MultitaskCrossEntropy(names)
+
+
+def _contrastive(config: PretrainConfig, names: list[str]) -> Objective:
+    return MultitaskContrastive(names, config.temperature, config.positives)
+
+
+def _two_views(config: PretrainConfig, names: list[str]) -> Objective:
+    return TwoViews(config.temperature)
 
 
 METHODS: dict[Method, PretrainMethod] = {
-    "stsl": PretrainMethod("STSL", 1, _classifiers, _cross_entropy, one_encoder_per_task=True),
-    "ucon": PretrainMethod(
-        "UCon",
-        2,
-        lambda tasks, dim: projection_heads([VIEW_HEAD], dim),
-        lambda config, tasks: TwoViews(config.temperature),
-        uses_labels=False,
-    ),
-    "mtce": PretrainMethod("MTCE", 1, _classifiers, _cross_entropy),
-    "mtscon": PretrainMethod(
-        "MTSCon",
-        1,
-        projection_heads,
-        lambda config, tasks: MultitaskContrastive(tasks, config.temperature, config.positives),
-    ),
+    "stsl": PretrainMethod("STSL", 1, linear_heads, _cross_entropy, one_encoder_per_task=True),
+    "ucon": PretrainMethod("UCon", 2, _one_projection, _two_views, uses_labels=False),
+    "mtce": PretrainMethod("MTCE", 1, linear_heads, _cross_entropy),
+    "mtscon": PretrainMethod("MTSCon", 1, _projections, _contrastive),
 }
 
 
 def stage1_encoders(config: PretrainConfig) -> dict[str, list[str]]:
-    """Name of each encoder that stage 1 makes, with the tasks it learns from."""
+    """Name of each encoder that stage 1 makes, with the tasks that it learns from."""
     if METHODS[config.method].one_encoder_per_task:
         return {f"pretrain-{task}": [task] for task in config.tasks}
     return {"pretrain": config.tasks}
 
 
-def encoder_for(config: PretrainConfig, task: str) -> str | None:
-    """The encoder that stage 2 of `task` starts from; None where a single-task method has none for
-    it.
+def encoder_for(config: PretrainConfig, stage1_tasks: Mapping[str, Task], task: Task) -> str | None:
+    """Name of the encoder that stage 2 of a task starts from; None where a single-task method has
+    none for it.
 
     [P1] 5: STSL takes the same two stages for in-domain tasks, those whose label stage 1 saw, and
     one stage for others.
+
+    Args:
+        config: of stage 1.
+        stage1_tasks: the tasks of the run that made stage 1, by name.
+        task: of stage 2.
     """
-    for name, tasks in stage1_encoders(config).items():
-        if (
-            not METHODS[config.method].one_encoder_per_task
-            or TASKS[tasks[0]].label == TASKS[task].label
-        ):
-            return name
+    one_per_task = METHODS[config.method].one_encoder_per_task
+    for encoder, names in stage1_encoders(config).items():
+        if not one_per_task or stage1_tasks[names[0]].label == task.label:
+            return encoder
     return None

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch.optim.lr_scheduler import ReduceLROnPlateau
@@ -17,49 +19,55 @@ from bsou_dist.feed.loader import Loader
 from bsou_dist.feed.order.make import OrderConfig
 from bsou_dist.model.encoder import build_encoder
 from bsou_dist.model.network import PretrainNetwork
+from bsou_dist.tasks.task import Task
 
 SPLIT_COLUMN = "split_stage1"
 
 
 def check_pretrain(context: Context, stage: PretrainConfig) -> None:
-    """InputError where stage 1 cannot be done: a task without labels, too few clips, no weights."""
-    for tasks in stage1_encoders(stage).values():
-        prepare(context, stage, tasks)
+    """Check that stage 1 can be done.
+
+    Raises:
+        InputError: a task without labels, too few clips, no weights.
+    """
+    for names in stage1_encoders(stage).values():
+        prepare(context, stage, names)
 
 
 def pretrain(context: Context, stage: PretrainConfig) -> None:
     """Make every encoder of the method that is not there yet, each in a folder of its own name."""
-    for name, tasks in stage1_encoders(stage).items():
-        if context.finished(context.config.folder / name) is None:
-            _pretrain_one(context, stage, name, tasks)
+    for encoder, names in stage1_encoders(stage).items():
+        if context.finished(context.config.folder / encoder) is None:
+            _pretrain_one(context, stage, encoder, names)
 
 
-def _pretrain_one(context: Context, stage: PretrainConfig, name: str, tasks: list[str]) -> None:
+def _pretrain_one(context: Context, stage: PretrainConfig, encoder: str, names: list[str]) -> None:
     config, processes = context.config, context.processes
-    folder = config.folder / name
+    folder = config.folder / encoder
     folder.mkdir(parents=True, exist_ok=True)
-    network, train_feed, valid_feed = prepare(context, stage, tasks)
+    prepared = prepare(context, stage, names)
     checkpoints = context.checkpoints(folder)
     engine, start = resume_engine(
-        network,
+        prepared.network,
         config.engine,
         learning_rate=stage.learning_rate,
         checkpoints=checkpoints,
         processes=processes,
     )
-    with context.tracked(name, folder, stage=1, task="+".join(tasks), parent=None) as run:
+    tasks = [task.model_dump(mode="json") for task in prepared.tasks]
+    with context.tracked(encoder, folder, stage=1, tasks=prepared.tasks, parent=None) as run:
         trainer = Trainer(
             engine=engine,
-            train_feed=train_feed,
-            valid_feed=valid_feed,
-            objective=METHODS[stage.method].objective(stage, tasks),
+            train_feed=prepared.train_feed,
+            valid_feed=prepared.valid_feed,
+            objective=METHODS[stage.method].objective(stage, names),
             schedule=plateau(engine.optimizer, stage.plateau),
             epochs=stage.epochs,
             seed=config.seed,
             checkpoints=checkpoints,
             saving=config.checkpoint,
             metadata={"stage": 1, "tasks": tasks, **context.encoder_metadata},
-            name=name,
+            name=encoder,
             cached=_cached(stage, processes.world),
         )
         best = trainer.run(processes, context.report, start)
@@ -70,37 +78,59 @@ def _pretrain_one(context: Context, stage: PretrainConfig, name: str, tasks: lis
     processes.barrier()  # for what the first one wrote
 
 
-def prepare(
-    context: Context, stage: PretrainConfig, tasks: list[str]
-) -> tuple[PretrainNetwork, Loader, Loader]:
-    """A fresh network, the training feed and the validation feed."""
-    config, method = context.config, METHODS[stage.method]
-    labels = tasks if method.uses_labels else []
-    context.corpus.require(labels, SPLIT_COLUMN, ("train", "valid"))
-    train = context.corpus.clips(SPLIT_COLUMN, "train", with_balanced(labels, stage.order))
+@dataclass(frozen=True)
+class PreparedStage1:
+    """What one encoder of stage 1 is trained with."""
+
+    network: PretrainNetwork
+    tasks: list[Task]
+    """With the classes that clips are compared by; of a regression, its bins."""
+    train_feed: Loader
+    valid_feed: Loader
+
+
+def prepare(context: Context, stage: PretrainConfig, names: list[str]) -> PreparedStage1:
+    """Make a fresh network, the training feed and the validation feed for some tasks.
+
+    Raises:
+        InputError: a task without labels or without classes, too few clips, no weights.
+    """
+    config, method, corpus = context.config, METHODS[stage.method], context.corpus
+    known = config.tasks.by_name
+    tasks = [known[name] for name in names]
+    labelled = tasks if method.uses_labels else []
+    corpus.require(labelled, SPLIT_COLUMN, ("train", "valid"))
+    if method.uses_labels:
+        train_rows = corpus.rows(SPLIT_COLUMN, "train")
+        tasks = [task.for_stage1(corpus.labels(task)[train_rows]) for task in tasks]
+        labelled = tasks
+    train = corpus.clips(SPLIT_COLUMN, "train", with_balanced(labelled, stage.order, known))
     # Shuffled, or the positives in a batch would mostly be other clips of the same exam.
-    valid = context.corpus.clips(SPLIT_COLUMN, "valid", labels, shuffled=True)
+    valid = corpus.clips(SPLIT_COLUMN, "valid", labelled, shuffled=True)
     train_pixels = context.pixels(train, views=method.views, augment=config.augment)
+    # Without augmentation the two views of a clip would be one.
+    valid_augment = config.augment if method.views > 1 else None
+    valid_pixels = context.pixels(valid, views=method.views, augment=valid_augment)
     train_feed = context.loader(
         train, train_pixels, global_batch=stage.global_batch, training=True, order=stage.order
-    )
-    # Without augmentation the two views of a clip would be one.
-    valid_pixels = context.pixels(
-        valid, views=method.views, augment=config.augment if method.views > 1 else None
     )
     valid_feed = context.loader(
         valid, valid_pixels, global_batch=stage.global_batch, training=False
     )
     torch.manual_seed(config.seed)
     encoder = build_encoder(config.encoder, frames=config.feed.frames, size_px=config.feed.size_px)
-    return PretrainNetwork(encoder, method.heads(tasks, encoder.dim)), train_feed, valid_feed
+    network = PretrainNetwork(encoder, method.heads(tasks, encoder.dim))
+    return PreparedStage1(network, tasks, train_feed, valid_feed)
 
 
-def with_balanced(tasks: list[str], order: OrderConfig) -> list[str]:
-    """The tasks whose labels a training set needs: the order may balance the classes of one
-    more.
-    """
-    return [*tasks, order.by] if order.by and order.by not in tasks else tasks
+def with_balanced(
+    tasks: Sequence[Task], order: OrderConfig, known: Mapping[str, Task]
+) -> list[Task]:
+    """Tasks whose labels a training set needs: the order may balance the classes of one more."""
+    names = [task.name for task in tasks]
+    if order.by is None or order.by in names:
+        return list(tasks)
+    return [*tasks, known[order.by]]
 
 
 def _cached(stage: PretrainConfig, world: int) -> CachedStep | None:

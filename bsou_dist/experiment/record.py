@@ -6,6 +6,8 @@ And the stage 1 that its stage 2 starts from, which may be that of another run.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +17,7 @@ from pydantic import ValidationError
 from bsou_dist.common.errors import InputError
 from bsou_dist.experiment.config import PretrainConfig, RunConfig
 from bsou_dist.experiment.methods import METHODS, stage1_encoders
+from bsou_dist.tasks.task import Task
 
 CONFIG_NAME, DATA_NAME, DONE = "run.yaml", "data.json", "stage.json"
 
@@ -24,6 +27,8 @@ class Stage1Run(NamedTuple):
 
     folder: Path
     pretrain: PretrainConfig
+    tasks: dict[str, Task]
+    """The tasks of that run, by name."""
 
 
 def stage1_of(config: RunConfig) -> Stage1Run | None:
@@ -33,7 +38,7 @@ def stage1_of(config: RunConfig) -> Stage1Run | None:
         InputError: `stage1` is no folder of a run with a stage 1.
     """
     if config.pretrain:
-        return Stage1Run(config.folder, config.pretrain)
+        return Stage1Run(config.folder, config.pretrain, config.tasks.by_name)
     if config.stage1 is None:
         return None
     other = read_run(config.stage1)
@@ -41,35 +46,37 @@ def stage1_of(config: RunConfig) -> Stage1Run | None:
         raise InputError(
             f"stage1 is {config.stage1}, a run without a 'pretrain' section; name one that has it"
         )
-    return Stage1Run(config.stage1, other.pretrain)
+    return Stage1Run(config.stage1, other.pretrain, other.tasks.by_name)
 
 
-def check_stage1(config: RunConfig, fingerprint: str) -> None:
-    """InputError if another run's stage 1 is not done, or was made of other data or for other
-    clips.
+def check_stage1(config: RunConfig, data: DataRecord) -> None:
+    """Check another run's stage 1 that this run's stage 2 starts from.
+
+    Raises:
+        InputError: it is not done, or was made of other data or for other clips.
     """
-    if config.stage1 is None or (stage1 := stage1_of(config)) is None:
+    stage1 = stage1_of(config)
+    if config.stage1 is None or stage1 is None:
         return
-    missing = [
-        name for name in stage1_encoders(stage1.pretrain) if finished(config.stage1 / name) is None
-    ]
-    if missing:
+    encoders = stage1_encoders(stage1.pretrain)
+    unfinished = [name for name in encoders if finished(config.stage1 / name) is None]
+    if unfinished:
         raise InputError(
-            f"stage1 is {config.stage1}, where {', '.join(missing)} is not finished; let it end "
-            "first"
+            f"stage1 is {config.stage1}, where {', '.join(unfinished)} is not finished; let it "
+            "end first"
         )
-    if data_fingerprint(config.stage1) != fingerprint:
+    if not data.agrees_with(data_record(config.stage1)):
         raise InputError(
             f"stage1 is {config.stage1}, a run on other data: its training patients may be test "
-            "patients "
-            "here. Use the same shards, cohort table and splits, or train stage 1 on these"
+            "patients here. Use the same shards, cohort table and splits, or train stage 1 on these"
         )
     other = read_run(config.stage1)
-    for key, there, here in (
-        ("encoder", other.encoder, config.encoder),
-        ("feed.frames", other.feed.frames, config.feed.frames),
-        ("feed.size_px", other.feed.size_px, config.feed.size_px),
-    ):
+    must_agree = {
+        "encoder": (other.encoder, config.encoder),
+        "feed.frames": (other.feed.frames, config.feed.frames),
+        "feed.size_px": (other.feed.size_px, config.feed.size_px),
+    }
+    for key, (there, here) in must_agree.items():
         if there != here:
             raise InputError(
                 f"{key} is {here}, but the stage 1 in {config.stage1} was trained with {there}; "
@@ -78,13 +85,13 @@ def check_stage1(config: RunConfig, fingerprint: str) -> None:
 
 
 def method_title(config: RunConfig) -> str:
-    """The method of a run as tables show it; without stage 1 it is plain supervised training."""
+    """Name a run's method as tables show it; without stage 1 it is plain supervised training."""
     stage1 = stage1_of(config)
     return METHODS[stage1.pretrain.method].title if stage1 else "Supervised"
 
 
 def read_run(folder: Path) -> RunConfig:
-    """The config of a run that was started.
+    """Read the config of a run that was started.
 
     Raises:
         InputError: not a run folder.
@@ -103,8 +110,30 @@ def read_run(folder: Path) -> RunConfig:
     return config.model_copy(update={"output": folder.parent, "name": folder.name})
 
 
-def data_fingerprint(folder: Path) -> str:
-    """That of the data which a run was begun on.
+@dataclass(frozen=True)
+class DataRecord:
+    """What tells the data of a run from other data."""
+
+    fingerprint: str
+    """SHA-256 of clips, contract labels and splits."""
+    own_labels: Mapping[str, str]
+    """SHA-256 of each label column beside the contract's, by name."""
+
+    def agrees_with(self, other: DataRecord) -> bool:
+        """Whether both are of the same data; a label column that only one of them uses does not
+        count.
+        """
+        shared = self.own_labels.keys() & other.own_labels.keys()
+        same_labels = all(self.own_labels[name] == other.own_labels[name] for name in shared)
+        return self.fingerprint == other.fingerprint and same_labels
+
+    def to_json(self) -> str:
+        """Write the record as `data_record` reads it."""
+        return json.dumps({"fingerprint": self.fingerprint, "own_labels": dict(self.own_labels)})
+
+
+def data_record(folder: Path) -> DataRecord:
+    """Read what data a run was begun on.
 
     Raises:
         InputError: the run's folder does not tell.
@@ -115,12 +144,14 @@ def data_fingerprint(folder: Path) -> str:
             f"{folder} has no {DATA_NAME}, which tells what data the run was begun on; start a "
             "new run"
         )
-    fingerprint: str = json.loads(path.read_text())["fingerprint"]
-    return fingerprint
+    content = json.loads(path.read_text())
+    return DataRecord(content["fingerprint"], content.get("own_labels", {}))
 
 
 def finished(folder: Path) -> dict[str, Any] | None:
-    """What a finished stage in `folder` left on record; None if it is not finished."""
+    """Read what a finished stage in `folder` left on record; None if it is not finished."""
     path = folder / DONE
-    record: dict[str, Any] | None = json.loads(path.read_text()) if path.is_file() else None
+    if not path.is_file():
+        return None
+    record: dict[str, Any] = json.loads(path.read_text())
     return record

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import get_args
 
@@ -15,39 +16,35 @@ from bsou_dist.experiment.record import method_title
 from bsou_dist.predict.prediction_table import read_predictions, write_predictions
 from bsou_dist.report.html_report import write_report
 from bsou_dist.report.method_table import Style, method_table
-from bsou_dist.tasks import TASKS
+from bsou_dist.tasks.task import Task
 from bsou_dist.tracking.mlflow_tracker import local_uri
 from bsou_dist.tracking.tracker import code_version
 
-GROUPS = {
-    "In-domain tasks": ("ga", "presentation", "placenta", "sweep"),
-    "Out-of-domain tasks": ("dvp", "multiple"),
-}
-"""Columns of [P1] Table 2."""
-
 
 def compare(uri: str | None, output: Path, experiment: str) -> str:
-    """The tables of an experiment from the tracker alone: methods by tasks, one for each set of
-    patients.
+    """Write the tables of an experiment from the tracker alone: methods by tasks, one for each set
+    of patients.
     """
-    from bsou_dist.tracking.compare import read_records  # takes seconds to import MLflow
+    from bsou_dist.tracking.compare import read_results  # takes seconds to import MLflow
 
-    records = read_records(uri or local_uri(output), experiment)
-    notes = [f"note: {note}" for note in records.attrs["notes"]]
-    return "\n".join([_tables(records, phantom=records.attrs["phantom"]), *notes])
+    results = read_results(uri or local_uri(output), experiment)
+    tables = _tables(results.records, results.tasks, phantom=results.phantom)
+    notes = [f"note: {note}" for note in results.notes]
+    return "\n".join([tables, *notes])
 
 
-def _tables(records: pd.DataFrame, *, phantom: bool, style: Style = "text") -> str:
-    """A table for each set of patients, the main one first."""
-    tables = {
-        name: method_table(records, TASKS, GROUPS, set_name=name, phantom=phantom, style=style)
-        for name in get_args(PatientSet)
-        if records["set"].eq(name).any()
-    }
-    return "\n\n".join(
-        f"Patients: {name}\n{table}" if style == "text" else f"## Patients: {name}\n\n{table}"
-        for name, table in tables.items()
-    )
+def _tables(
+    records: pd.DataFrame, tasks: Mapping[str, Task], *, phantom: bool, style: Style = "text"
+) -> str:
+    """Write a table for each set of patients, the main one first."""
+    tables = []
+    for name in get_args(PatientSet):
+        if not records["set"].eq(name).any():
+            continue
+        table = method_table(records, tasks, set_name=name, phantom=phantom, style=style)
+        heading = f"Patients: {name}\n" if style == "text" else f"## Patients: {name}\n\n"
+        tables.append(heading + table)
+    return "\n\n".join(tables)
 
 
 def write_results(config: RunConfig, data_fingerprint: str) -> str:
@@ -57,19 +54,17 @@ def write_results(config: RunConfig, data_fingerprint: str) -> str:
     run's folder.
     """
     method = method_title(config)
-    predictions = pd.concat(
-        [read_predictions(job.folder(config) / PREDICTIONS) for job in finetune_jobs(config)],
-        ignore_index=True,
-    )
-    write_predictions(predictions, config.folder / "predictions.parquet")
-    records = evaluate_predictions(predictions, TASKS, seed=config.seed).assign(method=method)
-    write_text(config.folder / "records.csv", records.to_csv(index=False))
+    tasks = config.used_tasks
     phantom = config.data.phantom
-    table = _tables(records, phantom=phantom)
+    parts = [read_predictions(job.folder(config) / PREDICTIONS) for job in finetune_jobs(config)]
+    predictions = pd.concat(parts, ignore_index=True)
+    write_predictions(predictions, config.folder / "predictions.parquet")
+    records = evaluate_predictions(predictions, tasks, seed=config.seed).assign(method=method)
+    write_text(config.folder / "records.csv", records.to_csv(index=False))
+    table = _tables(records, tasks, phantom=phantom)
     write_text(config.folder / "table.txt", table + "\n")
-    write_text(
-        config.folder / "table.md", _tables(records, phantom=phantom, style="markdown") + "\n"
-    )
+    markdown = _tables(records, tasks, phantom=phantom, style="markdown")
+    write_text(config.folder / "table.md", markdown + "\n")
     metadata = {
         "run": config.name,
         "seed": config.seed,
@@ -84,8 +79,7 @@ def write_results(config: RunConfig, data_fingerprint: str) -> str:
         records,
         predictions.assign(method=method),
         config.folder / "report.html",
-        tasks=TASKS,
-        groups=GROUPS,
+        tasks=tasks,
         title=f"{config.name}: {method}",
         phantom=phantom,
         metadata=metadata,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from contextlib import ExitStack
 from dataclasses import replace
@@ -20,15 +19,16 @@ from bsou_dist.engine.processes import Processes, start_processes
 from bsou_dist.engine.stopping import Stopped
 from bsou_dist.experiment.config import RunConfig
 from bsou_dist.experiment.context import Context
-from bsou_dist.experiment.corpus import load_corpus
+from bsou_dist.experiment.corpus import Corpus, load_corpus
 from bsou_dist.experiment.finetune import check_finetune, finetune
 from bsou_dist.experiment.lock import check_unlocked, locked
 from bsou_dist.experiment.pretrain import check_pretrain, pretrain
 from bsou_dist.experiment.record import (
     CONFIG_NAME,
     DATA_NAME,
+    DataRecord,
     check_stage1,
-    data_fingerprint,
+    data_record,
     read_run,
 )
 from bsou_dist.experiment.results import write_results
@@ -85,29 +85,15 @@ def run(config: RunConfig) -> str:
         InputError: as `check`.
         Stopped: on every process, by a signal, once what was done is saved.
     """
-    with start_processes(60 * config.engine.hang_minutes) as processes, ExitStack() as held:
+    with start_processes(60 * config.engine.hang_minutes) as processes, ExitStack() as locks:
         context, notes = _check(config, processes)
-        held.enter_context(locked(config.folder, processes))
-        _check_folder(
-            config, context.corpus.fingerprint
-        )  # again: another job may have begun or ended meanwhile
-        # all have compared the folder with the config before the first one writes
+        locks.enter_context(locked(config.folder, processes))
+        # Again: another job may have begun or ended meanwhile.
+        _check_folder(config, context.corpus.record)
+        # All have compared the folder with the config before the first one writes.
         processes.barrier()
         if processes.first:
-            tracker = MlflowTracker(
-                config.tracking_uri, config.tracking.experiment, config.folder / SPOOL_NAME
-            )
-            context = replace(context, tracker=tracker)
-            print(split_sizes(context.corpus.cohort).to_string(index=False), file=sys.stderr)
-            for note in notes:
-                print(f"note: {note}", file=sys.stderr)
-            write_text(
-                config.folder / CONFIG_NAME,
-                yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False),
-            )
-            write_text(
-                config.folder / DATA_NAME, json.dumps({"fingerprint": context.corpus.fingerprint})
-            )
+            context = _begin(context, notes)
         processes.barrier()
         try:
             if config.pretrain:
@@ -116,29 +102,48 @@ def run(config: RunConfig) -> str:
                 finetune(context, config.finetune)
             processes.check_stop()
         except (Stopped, CheckpointFailed):
-            # a launcher may end all as soon as one is gone, and the first one has more to write
+            # A launcher may end all as soon as one is gone, and the first one has more to write.
             processes.barrier()
             raise
         if not processes.first:
             return ""
         with processes.signals.raised():
-            if aside := quarantined(config.folder):
-                print(
-                    f"note: {len(aside)} clips could not be decoded and were left out; "
-                    f"{config.folder}/{FILES} tells "
-                    "which and why",
-                    file=sys.stderr,
-                )
-            result = (
-                write_results(config, context.corpus.fingerprint)
-                if config.finetune
-                else "stage 1 is done"
-            )
-        return f"{result}\n\nresults: {config.folder}\ntracking: {context.tracker.address}"
+            return _end(context)
+
+
+def _begin(context: Context, notes: list[str]) -> Context:
+    """Put a run on record in its folder and open its tracker; what the first process alone does."""
+    config = context.config
+    spool = config.folder / SPOOL_NAME
+    tracker = MlflowTracker(config.tracking_uri, config.tracking.experiment, spool)
+    print(split_sizes(context.corpus.cohort).to_string(index=False), file=sys.stderr)
+    for note in notes:
+        print(f"note: {note}", file=sys.stderr)
+    settings = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+    write_text(config.folder / CONFIG_NAME, settings)
+    write_text(config.folder / DATA_NAME, context.corpus.record.to_json())
+    return replace(context, tracker=tracker)
+
+
+def _end(context: Context) -> str:
+    """Write the results of a run; the table, and where to look."""
+    config = context.config
+    damaged = quarantined(config.folder)
+    if damaged:
+        print(
+            f"note: {len(damaged)} clips could not be decoded and were left out; "
+            f"{config.folder}/{FILES} tells which and why",
+            file=sys.stderr,
+        )
+    result = "stage 1 is done"
+    if config.finetune:
+        result = write_results(config, context.corpus.record.fingerprint)
+    return f"{result}\n\nresults: {config.folder}\ntracking: {context.tracker.address}"
 
 
 def evaluate(folder: Path) -> str:
-    """The table of a finished run, anew from its predictions; report and records are written again.
+    """Make the table of a finished run anew from its predictions; report and records are written
+    again.
 
     Raises:
         InputError: not a run folder, or a run that has not finished stage 2.
@@ -149,7 +154,7 @@ def evaluate(folder: Path) -> str:
             f"{folder} has no stage 2, and so no predictions; add a 'finetune' section to its "
             "config"
         )
-    return write_results(config, data_fingerprint(folder))
+    return write_results(config, data_record(folder).fingerprint)
 
 
 def resend_run(folder: Path) -> str:
@@ -163,12 +168,13 @@ def resend_run(folder: Path) -> str:
 
 
 def _check(config: RunConfig, processes: Processes) -> tuple[Context, list[str]]:
-    """The context of a run that can be done, and sentences about what it leaves out."""
+    """Make the context of a run that can be done, and sentences about what it leaves out."""
     check_precision(config.engine, processes.device)
     check_norm(config.encoder.norm, processes.device)
-    corpus = load_corpus(config.data)
-    _check_folder(config, corpus.fingerprint)
-    check_stage1(config, corpus.fingerprint)
+    corpus = load_corpus(config.data, list(config.used_tasks.values()))
+    _check_label_columns(config, corpus)
+    _check_folder(config, corpus.record)
+    check_stage1(config, corpus.record)
     context = Context(config, corpus, processes, NullTracker())
     notes = list(corpus.notes)
     if config.pretrain:
@@ -178,13 +184,27 @@ def _check(config: RunConfig, processes: Processes) -> tuple[Context, list[str]]
     return context, notes
 
 
-def _check_folder(config: RunConfig, fingerprint: str) -> None:
+def _check_label_columns(config: RunConfig, corpus: Corpus) -> None:
+    """InputError if the cohort lacks the label column of a task that is used."""
+    columns = [name for name in corpus.cohort.columns if name != "line"]
+    faults = []
+    for name, task in config.used_tasks.items():
+        if task.label not in columns:
+            place = config.tasks.place(name)
+            faults.append(f"{place}.label: task {name!r} reads column {task.label!r}")
+    if faults:
+        raise InputError(
+            f"{'; '.join(faults)}; {config.data.cohort} does not have it. It has "
+            f"{', '.join(columns)}"
+        )
+
+
+def _check_folder(config: RunConfig, data: DataRecord) -> None:
     """InputError if the run's folder holds a run of another config or on other data."""
     if not (config.folder / CONFIG_NAME).is_file():
         return
-    before, now = (
-        flatten(one.model_dump(mode="json")) for one in (read_run(config.folder), config)
-    )
+    before = flatten(read_run(config.folder).described())
+    now = flatten(config.described())
     differing = [
         f"  {key}: {before.get(key)} there, {now.get(key)} now"
         for key in sorted({*before, *now})
@@ -193,14 +213,11 @@ def _check_folder(config: RunConfig, fingerprint: str) -> None:
     if differing:
         raise InputError(
             f"{config.folder} holds a run of another config; give this one another name, or go on "
-            "with "
-            "the old values:\n" + "\n".join(differing)
+            "with the old values:\n" + "\n".join(differing)
         )
-    if data_fingerprint(config.folder) != fingerprint:
+    if not data.agrees_with(data_record(config.folder)):
         raise InputError(
             f"{config.folder} holds a run on other data: clips, labels or splits have changed "
-            "since it "
-            "was begun, and patients may have changed sides. Give this run another name, or "
-            "restore the "
-            "data"
+            "since it was begun, and patients may have changed sides. Give this run another name, "
+            "or restore the data"
         )

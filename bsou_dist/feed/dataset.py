@@ -13,15 +13,11 @@ import pandas as pd
 
 from bsou_dist.common.errors import InputError
 from bsou_dist.common.keyed_random import keyed_choice
-from bsou_dist.tasks import MISSING_CLASS, SWEEPS
+from bsou_dist.common.sweeps import SWEEPS
+from bsou_dist.tasks.labels import is_missing
 
 EMPTY = -1
 """In `pick`: a slot without a clip."""
-
-
-def missing_labels(labels: np.ndarray) -> np.ndarray:
-    """True where a label is missing: -1 for classes (int64), NaN for targets (float32)."""
-    return labels == MISSING_CLASS if labels.dtype == np.int64 else np.isnan(labels)
 
 
 class ClipSet:
@@ -151,7 +147,7 @@ class ExamSet:
 
     @staticmethod
     def _label(task: str, values: np.ndarray, exam: str) -> float:
-        present = np.unique(values[~missing_labels(values)])
+        present = np.unique(values[~is_missing(values)])
         if len(present) > 1:
             raise InputError(
                 f"exam {exam} has clips with different labels for task {task!r} "

@@ -21,7 +21,7 @@ from bsou_dist.feed.order.make import OrderConfig, make_order
 from bsou_dist.feed.order.protocol import PADDING, rank_slice
 from bsou_dist.feed.order.windowed import Windowed
 from bsou_dist.feed.side_stream import SideStream, to_device
-from bsou_dist.tasks import MISSING_CLASS
+from bsou_dist.tasks.labels import MISSING_CLASS
 
 
 class ClipSource(Protocol):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,7 @@ from bsou_dist.shards.codec import decode_frames
 from bsou_dist.shards.manifest import read_manifest, read_member, read_summary
 from bsou_dist.shards.pseudonyms import Pseudonymizer
 from bsou_dist.sources.raw_clip import even_indices
-from bsou_dist.tasks import MISSING_CLASS, TASKS, Task
+from bsou_dist.tasks.task import Task
 
 _COUNTED = ("sweep", "clip_class", "device", "operator", "site")
 _CAPTION_PX = 14
@@ -24,9 +24,10 @@ def describe(
     shards_dir: Path,
     cohort_table: pd.DataFrame | None = None,
     pseudonymizer: Pseudonymizer | None = None,
+    tasks: Mapping[str, Task] | None = None,
 ) -> str:
-    """Counts of a shard folder as text; with the cohort and the key that it was packed with, by
-    label too.
+    """Count what a shard folder holds, as text; with the cohort and the key that it was packed
+    with, by the labels of `tasks` too.
 
     Raises:
         InputError: not a finished shard folder, or none of its clips is in the cohort by this key.
@@ -66,10 +67,16 @@ def describe(
                 )
             )
         lines.append(f"labels of {_counted(found, 'clip')} found in the cohort table")
-        for task in TASKS.values():
+        for task in (tasks or {}).values():
             if task.label in joined:
-                lines += _label_lines(task, joined[task.label])
+                lines += task.summarise(_encoded(joined[task.label], task))
     return "\n".join(lines)
+
+
+def _encoded(cells: pd.Series, task: Task) -> np.ndarray:
+    """Labels of a task from a column of a cohort table, missing ones included."""
+    filled = cells.astype(object).where(cells.notna(), None)
+    return np.array([task.encode(cell) for cell in filled], dtype=task.label_dtype)
 
 
 def _counted(count: int, noun: str, plural: str = "") -> str:
@@ -79,27 +86,6 @@ def _counted(count: int, noun: str, plural: str = "") -> str:
 def _count_lines(name: str, values: pd.Series) -> list[str]:
     counts = values.fillna("missing").value_counts()
     return [f"by {name}:", *(f"  {value:<24} {count:>8}" for value, count in counts.items())]
-
-
-def _label_lines(task: Task, values: pd.Series) -> list[str]:
-    encoded = pd.Series(
-        [task.encode(value) for value in values.astype(object).where(values.notna(), None)]
-    )
-    if task.kind == "classification":
-        counts = encoded.value_counts()
-        rows = [
-            *((name, counts.get(index, 0)) for index, name in enumerate(task.classes)),
-            ("missing", counts.get(MISSING_CLASS, 0)),
-        ]
-        return [f"by label {task.name}:", *(f"  {name:<24} {count:>8}" for name, count in rows)]
-    known = encoded.dropna()
-    if known.empty:
-        return [f"label {task.name}: missing everywhere"]
-    return [
-        f"label {task.name}: {len(known)} known, mean {known.mean():.1f}, {known.min():.1f} to "
-        f"{known.max():.1f} "
-        f"{task.unit}"
-    ]
 
 
 def contact_sheet(

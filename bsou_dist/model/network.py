@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from bsou_dist.model.encoder import Encoder
-from bsou_dist.model.heads import ExamJoin, Gaussian, Projection, TaskHead
-from bsou_dist.tasks import Task
+from bsou_dist.model.heads.exam_join import ExamJoin
+from bsou_dist.model.heads.make import make_head
+from bsou_dist.model.heads.projection import Projection
+from bsou_dist.tasks.task import Task
 
 VIEW_HEAD = "view"
 """Name of the one projection head of a loss that uses no label."""
 
 
 def encode_filled(encoder: Encoder, inputs: Tensor, slots: Tensor) -> Tensor:
-    """Embeddings of what there is; zeros for the rest, which never enters the encoder or its batch
-    statistics.
+    """Embed what there is; the rest is zeros, and never enters the encoder or its statistics.
 
     Args:
-        inputs: clips (N, 1, F, H, W) with slots (N, 1), or exams (N, 6, 1, F, H, W) with slots (N,
-            6).
+        inputs: clips (N, 1, F, H, W) with slots (N, 1), or exams (N, 6, 1, F, H, W) with slots
+            (N, 6).
         slots: bool, False where a slot is empty, padding or could not be decoded.
 
     Returns:
@@ -50,20 +55,26 @@ class PretrainNetwork(nn.Module):
 
 
 def projection_heads(names: list[str], dim: int) -> dict[str, nn.Module]:
-    """One projection per name, for a contrastive stage 1."""
+    """Make one projection per name, for a contrastive stage 1."""
     return {name: Projection(dim) for name in names}
 
 
-def linear_heads(tasks: list[Task], dim: int) -> dict[str, nn.Module]:
-    """One linear classifier per task, for MTCE and STSL ([P1] eq. 1)."""
-    return {task.name: nn.Linear(dim, len(task.classes)) for task in tasks}
+def linear_heads(tasks: Sequence[Task], dim: int) -> dict[str, nn.Module]:
+    """Make one linear classifier per task, for MTCE and STSL ([P1] eq. 1)."""
+    return {task.name: nn.Linear(dim, task.class_count) for task in tasks}
 
 
 class TaskNetwork(nn.Module):
     """One task on clips or exams, with an encoder of its own or on embeddings made beforehand.
 
-    Inputs and slots as in `encode_filled`; without an encoder, embeddings (N, C) or (N, 6, C)
-    instead of pixels.
+    Inputs and slots are those of `encode_filled`; without an encoder, embeddings (N, C) or
+    (N, 6, C) stand in the place of pixels.
+
+    Args:
+        task: what is predicted.
+        dim: C of the embeddings.
+        encoder: None where embeddings are given.
+        train_labels: as in `make_head`.
     """
 
     def __init__(
@@ -72,19 +83,16 @@ class TaskNetwork(nn.Module):
         dim: int,
         *,
         encoder: Encoder | None,
-        target_mean: float = 0.0,
-        target_std: float = 1.0,
+        train_labels: np.ndarray | None = None,
     ) -> None:
         super().__init__()
         self.encoder = encoder
         self.join = ExamJoin(dim) if task.level == "exam" else None
-        self.head = TaskHead(
-            task,
-            self.join.dim if self.join else dim,
-            target_mean=target_mean,
-            target_std=target_std,
-        )
+        head_dim = self.join.dim if self.join else dim
+        self.head = make_head(task, head_dim, train_labels)
 
-    def forward(self, inputs: Tensor, slots: Tensor) -> Tensor | Gaussian:
+    def forward(self, inputs: Tensor, slots: Tensor) -> Any:
         embedding = inputs if self.encoder is None else encode_filled(self.encoder, inputs, slots)
-        return self.head(self.join(embedding, slots) if self.join else embedding)
+        if self.join is not None:
+            embedding = self.join(embedding, slots)
+        return self.head(embedding)

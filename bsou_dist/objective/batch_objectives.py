@@ -9,14 +9,9 @@ import torch
 from torch import Tensor
 
 from bsou_dist.feed.batch import Batch
-from bsou_dist.model.heads import Gaussian, TaskHead
 from bsou_dist.objective.contrastive import multitask_supcon, ucon
-from bsou_dist.objective.supervised import (
-    heteroscedastic_gaussian,
-    multitask_cross_entropy,
-    weighted_cross_entropy,
-)
-from bsou_dist.tasks import MISSING_CLASS
+from bsou_dist.objective.supervised import multitask_cross_entropy
+from bsou_dist.tasks.labels import MISSING_CLASS
 
 PositiveRule = Literal["label", "label_and_sweep", "other_patients"]
 
@@ -83,34 +78,6 @@ class MultitaskCrossEntropy:
         return ((_labels(self.tasks, batch) != MISSING_CLASS) & batch.valid).sum()
 
 
-@dataclass(frozen=True)
-class OneTask:
-    """Stage 2 of [P1] 4.2: weighted cross-entropy of a classification, heteroscedastic Gaussian of
-    a regression.
-    """
-
-    task: str
-    head: TaskHead
-    class_weights: Tensor | None
-
-    def __call__(self, outputs: Tensor | Gaussian, batch: Batch) -> Tensor:
-        label = batch.labels[self.task]
-        if isinstance(outputs, Gaussian):
-            return heteroscedastic_gaussian(
-                *outputs, self.head.standardise(label), valid=batch.valid
-            )
-        assert self.class_weights is not None, self.task
-        return weighted_cross_entropy(
-            outputs, label, class_weights=self.class_weights.to(label.device), valid=batch.valid
-        )
-
-    def weight(self, batch: Batch) -> Tensor:
-        label = batch.labels[self.task][batch.valid]
-        if self.class_weights is None:
-            return (~label.isnan()).sum()
-        return self.class_weights.to(label.device)[label[label != MISSING_CLASS]].sum()
-
-
 def _labels(tasks: list[str], batch: Batch) -> Tensor:
-    """(T, N) int64."""
+    """Stack the labels of some tasks, int64 (T, N)."""
     return torch.stack([batch.labels[task] for task in tasks])

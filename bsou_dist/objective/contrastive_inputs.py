@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from bsou_dist.objective.collective import Group, exchange_sizes, gather, world_of
-from bsou_dist.tasks import MISSING_CLASS
+from bsou_dist.tasks.labels import MISSING_CLASS
 
 
 def gather_labels(

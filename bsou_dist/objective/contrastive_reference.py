@@ -10,7 +10,7 @@ from torch import Tensor
 
 from bsou_dist.objective.collective import Group, exchange_sizes, gather_rows
 from bsou_dist.objective.contrastive_inputs import gather_labels
-from bsou_dist.tasks import MISSING_CLASS
+from bsou_dist.tasks.labels import MISSING_CLASS
 
 
 def reference_multitask_supcon(

@@ -31,7 +31,7 @@ import torch
 from torch import Tensor
 
 from bsou_dist.objective.collective import Group, gather, world_of
-from bsou_dist.tasks import MISSING_CLASS
+from bsou_dist.tasks.labels import MISSING_CLASS
 
 TILE_ROWS = {"cpu": 512, "cuda": 8192}
 """Side of a tile: large enough for matrix products at full speed, small beside N x D."""

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from bsou_dist.objective.collective import Group, global_sum
-from bsou_dist.tasks import MISSING_CLASS
+from bsou_dist.tasks.labels import MISSING_CLASS
 
 
 def multitask_cross_entropy(

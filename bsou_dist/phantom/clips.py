@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bsou_dist.common.sweeps import SWEEPS
 from bsou_dist.phantom.config import PhantomConfig
 from bsou_dist.phantom.imaging import PROBES, render
 from bsou_dist.phantom.patients import CLIP, Exam, phantom_patients, stream
 from bsou_dist.phantom.sweeps import HANDS, Course, Hand, probe_poses, wander
-from bsou_dist.tasks import SWEEPS
 
 PHANTOM_NOTE = (
     "Phantom results test software and controlled failure modes; they support no clinical finding"

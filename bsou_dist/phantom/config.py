@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from bsou_dist.tasks import SWEEPS
+from bsou_dist.common.sweeps import SWEEPS
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 

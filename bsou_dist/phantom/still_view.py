@@ -7,13 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from bsou_dist.common.sweeps import SWEEPS
 from bsou_dist.phantom.anatomy import Anatomy
 from bsou_dist.phantom.config import PhantomConfig
 from bsou_dist.phantom.ellipsoids import Array, Ellipsoid
 from bsou_dist.phantom.imaging import PROBES, render
 from bsou_dist.phantom.patients import CLIP, Exam, stream
 from bsou_dist.phantom.sweeps import Poses, skin_at, touching_mm, unit, wander
-from bsou_dist.tasks import SWEEPS
 
 STILL_VIEWS = ("head", "abdomen")
 """What a probe is held over."""

@@ -1,5 +1,7 @@
-"""The table of methods by tasks, in the layout of the paper's Table 2, as text, Markdown or
-HTML.
+"""The table of methods by tasks, in the layout of [P1]'s Table 2, as text, Markdown or HTML.
+
+[P1] is the paper *Improved Representation Learning with Multitasking in Blind Sweep Obstetric
+Ultrasound Videos*.
 """
 
 from __future__ import annotations
@@ -12,19 +14,17 @@ from typing import Literal
 import pandas as pd
 
 from bsou_dist.common.errors import InputError
-from bsou_dist.evaluation.evaluate import primary_metrics
-from bsou_dist.tasks import Task
+from bsou_dist.evaluation.kinds.make import evaluation_of
+from bsou_dist.report.kinds.make import legend_of, report_of
+from bsou_dist.tasks.task import Task
+from bsou_dist.tasks.task_set import table_groups
 
 PHANTOM_NOTICE = (
     "Phantom results test software and controlled failure modes; they support no clinical finding."
 )
-LEGEND = (
-    "Classes: accuracy / macro-F1 in %. Values: mean absolute error / standard deviation of the "
-    "absolute error.",
-    "In brackets: 95 % interval of the first figure. n: clips or exams.",
-)
+LEGEND = "In brackets: 95 % interval of the first figure. n: clips or exams."
 METHOD_ORDER = ("stsl", "ucon", "mtce", "mtscon")
-"""Rows of the paper's Table 2, in lower case; other methods follow in the order of the records."""
+"""Rows of [P1]'s Table 2, in lower case; other methods follow in the order of the records."""
 BASELINE = "majority / mean"
 
 Style = Literal["text", "markdown", "html"]
@@ -34,75 +34,74 @@ Cell = tuple[str, ...]
 
 @dataclass(frozen=True)
 class MethodTable:
-    """Headings over columns, column names, and rows of cells; ``format`` turns it into one of three
-    styles.
-    """
+    """Headings over columns, column names, and rows of cells, to be written in three styles."""
 
-    groups: tuple[tuple[str, int], ...]  # heading, number of columns under it
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, tuple[Cell, ...]], ...]
-    footer: tuple[str, ...]
+    groups: Mapping[str, int]
+    """Number of columns under each heading."""
+    columns: Sequence[str]
+    rows: Mapping[str, Sequence[Cell]]
+    """A cell per column, by the row's label."""
+    footer: Sequence[str]
 
     def format(self, style: Style) -> str:
-        """The table in one style."""
-        return {"text": self._text, "markdown": self._markdown, "html": self._html}[style]()
+        """Write the table in one style."""
+        formats = {"text": self._text, "markdown": self._markdown, "html": self._html}
+        return formats[style]()
 
     def _text(self) -> str:
-        label_width = max(len(label) for label in ("method", *(label for label, _ in self.rows)))
-        widths = [
-            max([len(name), *(len(line) for _, cells in self.rows for line in cells[index])])
-            for index, name in enumerate(self.columns)
-        ]
-        lines, start = [" " * label_width], 0
-        for heading, span in self.groups:
-            lines[0] += "  " + heading.ljust(sum(widths[start : start + span]) + 2 * (span - 1))
-            start += span
-        lines.append(
-            "  ".join(["method".ljust(label_width), *map(str.ljust, self.columns, widths)])
-        )
-        rule = "-" * len(lines[1])
-        lines.append(rule)
-        for label, cells in self.rows:
-            for depth in range(max(map(len, cells))):
+        label_width = max(len(label) for label in ("method", *self.rows))
+        widths = [self._column_width(index) for index in range(len(self.columns))]
+
+        def line(label: str, texts: Sequence[str]) -> str:
+            padded = [text.ljust(width) for text, width in zip(texts, widths, strict=True)]
+            return "  ".join([label.ljust(label_width), *padded])
+
+        headings = " " * label_width
+        first = 0
+        for heading, span in self.groups.items():
+            width = sum(widths[first : first + span]) + 2 * (span - 1)
+            headings += "  " + heading.ljust(width)
+            first += span
+        names = line("method", self.columns)
+        rule = "-" * len(names)
+        lines = [headings, names, rule]
+        for label, cells in self.rows.items():
+            height = max(len(cell) for cell in cells)
+            for depth in range(height):
                 texts = [cell[depth] if depth < len(cell) else "" for cell in cells]
-                lines.append(
-                    "  ".join(
-                        [
-                            (label if depth == 0 else "").ljust(label_width),
-                            *map(str.ljust, texts, widths),
-                        ]
-                    )
-                )
-        return "\n".join(line.rstrip() for line in [*lines, rule, *self.footer])
+                lines.append(line(label if depth == 0 else "", texts))
+        return "\n".join(text.rstrip() for text in [*lines, rule, *self.footer])
+
+    def _column_width(self, index: int) -> int:
+        lengths = [len(self.columns[index])]
+        for cells in self.rows.values():
+            lengths += [len(text) for text in cells[index]]
+        return max(lengths)
 
     def _markdown(self) -> str:
-        headings = [
-            f"{heading}: {name}" if heading else name
-            for heading, name in zip(
-                (heading for heading, span in self.groups for _ in range(span)),
-                self.columns,
-                strict=True,
-            )
+        groups = [heading for heading, span in self.groups.items() for _ in range(span)]
+        names = [
+            f"{group}: {column}" if group else column
+            for group, column in zip(groups, self.columns, strict=True)
         ]
-        lines = [f"| method | {' | '.join(headings)} |", "|---" * (len(headings) + 1) + "|"]
-        lines += [
-            f"| {label} | {' | '.join('<br>'.join(cell) for cell in cells)} |"
-            for label, cells in self.rows
-        ]
-        return "\n".join([*lines, "", *(f"{line}\n" for line in self.footer)]).rstrip()
+        lines = [f"| method | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
+        for label, cells in self.rows.items():
+            texts = ["<br>".join(cell) for cell in cells]
+            lines.append(f"| {label} | {' | '.join(texts)} |")
+        footer = [f"{text}\n" for text in self.footer]
+        return "\n".join([*lines, "", *footer]).rstrip()
 
     def _html(self) -> str:
         spans = "".join(
-            f'<th colspan="{span}">{html.escape(heading)}</th>' for heading, span in self.groups
+            f'<th colspan="{span}">{html.escape(heading)}</th>'
+            for heading, span in self.groups.items()
         )
         names = "".join(f"<th>{html.escape(name)}</th>" for name in self.columns)
-        body = "".join(
-            f'<tr><th scope="row">{html.escape(label)}</th>'
-            + "".join(f"<td>{_html_cell(cell)}</td>" for cell in cells)
-            + "</tr>"
-            for label, cells in self.rows
-        )
-        footer = "".join(f"<p>{html.escape(line)}</p>" for line in self.footer)
+        body = ""
+        for label, cells in self.rows.items():
+            data = "".join(f"<td>{_html_cell(cell)}</td>" for cell in cells)
+            body += f'<tr><th scope="row">{html.escape(label)}</th>{data}</tr>'
+        footer = "".join(f"<p>{html.escape(text)}</p>" for text in self.footer)
         return (
             f'<table class="methods"><thead><tr><td></td>{spans}</tr>'
             f"<tr><th>method</th>{names}</tr></thead>"
@@ -113,50 +112,48 @@ class MethodTable:
 def method_table(
     records: pd.DataFrame,
     tasks: Mapping[str, Task],
-    groups: Mapping[str, Sequence[str]],
     *,
     set_name: str = "main",
     phantom: bool = False,
     style: Style = "text",
 ) -> str:
-    """Methods by tasks, with the majority or mean predictor as the last row.
+    """Write methods by tasks, with the majority or mean predictor as the last row.
+
+    Every task that has a record has a column, under the heading of its group.
 
     Args:
-        records: records of ``evaluate_predictions`` with a column ``method``. A regression
-            evaluated at both levels is shown at exam level.
+        records: records of `evaluate_predictions` with a column `method`. What was evaluated per
+            clip and per exam is shown per exam.
         tasks: the tasks by name.
-        groups: heading -> names of the tasks under it, in order, such as 'In-domain' and
-            'Out-of-domain'.
         set_name: which set of patients: main, obese, handheld.
         phantom: print under the table that phantom results support no clinical finding.
+        style: text for a terminal, Markdown or HTML.
 
     Raises:
-        InputError: no record of that set, or a heading names an unknown task.
+        InputError: no record of that set, or records of a task that is not among `tasks`.
     """
     chosen = records[records["set"].eq(set_name)]
     if chosen.empty:
-        raise InputError(
-            f"no results for set {set_name!r}; there are results for "
-            f"{', '.join(sorted(records['set'].unique())) or 'no set'}"
-        )
-    unknown = sorted({name for names in groups.values() for name in names} - set(tasks))
+        found = ", ".join(sorted(records["set"].unique())) or "no set"
+        raise InputError(f"no results for set {set_name!r}; there are results for {found}")
+    recorded = set(records["task"])
+    unknown = sorted(recorded - set(tasks))
     if unknown:
-        raise InputError(
-            f"the table's columns name unknown tasks {unknown}; known are {', '.join(tasks)}"
-        )
+        raise InputError(f"results of unknown tasks {unknown}; known are {', '.join(tasks)}")
+    groups = table_groups(task for name, task in tasks.items() if name in recorded)
     shown = [tasks[name] for names in groups.values() for name in names]
-    methods = sorted(dict.fromkeys(chosen["method"]), key=_place)
-    rows = [
-        (method, tuple(_cell(chosen[chosen["method"].eq(method)], task) for task in shown))
-        for method in methods
-    ]
-    rows.append((BASELINE, tuple(_cell(chosen, task, "baseline_") for task in shown)))
-    return MethodTable(
-        tuple((heading, len(names)) for heading, names in groups.items() if names),
-        tuple(_heading(task) for task in shown),
-        tuple(rows),
-        (*LEGEND, *([PHANTOM_NOTICE] if phantom else [])),
-    ).format(style)
+    rows: dict[str, list[Cell]] = {}
+    for method in sorted(dict.fromkeys(chosen["method"]), key=_place):
+        of_method = chosen[chosen["method"].eq(method)]
+        rows[method] = [_cell(of_method, task) for task in shown]
+    rows[BASELINE] = [_cell(chosen, task, "baseline_") for task in shown]
+    table = MethodTable(
+        groups={heading: len(names) for heading, names in groups.items()},
+        columns=[report_of(task).heading(task) for task in shown],
+        rows=rows,
+        footer=[legend_of(shown), LEGEND, *([PHANTOM_NOTICE] if phantom else [])],
+    )
+    return table.format(style)
 
 
 def _place(method: str) -> int:
@@ -164,29 +161,29 @@ def _place(method: str) -> int:
     return METHOD_ORDER.index(name) if name in METHOD_ORDER else len(METHOD_ORDER)
 
 
-def _heading(task: Task) -> str:
-    return f"{task.name} (%) ↑" if task.kind == "classification" else f"{task.name} ({task.unit}) ↓"
-
-
 def _cell(records: pd.DataFrame, task: Task, prefix: str = "") -> Cell:
     """Both primary figures, the interval of the first, and n; of the first method that has them."""
     of_task = records[records["task"].eq(task.name)]
-    if of_task["level"].eq("exam").any():
-        of_task = of_task[of_task["level"].eq("exam")]
-    first, second = (of_task[of_task["metric"].eq(prefix + name)] for name in primary_metrics(task))
-    if first.empty or second.empty:
+    per_exam = of_task["level"].eq("exam")
+    if per_exam.any():
+        of_task = of_task[per_exam]
+    first, second = evaluation_of(task).primary
+    found_first = of_task[of_task["metric"].eq(prefix + first)]
+    found_second = of_task[of_task["metric"].eq(prefix + second)]
+    if found_first.empty or found_second.empty:
         return ("–",)
-    record, other = first.iloc[0], second.iloc[0]
-    scale, digits = (
-        (100, 1) if task.kind == "classification" else (1, 1 if task.unit == "days" else 2)
+    record, other = found_first.iloc[0], found_second.iloc[0]
+
+    def text(value: float) -> str:
+        return report_of(task).figure(task, value)
+
+    return (
+        f"{text(record['value'])}/{text(other['value'])}",
+        f"[{text(record['low'])}, {text(record['high'])}]",
+        f"n {record['n']}",
     )
-    value, low, high, beside = (
-        f"{scale * figure:.{digits}f}"
-        for figure in (record["value"], record["low"], record["high"], other["value"])
-    )
-    return f"{value}/{beside}", f"[{low}, {high}]", f"n {record['n']}"
 
 
 def _html_cell(cell: Cell) -> str:
-    figures, *rest = map(html.escape, cell)
-    return f"<b>{figures}</b>" + "".join(f"<br><small>{line}</small>" for line in rest)
+    figures, *rest = (html.escape(text) for text in cell)
+    return f"<b>{figures}</b>" + "".join(f"<br><small>{text}</small>" for text in rest)

@@ -15,6 +15,7 @@ Status = Literal["FINISHED", "FAILED", "KILLED"]
 TAG_METHOD = "bsou.method"
 TAG_STAGE = "bsou.stage"
 TAG_TASK = "bsou.task"
+TAG_TASK_RECORD = "bsou.task_record"
 TAG_SEED = "bsou.seed"
 TAG_PHANTOM = "bsou.phantom"
 TAG_DATA = "bsou.data"

@@ -3,10 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from p1_tasks import TASKS
 
 from bsou_dist.cohort.labels import encode_labels, require_labels
 from bsou_dist.common.errors import InputError
-from bsou_dist.tasks import TASKS
 
 
 @pytest.fixture
@@ -57,9 +57,13 @@ def test_all_cells_outside_the_classes_are_named(table):
 
 
 def test_a_task_without_labels_in_a_split_is_named(table):
-    require_labels(table, [TASKS["presentation"]], "split_stage2", ["train", "test"])
+    def require(*names):
+        labels_of = {TASKS[name]: encode_labels(table, TASKS[name]) for name in names}
+        require_labels(labels_of, table, "split_stage2", ["train", "test"])
+
+    require("presentation")
     with pytest.raises(InputError) as raised:
-        require_labels(table, [TASKS["placenta"], TASKS["ga"]], "split_stage2", ["train", "test"])
+        require("placenta", "ga")
     message = str(raised.value)
     assert (
         "no labels for task 'placenta' (column placenta) in split 'train' of split_stage2 (2 clips)"

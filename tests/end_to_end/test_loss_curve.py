@@ -34,17 +34,24 @@ def _curves(rank: int, world: int, path: Path) -> dict[tuple[str, str], list[flo
         config = read_settings(RunConfig, path, [f"pretrain.method={method}"])
         assert config.pretrain is not None
         processes = Processes(rank, world, "cpu")
-        context = Context(config, load_corpus(config.data), processes, NullTracker())
+        context = Context(
+            config,
+            load_corpus(config.data, list(config.used_tasks.values())),
+            processes,
+            NullTracker(),
+        )
         for name in [*ENGINES, "untrained"]:
-            network, feed, _ = prepare(context, config.pretrain, config.pretrain.tasks)
+            prepared = prepare(context, config.pretrain, config.pretrain.tasks)
             engine = make_engine(
-                network,
+                prepared.network,
                 EngineConfig(name="ddp" if name == "untrained" else name),
                 learning_rate=LEARNING_RATE * (name != "untrained"),
                 processes=processes,
             )
             objective = METHODS[method].objective(config.pretrain, config.pretrain.tasks)
-            batches = (batch for epoch in range(STEPS) for batch in feed.epoch(epoch))
+            batches = (
+                batch for epoch in range(STEPS) for batch in prepared.train_feed.epoch(epoch)
+            )
             out[method, name] = [
                 train_step(engine, next(batches), objective, seed=0, rank=rank)
                 for _ in range(STEPS)

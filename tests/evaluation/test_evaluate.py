@@ -3,12 +3,12 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from p1_tasks import TASKS
 
 from bsou_dist.common.errors import InputError
 from bsou_dist.evaluation.aggregate import exam_predictions
 from bsou_dist.evaluation.evaluate import RECORD_COLUMNS, evaluate_predictions
 from bsou_dist.predict.prediction_table import read_predictions, write_predictions
-from bsou_dist.tasks import TASKS
 
 
 @pytest.fixture(scope="module")

@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from bsou_dist.common.sweeps import SWEEPS
 from bsou_dist.shards.codec import Codec, encode_frames
 from bsou_dist.shards.manifest import MANIFEST_NAME, manifest_of, write_manifest
 from bsou_dist.shards.shard_file import ShardWriter
-from bsou_dist.tasks import SWEEPS
 
 MakeShards = Callable[..., tuple[Path, pd.DataFrame]]
 

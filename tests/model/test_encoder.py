@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from gloo import run_ranks
+from p1_tasks import TASKS
 from torchvision.models import get_model, get_model_weights
 
 from bsou_dist.common.errors import InputError
 from bsou_dist.model.encoder import SMALL, EncoderConfig, build_encoder, encoder_names
-from bsou_dist.model.heads import Gaussian
+from bsou_dist.model.heads.regression import Gaussian
 from bsou_dist.model.network import PretrainNetwork, TaskNetwork, projection_heads
 from bsou_dist.model.norm import check_norm, with_norm
-from bsou_dist.tasks import TASKS
 
 SHAPES = {"s3d": (16, 64), "mvit_v1_b": (16, 224), "mvit_v2_s": (16, 224)}
 DIMS = {
@@ -188,7 +189,8 @@ def test_no_rows_give_no_rows_and_a_gradient_of_zero():
 
 
 def test_regression_head_speaks_the_unit():
-    net = TaskNetwork(TASKS["ga"], 128, encoder=None, target_mean=200.0, target_std=30.0).eval()
+    labels = np.array([170.0, 230.0, np.nan], dtype=np.float32)
+    net = TaskNetwork(TASKS["ga"], 128, encoder=None, train_labels=labels).eval()
     out = net(torch.randn(5, 128), torch.ones(5, 1, dtype=torch.bool))
     assert isinstance(out, Gaussian)
     mean, variance = net.head.in_unit(out)

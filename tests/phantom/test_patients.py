@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from p1_tasks import TASKS
 from pydantic import ValidationError
 
+from bsou_dist.common.sweeps import SWEEPS
 from bsou_dist.phantom import PhantomConfig, phantom_clips, phantom_patient, phantom_patients
-from bsou_dist.tasks import SWEEPS, TASKS
 
 COLUMNS = {
     "patient_id",

@@ -5,14 +5,13 @@ from html.parser import HTMLParser
 
 import pandas as pd
 import pytest
+from p1_tasks import TASKS
 
 from bsou_dist.common.errors import InputError
 from bsou_dist.evaluation.evaluate import RECORD_COLUMNS, evaluate_predictions
 from bsou_dist.report.html_report import write_report
 from bsou_dist.report.method_table import BASELINE, PHANTOM_NOTICE, method_table
-from bsou_dist.tasks import TASKS
-
-GROUPS = {"In-domain": ["ga", "presentation"], "Out-of-domain": ["dvp"]}
+from bsou_dist.tasks.kinds.make import make_task
 
 
 def record(
@@ -47,13 +46,18 @@ def records() -> pd.DataFrame:
                 )
                 for metric in ("accuracy", "macro_f1")
             ]
+            if method == "STSL":
+                rows += [
+                    record(method, "dvp", "exam", f"{prefix}{metric}", 1.0 + worse)
+                    for metric in ("mae", "abs_error_std")
+                ]
     return pd.DataFrame(rows)
 
 
 def test_text_has_the_papers_layout(records):
-    text = method_table(records, TASKS, GROUPS)
+    text = method_table(records, TASKS)
     lines = text.splitlines()
-    assert re.match(r" +In-domain +Out-of-domain$", lines[0])
+    assert re.match(r" +In-domain tasks +Out-of-domain tasks$", lines[0])
     assert re.match(r"method +ga \(days\) ↓ +presentation \(%\) ↑ +dvp \(cm\) ↓$", lines[1])
     assert [line.split("  ")[0] for line in lines[3:15:3]] == [
         "STSL",
@@ -64,23 +68,21 @@ def test_text_has_the_papers_layout(records):
     assert re.match(r"mtscon +14\.3/14\.3 +88\.3/88\.3 +–$", lines[6])
     assert re.match(r" +\[14\.2, 14\.4\] +\[83\.3, 93\.3\]$", lines[7])
     assert re.match(r" +n 23 +n 23$", lines[8])
-    assert re.match(r"majority / mean +24\.3/24\.3 +68\.3/68\.3 +–$", lines[12])
+    assert re.match(r"majority / mean +24\.3/24\.3 +68\.3/68\.3 +11\.00/11\.00$", lines[12])
     assert PHANTOM_NOTICE not in text
 
 
 @pytest.mark.parametrize("style", ["text", "markdown", "html"])
 def test_phantom_results_say_so_in_every_style(records, style):
-    assert (
-        method_table(records, TASKS, GROUPS, phantom=True, style=style).count(PHANTOM_NOTICE) == 1
-    )
+    assert method_table(records, TASKS, phantom=True, style=style).count(PHANTOM_NOTICE) == 1
 
 
 def test_markdown_is_one_line_per_method(records):
-    lines = method_table(records, TASKS, GROUPS, style="markdown").splitlines()
+    lines = method_table(records, TASKS, style="markdown").splitlines()
     assert (
         lines[0]
-        == "| method | In-domain: ga (days) ↓ | In-domain: presentation (%) ↑ | Out-of-domain: "
-        "dvp (cm) ↓ |"
+        == "| method | In-domain tasks: ga (days) ↓ | In-domain tasks: presentation (%) ↑ | "
+        "Out-of-domain tasks: dvp (cm) ↓ |"
     )
     assert (
         lines[3]
@@ -89,16 +91,34 @@ def test_markdown_is_one_line_per_method(records):
 
 
 def test_html_escapes_names(records):
-    page = method_table(records.assign(method="<b>&"), TASKS, GROUPS, style="html")
+    page = method_table(records.assign(method="<b>&"), TASKS, style="html")
     assert "&lt;b&gt;&amp;" in page
     assert page.count("<tr>") == 4
 
 
-def test_a_set_without_results_and_an_unknown_column(records):
+def test_a_set_without_results_and_an_unknown_task(records):
     with pytest.raises(InputError, match="no results for set 'obese'; there are results for main"):
-        method_table(records, TASKS, GROUPS, set_name="obese")
+        method_table(records, TASKS, set_name="obese")
     with pytest.raises(InputError, match=r"unknown tasks .'weight'"):
-        method_table(records, TASKS, {"": ["weight"]})
+        method_table(records.assign(task="weight"), TASKS)
+
+
+def test_every_task_with_a_record_has_a_column_in_its_place(records):
+    weight = make_task(
+        {"name": "efw", "kind": "regression", "label": "efw_g", "unit": "g", "decimals": 0}
+    )
+    last = weight.model_copy(update={"name": "afi", "group": "In-domain tasks", "order": 1})
+    more = [record("STSL", "efw", "clip", "mae", 250.4), record("STSL", "afi", "clip", "mae", 1)]
+    text = method_table(
+        pd.concat([records, pd.DataFrame(more)]), TASKS | {"efw": weight, "afi": last}
+    )
+    headings, names = text.splitlines()[:2]
+    assert re.split("  +", headings.strip()) == [
+        "In-domain tasks",
+        "Out-of-domain tasks",
+        "Other tasks",
+    ]
+    assert re.findall(r"(\w+) \(", names) == ["ga", "presentation", "afi", "dvp", "efw"]
 
 
 class Page(HTMLParser):
@@ -121,7 +141,6 @@ def test_report_is_one_file_that_loads_nothing(predictions, tmp_path):
         predictions.assign(method="MTSCon"),
         tmp_path / "report.html",
         tasks=TASKS,
-        groups=GROUPS,
         title="A <title>",
         phantom=True,
         metadata={"config": "<i>a&b.yaml", "patients": 130},

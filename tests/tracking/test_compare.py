@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from bsou_dist.common.errors import InputError
-from bsou_dist.tracking.compare import read_records
+from bsou_dist.tracking.compare import read_results
 from bsou_dist.tracking.mlflow_tracker import MlflowTracker, local_uri
 from bsou_dist.tracking.records import COLUMNS, metrics_to_records, records_to_metrics
 
@@ -71,11 +71,14 @@ def test_the_newest_finished_run_counts(store: str, tmp_path: Path) -> None:
     log(store, "newest", tmp_path, records(5.0), "mtscon")
     log(store, "newest", tmp_path, records(6.0), "mtce")
     log(store, "newest", tmp_path, records(1.0), "mtce", status="FAILED")
-    frame = read_records(store, "newest")
+    results = read_results(store, "newest")
+    frame = results.records
     mae = frame[frame["metric"] == "mae"].set_index(["method", "set"])["value"].to_dict()
     assert mae == {("mtscon", "main"): 5.0, ("mtscon", "obese"): 9.0, ("mtce", "main"): 6.0}
-    assert frame.attrs["phantom"] is True
-    assert [note.split()[0] for note in frame.attrs["notes"]] == [
+    assert results.phantom is True
+    assert list(results.tasks) == ["ga"]
+    assert results.tasks["ga"].unit == "days"  # type: ignore[attr-defined]
+    assert [note.split()[0] for note in results.notes] == [
         "1",
         "1",
     ]  # one older, one that failed
@@ -86,14 +89,14 @@ def test_other_data_is_noted_and_phantom_never_mixes_with_patients(
 ) -> None:
     log(store, "mixed", tmp_path, records(5.0), "mtscon")
     log(store, "mixed", tmp_path, records(5.0), "mtce", data="d2")
-    [note] = read_records(store, "mixed").attrs["notes"]
+    [note] = read_results(store, "mixed").notes
     assert "2 different states of the data (d1, d2)" in note
     log(store, "mixed", tmp_path, records(5.0), "ucon", phantom="False")
     with pytest.raises(InputError, match="never share a table"):
-        read_records(store, "mixed")
+        read_results(store, "mixed")
 
 
 def test_an_experiment_without_results_says_so(store: str, tmp_path: Path) -> None:
     log(store, "failed", tmp_path, records(5.0), "mtscon", status="FAILED")
     with pytest.raises(InputError, match=r"no finished run with results yet \(1 runs"):
-        read_records(store, "failed")
+        read_results(store, "failed")

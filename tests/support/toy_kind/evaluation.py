@@ -1,0 +1,27 @@
+"""What a score is worth: how far off it is, and how far the middle of the training labels."""
+
+import numpy as np
+
+from bsou_dist.evaluation import metrics
+from bsou_dist.evaluation.kinds.protocol import NamedMetric
+from bsou_dist.evaluation.metrics import Scored
+
+
+class ScoreEvaluation:
+    primary = ("mae", "bias")
+    lower_is_better = True
+
+    def scored(self, task, units):
+        return Scored(units["label"].to_numpy(float), units["prediction"].to_numpy(float))
+
+    def metrics(self, task, units):
+        return [NamedMetric("mae", metrics.mae), NamedMetric("bias", metrics.bias)]
+
+    def constant(self, task, train_labels):
+        return float(train_labels.median())
+
+    def predict_constant(self, task, units, constant):
+        return Scored(units.label, np.full(len(units.label), constant))
+
+    def exam_values(self, units, valid):
+        return None
