@@ -118,7 +118,7 @@ def _encode_h264(frames: NDArray[np.uint8], crf: int) -> bytes:
         stream.width = width
         stream.pix_fmt = "yuvj420p"
         for frame in frames:
-            # The planes of chroma lie below the luma, and have half of its lines between them.
+            # Below the luma lie the two planes of chroma, which together have half of its pixels.
             planes = np.full((height * 3 // 2, width), _NEUTRAL_CHROMA, np.uint8)
             planes[:height] = frame
             picture = av.VideoFrame.from_ndarray(planes, format="yuvj420p")
