@@ -141,7 +141,8 @@ def _freeze(options: argparse.Namespace) -> int:
 
 def _inspect(options: argparse.Namespace) -> int:
     from bsou_dist.cohort.table import read_cohort
-    from bsou_dist.inspection.describe import check_picture, contact_sheet, describe
+    from bsou_dist.inspection.contact_sheet import check_picture, contact_sheet
+    from bsou_dist.inspection.describe import describe
     from bsou_dist.packing.pack import KEY_NAME
     from bsou_dist.shards.pseudonyms import Pseudonymizer, default_private_dir, load_key
     from bsou_dist.tasks.task_set import load_tasks

@@ -45,14 +45,17 @@ def bootstrap_difference(
     resamples: int = 2000,
     seed: int = 0,
 ) -> Interval:
-    """Percentile interval of ``metric(first) - metric(second)`` on the same units and the same
-    resamples (paired).
+    """Percentile interval of ``metric(first) - metric(second)``, paired.
+
+    Both are of the same units and on the same resamples; ``patients`` (n,) names each unit's
+    patient.
     """
     draws = [
         metric(first, weights) - metric(second, weights)
         for weights in _resample(patients, resamples, seed)
     ]
-    return _interval(value_of(metric, first) - value_of(metric, second), draws, patients)
+    difference = value_of(metric, first) - value_of(metric, second)
+    return _interval(difference, draws, patients)
 
 
 def accuracy_interval(
@@ -64,11 +67,13 @@ def accuracy_interval(
     resampling can show no spread; then the exact interval for as many patients stands in, which is
     the wider one.
     """
-    found = bootstrap_interval(metric, scored, patients, resamples=resamples, seed=seed)
-    if found.n == found.n_patients or found.value in (0.0, 1.0):
-        low, high = clopper_pearson(round(found.value * found.n_patients), found.n_patients)
-        return found._replace(low=low, high=high, kind="exact")
-    return found
+    interval = bootstrap_interval(metric, scored, patients, resamples=resamples, seed=seed)
+    has_one_unit_each = interval.n == interval.n_patients
+    if not has_one_unit_each and interval.value not in (0.0, 1.0):
+        return interval
+    right = round(interval.value * interval.n_patients)
+    low, high = clopper_pearson(right, interval.n_patients)
+    return interval._replace(low=low, high=high, kind="exact")
 
 
 def clopper_pearson(successes: int, trials: int, level: float = 0.95) -> tuple[float, float]:
@@ -80,28 +85,30 @@ def clopper_pearson(successes: int, trials: int, level: float = 0.95) -> tuple[f
 
 
 def _resample(patients: np.ndarray, resamples: int, seed: int) -> Iterator[np.ndarray]:
-    """Blocks of weights (rows, n): how often each unit's patient was drawn. Depends on the set of
-    patients only.
+    """Blocks of weights (rows, n): how often each unit's patient was drawn.
+
+    What is drawn depends on the set of patients and the seed only, not on the order of the units.
     """
-    names, unit_of = np.unique(patients.astype(str), return_inverse=True)
+    names, patient_of_unit = np.unique(patients.astype(str), return_inverse=True)
+    equal_chances = np.full(len(names), 1 / len(names))
     rng = np.random.default_rng(seed)
-    rows = max(1, _MAX_WEIGHTS // len(patients))
-    for start in range(0, resamples, rows):
-        drawn = rng.multinomial(
-            len(names), np.full(len(names), 1 / len(names)), size=min(rows, resamples - start)
-        )
-        yield drawn[:, unit_of].astype(float)
+    block_rows = max(1, _MAX_WEIGHTS // len(patients))
+    for start in range(0, resamples, block_rows):
+        rows = min(block_rows, resamples - start)
+        drawn = rng.multinomial(len(names), equal_chances, size=rows)
+        yield drawn[:, patient_of_unit].astype(float)
 
 
 def _interval(value: float, draws: Sequence[np.ndarray], patients: np.ndarray) -> Interval:
+    """The value with the middle 95 % of the draws; NaN where none of them is defined."""
     values = np.concatenate(draws)
     defined = values[~np.isnan(values)]
     low, high = np.percentile(defined, [2.5, 97.5]) if len(defined) else (np.nan, np.nan)
     return Interval(
-        value,
-        float(low),
-        float(high),
-        len(patients),
-        len(np.unique(patients.astype(str))),
-        "bootstrap",
+        value=value,
+        low=float(low),
+        high=float(high),
+        n=len(patients),
+        n_patients=len(np.unique(patients.astype(str))),
+        kind="bootstrap",
     )

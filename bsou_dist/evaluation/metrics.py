@@ -1,5 +1,4 @@
-"""Metrics as functions of weighted units, so that one definition serves the value and its
-bootstrap.
+"""Metrics as functions of weighted units: one definition serves the value and its bootstrap.
 
 A unit is a clip or an exam. Every metric takes ``Scored`` units (n of them) and ``weights`` of
 shape (R, n), how often each unit counts in each of R resamples, and returns (R,) values; NaN where
@@ -20,11 +19,13 @@ Z_95 = 1.959963984540054
 
 @dataclass(frozen=True)
 class Scored:
-    """n units with label and prediction (class indices, or values in the task's unit), none of them
-    missing.
+    """Units with a label and a prediction, none of them missing.
 
-    ``probabilities`` is (n, K) for a classification; ``variance`` is (n,), in unit squared, for a
-    regression.
+    Attributes:
+        label: (n,), class indices, or values in the task's unit.
+        prediction: (n,), as the labels.
+        probabilities: (n, K), for a classification into K classes.
+        variance: (n,), in unit squared, for a regression.
     """
 
     label: np.ndarray
@@ -38,7 +39,8 @@ Metric = Callable[[Scored, np.ndarray], np.ndarray]
 
 def value_of(metric: Metric, scored: Scored) -> float:
     """The metric of the units as they are."""
-    return float(metric(scored, np.ones((1, len(scored.label))))[0])
+    each_once = np.ones((1, len(scored.label)))
+    return float(metric(scored, each_once)[0])
 
 
 def accuracy(scored: Scored, weights: np.ndarray) -> np.ndarray:
@@ -48,36 +50,37 @@ def accuracy(scored: Scored, weights: np.ndarray) -> np.ndarray:
 
 def macro_f1(scored: Scored, weights: np.ndarray) -> np.ndarray:
     """Unweighted mean of F1 over the classes that occur among the labels (of the resample)."""
-    total, count = np.zeros(len(weights)), np.zeros(len(weights))
+    total = np.zeros(len(weights))
+    classes = np.zeros(len(weights))
     for index in np.unique(scored.label):
-        truly, said = scored.label == index, scored.prediction == index
-        positives = weights @ truly
-        occurs = positives > 0
-        f1 = _divide(2 * (weights @ (truly & said)), positives + weights @ said)
+        is_labelled = scored.label == index
+        is_predicted = scored.prediction == index
+        labelled = weights @ is_labelled
+        hits = weights @ (is_labelled & is_predicted)
+        f1 = _divide(2 * hits, labelled + weights @ is_predicted)
+        occurs = labelled > 0
         total += np.where(occurs, f1, 0.0)
-        count += occurs
-    return _divide(total, count)
+        classes += occurs
+    return _divide(total, classes)
 
 
 def auc(scored: Scored, weights: np.ndarray) -> np.ndarray:
-    """Area under the ROC curve: of class 1 for two classes, else the mean of one class against the
-    rest.
+    """Area under the ROC curve, of class 1 if there are two, else the mean of one against the rest.
 
     The mean is over classes that occur, as does at least one unit of another class; ties count one
     half.
     """
     assert scored.probabilities is not None
-    classes = (
-        [1] if scored.probabilities.shape[1] == 2 else list(range(scored.probabilities.shape[1]))
-    )
-    each = np.stack(
-        [
-            _binary_auc(scored.label == index, scored.probabilities[:, index], weights)
-            for index in classes
-        ]
-    )
-    defined = ~np.isnan(each)
-    return _divide(np.where(defined, each, 0.0).sum(axis=0), defined.sum(axis=0))
+    class_count = scored.probabilities.shape[1]
+    classes = [1] if class_count == 2 else range(class_count)
+    areas = [
+        _binary_auc(scored.label == index, scored.probabilities[:, index], weights)
+        for index in classes
+    ]
+    per_class = np.stack(areas)
+    is_defined = ~np.isnan(per_class)
+    total = np.where(is_defined, per_class, 0.0).sum(axis=0)
+    return _divide(total, is_defined.sum(axis=0))
 
 
 def mae(scored: Scored, weights: np.ndarray) -> np.ndarray:
@@ -86,13 +89,13 @@ def mae(scored: Scored, weights: np.ndarray) -> np.ndarray:
 
 
 def abs_error_std(scored: Scored, weights: np.ndarray) -> np.ndarray:
-    """Standard deviation of the absolute error, in the task's unit: the figure after the slash in
-    the paper's tables.
+    """Standard deviation of the absolute error, in the task's unit.
 
-    It divides by the number of units, not by one less.
+    It divides by the number of units, not by one less. It is the figure after the slash in the
+    tables of *Improved Representation Learning with Multitasking in Blind Sweep Obstetric
+    Ultrasound Videos*.
     """
-    absolute = np.abs(_error(scored))
-    return np.sqrt(np.maximum(_mean(absolute**2, weights) - _mean(absolute, weights) ** 2, 0.0))
+    return _std(np.abs(_error(scored)), weights)
 
 
 def bias(scored: Scored, weights: np.ndarray) -> np.ndarray:
@@ -101,11 +104,11 @@ def bias(scored: Scored, weights: np.ndarray) -> np.ndarray:
 
 
 def error_std(scored: Scored, weights: np.ndarray) -> np.ndarray:
-    """Standard deviation of the signed error, in the task's unit, dividing by the number of
-    units.
+    """Standard deviation of the signed error, in the task's unit.
+
+    It divides by the number of units, not by one less.
     """
-    error = _error(scored)
-    return np.sqrt(np.maximum(_mean(error**2, weights) - _mean(error, weights) ** 2, 0.0))
+    return _std(_error(scored), weights)
 
 
 def within(limit: float) -> Metric:
@@ -118,11 +121,10 @@ def within(limit: float) -> Metric:
 
 
 def coverage_95(scored: Scored, weights: np.ndarray) -> np.ndarray:
-    """Share of units whose label lies in the predicted 95 % interval, mean +- 1.96 standard
-    deviations.
-    """
+    """Share of units whose label lies in the predicted 95 % interval, mean +- 1.96 deviations."""
     assert scored.variance is not None
-    return _mean(np.abs(_error(scored)) <= Z_95 * np.sqrt(scored.variance), weights)
+    half_width = Z_95 * np.sqrt(scored.variance)
+    return _mean(np.abs(_error(scored)) <= half_width, weights)
 
 
 def confusion_matrix(label: np.ndarray, prediction: np.ndarray, classes: int) -> np.ndarray:
@@ -133,17 +135,21 @@ def confusion_matrix(label: np.ndarray, prediction: np.ndarray, classes: int) ->
 
 
 def _binary_auc(positive: np.ndarray, score: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Weighted Mann-Whitney statistic: units in order of score, those of one score taken
+    """Weighted Mann-Whitney statistic: the share of pairs in which the positive unit scores higher.
+
+    Pairs of one score count one half: units are taken in order of their score, those of one score
     together.
     """
     order = np.argsort(score, kind="stable")
     starts = np.flatnonzero(np.diff(score[order], prepend=-np.inf) > 0)
-    ordered, truly = weights[:, order], positive[order]
-    positives = np.add.reduceat(ordered * truly, starts, axis=1)
-    negatives = np.add.reduceat(ordered * ~truly, starts, axis=1)
-    below = np.cumsum(negatives, axis=1) - negatives
-    wins = (positives * (below + 0.5 * negatives)).sum(axis=1)
-    return _divide(wins, positives.sum(axis=1) * negatives.sum(axis=1))
+    ordered_weights = weights[:, order]
+    is_positive = positive[order]
+    positives = np.add.reduceat(ordered_weights * is_positive, starts, axis=1)
+    negatives = np.add.reduceat(ordered_weights * ~is_positive, starts, axis=1)
+    negatives_below = np.cumsum(negatives, axis=1) - negatives
+    wins = (positives * (negatives_below + 0.5 * negatives)).sum(axis=1)
+    pairs = positives.sum(axis=1) * negatives.sum(axis=1)
+    return _divide(wins, pairs)
 
 
 def _error(scored: Scored) -> np.ndarray:
@@ -154,7 +160,12 @@ def _mean(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return _divide(weights @ values, weights.sum(axis=1))
 
 
+def _std(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    variance = _mean(values**2, weights) - _mean(values, weights) ** 2
+    return np.sqrt(np.maximum(variance, 0.0))  # rounding may leave it below 0
+
+
 def _divide(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
-    return np.divide(
-        numerator, denominator, out=np.full(len(numerator), np.nan), where=denominator > 0
-    )
+    """Quotients (R,), NaN where the denominator is not above 0."""
+    quotient = np.full(len(numerator), np.nan)
+    return np.divide(numerator, denominator, out=quotient, where=denominator > 0)

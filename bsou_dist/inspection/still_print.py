@@ -1,5 +1,7 @@
-"""What does not move in a clip and stands out from what lies around it, or lies apart from the
-tissue whatever it does: print, if any is left, among other things.
+"""Places in a clip where print may be left.
+
+Print does not move and stands out from what lies around it, or it lies apart from the tissue,
+whatever it does. Other things do so too, so a human must look.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from scipy import ndimage
 from bsou_dist.prepare.bright_print import apart_from_tissue
 
 _AROUND_PX = 11  # what a stroke of print is compared with; strokes are thinner
-# standard deviations over time by which a pixel must keep to one side of what lies around it
+# Standard deviations over time by which a pixel must keep to one side of what lies around it.
 _SPREAD = 1.0
 _STANDS_OUT = 14  # grey levels that are left of it then
 _SEEN_LEVEL = 12  # grey levels; outside the fan lossy codecs leave less
@@ -23,8 +25,9 @@ _MIN_PIXELS = 12  # of strokes, in a word
 
 @dataclass(frozen=True)
 class Suspect:
-    """A box with something still or apart in it, `y1` and `x1` exclusive, and how much: grey levels
-    summed over its strokes.
+    """A box with something still or apart in it.
+
+    `y1` and `x1` are exclusive; `weight` is how much it holds: grey levels summed over its strokes.
     """
 
     y0: int
@@ -43,7 +46,7 @@ class Stillness:
         brightest: each pixel's maximum, contrast stretched: print that moves or changes shows here.
         mean: each pixel's mean, contrast stretched: speckle blurs, and print does not.
         residue: what always stands out, and what lies apart, contrast stretched.
-        suspects: where, heaviest first.
+        suspects: the places where something does, heaviest first.
     """
 
     middle: NDArray[np.uint8]
@@ -59,61 +62,68 @@ class Stillness:
 
 
 def stillness(frames: NDArray[np.uint8]) -> Stillness:
-    """Look over grey frames (F, H, W), F >= 2, for thin shapes that every frame has in the same
-    place, and for small bright ones apart from the tissue, in any frame.
+    """Look over a clip for print: thin shapes that never move, and bright ones apart from tissue.
+
+    Args:
+        frames: grey, (F, H, W), F >= 2. What never moves is in the same place in all of them; what
+            lies apart may be in any.
     """
     brightest = frames.max(axis=0)
     seen = brightest > _SEEN_LEVEL
     fan = ndimage.binary_erosion(ndimage.binary_fill_holes(seen), iterations=2)
-    residue = np.maximum(
-        _standing_out(frames, fan), np.where(apart_from_tissue(brightest, seen), brightest, 0)
+    apart = np.where(apart_from_tissue(brightest, seen), brightest, 0)
+    residue = np.maximum(_standing_out(frames, fan), apart)
+    return Stillness(
+        middle=frames[len(frames) // 2],
+        brightest=_stretched(brightest),
+        mean=_stretched(frames.mean(axis=0)),
+        residue=_stretched(residue),
+        suspects=tuple(_suspects(residue)),
     )
+
+
+def _suspects(residue: NDArray[np.floating]) -> list[Suspect]:
+    """A box for each word of strokes in a residue (H, W), heaviest first."""
     strokes = residue >= _STANDS_OUT
-    words, _ = ndimage.label(
-        ndimage.binary_closing(np.pad(strokes, max(_GAP_PX)), np.ones(_GAP_PX))
-    )
-    inner = slice(max(_GAP_PX), -max(_GAP_PX))
-    words = words[inner, inner]
+    words = _words(strokes)
     suspects = []
     for number, place in enumerate(ndimage.find_objects(words), start=1):
         if place is None:
             continue
         drawn = strokes[place] & (words[place] == number)
-        if drawn.sum() >= _MIN_PIXELS:
-            rows, columns = place
-            suspects.append(
-                Suspect(
-                    rows.start,
-                    columns.start,
-                    rows.stop,
-                    columns.stop,
-                    float(residue[place][drawn].sum()),
-                )
-            )
+        if drawn.sum() < _MIN_PIXELS:
+            continue
+        rows, columns = place
+        weight = float(residue[place][drawn].sum())
+        suspects.append(Suspect(rows.start, columns.start, rows.stop, columns.stop, weight))
     suspects.sort(key=lambda suspect: suspect.weight, reverse=True)
-    return Stillness(
-        frames[len(frames) // 2],
-        _stretched(brightest),
-        _stretched(frames.mean(axis=0)),
-        _stretched(residue),
-        tuple(suspects),
-    )
+    return suspects
+
+
+def _words(strokes: NDArray[np.bool_]) -> NDArray[np.int32]:
+    """The number of the word that each pixel belongs to, from 1, or 0 for none, (H, W)."""
+    margin_px = max(_GAP_PX)  # or closing would erode what touches the picture's edge
+    padded = np.pad(strokes, margin_px)
+    words, _ = ndimage.label(ndimage.binary_closing(padded, np.ones(_GAP_PX)))
+    return words[margin_px:-margin_px, margin_px:-margin_px]
 
 
 def _standing_out(frames: NDArray[np.uint8], fan: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """By how many grey levels each pixel of the fan differs from its surroundings, always to the
-    same side.
-    """
+    """Grey levels by which pixels of the fan always differ from their surroundings to one side."""
     inside = fan.astype(np.float32)
-    share = np.maximum(ndimage.uniform_filter(inside, _AROUND_PX), 1e-3)
-    total, squares = np.zeros_like(inside), np.zeros_like(inside)
+    # Means over the part of a window that lies in the fan; the floor keeps empty ones from 0 / 0.
+    inside_share = np.maximum(ndimage.uniform_filter(inside, _AROUND_PX), 1e-3)
+    total = np.zeros_like(inside)
+    total_of_squares = np.zeros_like(inside)
     for frame in frames:
         seen = frame * inside
-        contrast = (seen - ndimage.uniform_filter(seen, _AROUND_PX) / share) * inside
+        around = ndimage.uniform_filter(seen, _AROUND_PX) / inside_share
+        contrast = (seen - around) * inside
         total += contrast
-        squares += contrast**2
+        total_of_squares += contrast**2
     mean = total / len(frames)
-    spread = np.sqrt(np.maximum(squares / len(frames) - mean**2, 0))
+    variance = np.maximum(total_of_squares / len(frames) - mean**2, 0)
+    spread = np.sqrt(variance)
     return np.maximum(np.abs(mean) - _SPREAD * spread, 0)
 
 

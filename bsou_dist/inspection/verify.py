@@ -27,16 +27,13 @@ class Fault:
     reason: str
 
     def __str__(self) -> str:
-        return (
-            f"{self.shard} {self.key}: {self.reason}"
-            if self.key
-            else f"{self.shard}: {self.reason}"
-        )
+        place = f"{self.shard} {self.key}" if self.key else self.shard
+        return f"{place}: {self.reason}"
 
 
 @dataclass(frozen=True)
 class VerifyReport:
-    """Clips and bytes read, and all faults found."""
+    """How many clips and bytes were read, and all faults found."""
 
     clips: int
     bytes: int
@@ -44,40 +41,47 @@ class VerifyReport:
 
     def __str__(self) -> str:
         verdict = f"{len(self.faults)} faults" if self.faults else "no fault"
-        return "\n".join(
-            [f"{self.clips} clips, {self.bytes / 1e6:.1f} MB: {verdict}", *map(str, self.faults)]
-        )
+        heading = f"{self.clips} clips, {self.bytes / 1e6:.1f} MB: {verdict}"
+        return "\n".join([heading, *map(str, self.faults)])
 
 
 def verify(shards_dir: Path, progress: bool = True) -> VerifyReport:
-    """Re-read every clip: sha256, index, JSON record, first and last frame; report all faults in
-    one go.
+    """Re-read every clip, and report all faults in one go.
+
+    Looked at are each clip's sha256, JSON record, first and last frame, and each shard's members
+    and index.
+
+    Args:
+        shards_dir: the shard folder.
+        progress: whether to show a bar.
 
     Raises:
         InputError: no finished shard folder, or its manifest cannot be read.
     """
     counts = read_summary(shards_dir)["counts"]
     manifest = read_manifest(shards_dir)
+    in_manifest = {
+        "clips": len(manifest),
+        "bytes": int(manifest["size"].sum()),
+        "frames": int(manifest["frames"].sum()),
+    }
     faults = [
-        Fault("shards.json", None, f"counts {counts[name]} {name}, the manifest has {found}")
-        for name, found in (
-            ("clips", len(manifest)),
-            ("bytes", int(manifest["size"].sum())),
-            ("frames", int(manifest["frames"].sum())),
-        )
-        if counts[name] != found
+        Fault("shards.json", None, f"counts {counts[name]} {name}, the manifest has {count}")
+        for name, count in in_manifest.items()
+        if counts[name] != count
     ]
-    unknown = sorted({path.name for path in shards_dir.glob("*.tar")} - set(manifest["shard"]))
+    shards = {path.name for path in shards_dir.glob("*.tar")}
+    unknown = sorted(shards - set(manifest["shard"]))
     faults += [Fault(name, None, "not in the manifest") for name in unknown]
-    with tqdm(
-        total=len(manifest), desc="verify", unit="clip", disable=None if progress else True
-    ) as bar:
+    disable = None if progress else True  # None shows the bar on terminals only
+    with tqdm(total=len(manifest), desc="verify", unit="clip", disable=disable) as bar:
         for shard, rows in manifest.groupby("shard", sort=True):
             faults += _verify_shard(shards_dir, str(shard), rows, bar)
-    return VerifyReport(len(manifest), int(manifest["size"].sum()), tuple(faults))
+    return VerifyReport(in_manifest["clips"], in_manifest["bytes"], tuple(faults))
 
 
 def _verify_shard(shards_dir: Path, shard: str, rows: pd.DataFrame, bar: tqdm) -> list[Fault]:
+    """All faults of a shard and of the clips in it, which are the manifest's rows."""
     path = shards_dir / shard
     if not path.is_file():
         bar.update(len(rows))
@@ -87,18 +91,10 @@ def _verify_shard(shards_dir: Path, shard: str, rows: pd.DataFrame, bar: tqdm) -
     index = path.with_suffix(".idx")
     if not index.is_file() or index.read_text(errors="replace") != index_text(clips):
         faults.append(Fault(index.name, None, "missing or not the index of its shard"))
-    expected = [
-        (f"{row['key']}.{extension}", row[offset], row[size])
-        for row in clips
-        for extension, offset, size in (
-            ("json", "json_offset", "json_size"),
-            (EXTENSIONS[row["codec"]], "offset", "size"),
-        )
-    ]
     try:
         with tarfile.open(path, "r:") as tar:
             members = [(member.name, member.offset_data, member.size) for member in tar]
-        if members != expected:
+        if members != _expected_members(clips):
             faults.append(Fault(shard, None, "its members are not those of the manifest"))
     except (tarfile.TarError, OSError) as error:
         faults.append(Fault(shard, None, f"not a whole tar file ({type(error).__name__})"))
@@ -110,7 +106,18 @@ def _verify_shard(shards_dir: Path, shard: str, rows: pd.DataFrame, bar: tqdm) -
     return faults
 
 
+def _expected_members(clips: list[dict[str, Any]]) -> list[tuple[str, int, int]]:
+    """Name, offset and size of a shard's tar members by the manifest's rows, in order."""
+    members = []
+    for row in clips:
+        key = row["key"]
+        members.append((f"{key}.json", row["json_offset"], row["json_size"]))
+        members.append((f"{key}.{EXTENSIONS[row['codec']]}", row["offset"], row["size"]))
+    return members
+
+
 def _clip_fault(shards_dir: Path, row: dict[str, Any]) -> str | None:
+    """What is wrong with a clip, or None; the first of what there may be."""
     try:
         record, data = read_member(shards_dir, row)
     except (CorruptClip, OSError) as error:
@@ -118,7 +125,8 @@ def _clip_fault(shards_dir: Path, row: dict[str, Any]) -> str | None:
     if hashlib.sha256(data).hexdigest() != row["sha256"]:
         return "its bytes do not have the sha256 of the manifest"
     for name in _SAME_IN_RECORD:
-        if record.get(name) != (None if pd.isna(row[name]) else row[name]):
+        expected = None if pd.isna(row[name]) else row[name]
+        if record.get(name) != expected:
             return f"its record has {name} {record.get(name)!r}, the manifest {row[name]!r}"
     try:
         decode_frames(data, record, [0, record["frames"] - 1])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import ceil, floor
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,9 +23,7 @@ _DEPTH_MM = (15.0, 600.0)  # a fan shallower or deeper than this has its spacing
 
 
 class RejectedClip(Exception):
-    """A clip that can be read and is of no use; the message starts with the reason that is
-    counted.
-    """
+    """A clip that can be read and is of no use; its message starts with the reason to count."""
 
 
 class PrepareConfig(BaseModel):
@@ -69,13 +68,22 @@ class PreparedClip:
     depth_lost_mm: float
 
 
-def prepare(raw: RawClip, config: PrepareConfig, mm_per_px: float | None = None) -> PreparedClip:
-    """Crop to the ultrasound region, blank all but the fan, turn to grey and resample to the
-    physical field.
+class _Box(NamedTuple):
+    """A part of the picture in pixels, maybe beyond its edges."""
 
-    The fan's box is centred across and starts at the top of the field, so that a row means a depth.
-    What leaves the field is cut, what is missing is padded with 0, and nothing is stretched.
-    Without spacing the longer side of the box fills the frame.
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+
+def prepare(raw: RawClip, config: PrepareConfig, mm_per_px: float | None = None) -> PreparedClip:
+    """Crop to the fan, blank the rest, turn to grey and resample to the physical field.
+
+    The fan is looked for in the ultrasound region where the file states one. Its box is centred
+    across and starts at the top of the field, so that a row means a depth. What leaves the field is
+    cut, what is missing is padded with 0, and nothing is stretched. Without spacing the longer side
+    of the box fills the frame.
 
     Args:
         raw: the clip as read.
@@ -90,92 +98,130 @@ def prepare(raw: RawClip, config: PrepareConfig, mm_per_px: float | None = None)
         raise RejectedClip("still image: one frame")
     if raw.source_frames < config.min_frames:
         raise RejectedClip(f"too few frames: {raw.source_frames} of at least {config.min_frames}")
-    chosen = even_indices(len(raw.frames), config.max_frames)
-    frames = raw.frames if len(chosen) == len(raw.frames) else raw.frames[chosen]
-    if raw.region is not None:
-        frames = frames[:, raw.region.y0 : raw.region.y1, raw.region.x0 : raw.region.x1]
-    across_mm = raw.mm_per_px if raw.mm_per_px is not None else checked_mm_per_px(mm_per_px)
-    shrink = shrinkage(across_mm, raw.pixel_aspect, config.mm_per_px) if raw.shrunk == 1 else 1
+    frames = _frames_of_region(raw, config.max_frames)
+    raw_mm_per_px = raw.mm_per_px if raw.mm_per_px is not None else checked_mm_per_px(mm_per_px)
+    shrink = 1  # print shrunk twice could be too dim to be found
+    if raw.shrunk == 1:
+        shrink = shrinkage(raw_mm_per_px, raw.pixel_aspect, config.mm_per_px)
     grey = _shrunken_grey(frames, shrink)
+    fan = _fan_of_tissue(grey, frames[:, ::shrink, ::shrink])
 
-    if (grey.max(axis=0) >= _SEEN_LEVEL).mean() < _MIN_FAN_SHARE:
+    grey_mm_per_px = None if raw_mm_per_px is None else raw_mm_per_px * shrink
+    box = _bounding_box(fan)
+    depth_px = (box.bottom - box.top) * raw.pixel_aspect  # in pixel widths
+    if grey_mm_per_px is None:
+        field_px = max(box.right - box.left, depth_px)
+        depth_lost_mm = 0.0
+    else:
+        depth_mm = depth_px * grey_mm_per_px
+        if not _DEPTH_MM[0] <= depth_mm <= _DEPTH_MM[1]:
+            raise RejectedClip(
+                f"implausible spacing: {grey_mm_per_px:.4g} mm per pixel makes the fan "
+                f"{depth_mm:.4g} mm deep"
+            )
+        field_px = config.field_mm / grey_mm_per_px
+        depth_lost_mm = max(0.0, depth_mm - config.field_mm)
+    field = _Box(
+        left=(box.left + box.right - field_px) / 2,
+        top=box.top,
+        right=(box.left + box.right + field_px) / 2,
+        bottom=box.top + field_px / raw.pixel_aspect,
+    )
+    return PreparedClip(
+        frames=_resample(grey, fan, field, config.size_px),
+        mm_per_px=None if grey_mm_per_px is None else config.mm_per_px,
+        depth_lost_mm=depth_lost_mm,
+    )
+
+
+def _frames_of_region(raw: RawClip, max_frames: int) -> NDArray[np.uint8]:
+    """Evenly chosen frames, cut to the ultrasound region; copied only if some are left out."""
+    chosen = even_indices(len(raw.frames), max_frames)
+    frames = raw.frames if len(chosen) == len(raw.frames) else raw.frames[chosen]
+    region = raw.region
+    if region is None:
+        return frames
+    return frames[:, region.y0 : region.y1, region.x0 : region.x1]
+
+
+def _shrunken_grey(frames: NDArray[np.uint8], shrink: int) -> NDArray[np.uint8]:
+    """ITU-R 601 luma, averaged over `shrink` by `shrink` pixels.
+
+    Args:
+        frames: grey (F, H, W) or RGB (F, H, W, 3).
+        shrink: 1 or 2.
+
+    Returns:
+        (F, ceil(H / shrink), ceil(W / shrink)).
+    """
+    if frames.ndim == 3 and shrink == 1:
+        return frames
+    shrunken = []
+    for frame in frames:
+        luma = Image.fromarray(frame).convert("L")
+        shrunken.append(np.asarray(luma.reduce(shrink)))
+    return np.stack(shrunken)
+
+
+def _fan_of_tissue(grey: NDArray[np.uint8], frames: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Mask of the fan, (H, W), or RejectedClip where it shows no tissue, or colours.
+
+    Args:
+        grey: the clip in grey, (F, H, W).
+        frames: the same clip in its own colours or grey, of the same height and width.
+    """
+    ever_seen = grey.max(axis=0) >= _SEEN_LEVEL
+    if ever_seen.mean() < _MIN_FAN_SHARE:
         raise RejectedClip("no tissue: the picture is dark")
     fan = fan_mask(grey)
     if fan.mean() < _MIN_FAN_SHARE:
         raise RejectedClip("still image: nothing moves from frame to frame")
-    if (
-        frames.ndim == 4
-        and coloured_share(frames[:, ::shrink, ::shrink], fan) > _MAX_COLOURED_SHARE
-    ):
+    if frames.ndim == 4 and coloured_share(frames, fan) > _MAX_COLOURED_SHARE:
         raise RejectedClip("colour Doppler")
-    if (grey.mean(axis=0)[fan] >= _SEEN_LEVEL).mean() < _MIN_ECHO_SHARE:
+    seen_on_average = grey.mean(axis=0)[fan] >= _SEEN_LEVEL
+    if seen_on_average.mean() < _MIN_ECHO_SHARE:
         raise RejectedClip("no tissue: the fan holds no lasting echo")
-
-    if across_mm is not None:
-        across_mm *= shrink
-    rows, columns = np.nonzero(fan.any(axis=1))[0], np.nonzero(fan.any(axis=0))[0]
-    top, bottom, left, right = (
-        int(rows[0]),
-        int(rows[-1]) + 1,
-        int(columns[0]),
-        int(columns[-1]) + 1,
-    )
-    down_px = (bottom - top) * raw.pixel_aspect  # in pixel widths
-    depth_mm = down_px * across_mm if across_mm else None
-    if depth_mm is not None and not _DEPTH_MM[0] <= depth_mm <= _DEPTH_MM[1]:
-        raise RejectedClip(
-            f"implausible spacing: {across_mm:.4g} mm per pixel makes the fan {depth_mm:.4g} mm "
-            "deep"
-        )
-    field_px = config.field_mm / across_mm if across_mm else max(right - left, down_px)
-    field = (
-        (left + right - field_px) / 2,
-        float(top),
-        (left + right + field_px) / 2,
-        top + field_px / raw.pixel_aspect,
-    )
-    return PreparedClip(
-        frames=_resample(grey, fan, field, config.size_px),
-        mm_per_px=config.mm_per_px if across_mm else None,
-        depth_lost_mm=max(0.0, depth_mm - config.field_mm) if depth_mm is not None else 0.0,
-    )
+    return fan
 
 
-def _shrunken_grey(frames: NDArray[np.uint8], shrink: int) -> NDArray[np.uint8]:
-    """(F, ceil(H / shrink), ceil(W / shrink)): ITU-R 601 luma of RGB, averaged over `shrink` by
-    `shrink` pixels.
-    """
-    if frames.ndim == 3 and shrink == 1:
-        return frames
-    return np.stack(
-        [np.asarray(Image.fromarray(frame).convert("L").reduce(shrink)) for frame in frames]
+def _bounding_box(mask: NDArray[np.bool_]) -> _Box:
+    rows = np.nonzero(mask.any(axis=1))[0]
+    columns = np.nonzero(mask.any(axis=0))[0]
+    return _Box(
+        left=float(columns[0]),
+        top=float(rows[0]),
+        right=float(columns[-1] + 1),
+        bottom=float(rows[-1] + 1),
     )
 
 
 def _resample(
-    frames: NDArray[np.uint8],
-    fan: NDArray[np.bool_],
-    field: tuple[float, float, float, float],
-    size_px: int,
+    frames: NDArray[np.uint8], fan: NDArray[np.bool_], field: _Box, size_px: int
 ) -> NDArray[np.uint8]:
-    """The part of the fan inside `field` (left, top, right, bottom in pixels, maybe beyond the
-    edge) as a square.
+    """The part of the fan inside the field as squares, (F, size_px, size_px).
 
     Averages over the area where it shrinks, weighted towards its middle (an even weight, Pillow's
     BOX, takes or leaves whole pixels, so that edges jump); bilinear where it enlarges.
     """
-    left, top, right, bottom = field
-    x0, y0 = floor(left), floor(top)
-    canvas = np.zeros((ceil(bottom) - y0, ceil(right) - x0), np.uint8)
+    # The canvas is the field out to whole pixels; what lies beyond the picture stays 0 on it.
+    x0, x1 = floor(field.left), ceil(field.right)
+    y0, y1 = floor(field.top), ceil(field.bottom)
+    canvas = np.zeros((y1 - y0, x1 - x0), np.uint8)
+    field_on_canvas = (field.left - x0, field.top - y0, field.right - x0, field.bottom - y0)
+
     height, width = fan.shape
-    inside = np.s_[max(0, y0) : min(height, ceil(bottom)), max(0, x0) : min(width, ceil(right))]
-    on_canvas = canvas[
-        inside[0].start - y0 : inside[0].stop - y0, inside[1].start - x0 : inside[1].stop - x0
-    ]
-    box = (left - x0, top - y0, right - x0, bottom - y0)
-    way = Image.Resampling.HAMMING if right - left >= size_px else Image.Resampling.BILINEAR
+    rows = slice(max(0, y0), min(height, y1))
+    columns = slice(max(0, x0), min(width, x1))
+    rows_on_canvas = slice(rows.start - y0, rows.stop - y0)
+    columns_on_canvas = slice(columns.start - x0, columns.stop - x0)
+    picture_on_canvas = canvas[rows_on_canvas, columns_on_canvas]
+    fan_in_field = fan[rows, columns]
+
+    shrinks = field.right - field.left >= size_px
+    filter_ = Image.Resampling.HAMMING if shrinks else Image.Resampling.BILINEAR
     squares = np.empty((len(frames), size_px, size_px), np.uint8)
     for square, frame in zip(squares, frames, strict=True):
-        np.multiply(frame[inside], fan[inside], out=on_canvas)
-        square[...] = np.asarray(Image.fromarray(canvas).resize((size_px, size_px), way, box))
+        np.multiply(frame[rows, columns], fan_in_field, out=picture_on_canvas)
+        picture = Image.fromarray(canvas)
+        square[...] = np.asarray(picture.resize((size_px, size_px), filter_, field_on_canvas))
     return squares

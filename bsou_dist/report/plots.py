@@ -4,34 +4,35 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 INK = "#1f2933"
 ACCENT = "#2b6cb0"
 QUIET = "#9aa5b1"
 DPI = 144
+_DOTS: dict[str, Any] = {"s": 12, "color": ACCENT, "alpha": 0.6, "linewidths": 0}
 
 
 def confusion_png(matrix: np.ndarray, classes: Sequence[str]) -> bytes:
     """Counts (rows: label, columns: prediction), shaded by their share of the row."""
-    size = len(classes) * (0.8 if len(classes) < 4 else 0.48)  # inches
-    label_width = 0.08 * max(map(len, classes))
-    figure = Figure(figsize=(size + label_width + 0.6, size + 0.9), dpi=DPI, layout="constrained")
+    longest_name = max(map(len, classes))
+    cell_inches = 0.8 if len(classes) < 4 else 0.48
+    matrix_inches = len(classes) * cell_inches
+    names_inches = 0.08 * longest_name
+    figsize = (matrix_inches + names_inches + 0.6, matrix_inches + 0.9)
+    figure = Figure(figsize=figsize, dpi=DPI, layout="constrained")
     axes = figure.subplots()
     share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
     for row, column in np.ndindex(*matrix.shape):
-        axes.text(
-            column,
-            row,
-            f"{matrix[row, column]}",
-            ha="center",
-            va="center",
-            color="white" if share[row, column] > 0.55 else INK,
-        )
-    axes.set_xticks(range(len(classes)), classes, rotation=15 if max(map(len, classes)) > 8 else 0)
+        count = f"{matrix[row, column]}"
+        colour = "white" if share[row, column] > 0.55 else INK  # to be read on dark blue
+        axes.text(column, row, count, ha="center", va="center", color=colour)
+    axes.set_xticks(range(len(classes)), classes, rotation=15 if longest_name > 8 else 0)
     axes.set_yticks(range(len(classes)), classes)
     axes.set_xlabel("predicted")
     axes.set_ylabel("label")
@@ -41,48 +42,55 @@ def confusion_png(matrix: np.ndarray, classes: Sequence[str]) -> bytes:
 
 
 def regression_png(label: np.ndarray, prediction: np.ndarray, unit: str) -> bytes:
-    """Left: prediction against label with the identity line. Right: error against the mean of both
-    (Bland and Altman) with the bias and the 95 % limits of agreement, bias +- 1.96 standard
-    deviations.
+    """Predictions against labels, and their errors against the mean of both (Bland and Altman).
+
+    The left figure has the line of identity; the right one the bias and the 95 % limits of
+    agreement, bias +- 1.96 standard deviations.
     """
     figure = Figure(figsize=(7.6, 3.5), dpi=DPI, layout="constrained")
-    left, right = figure.subplots(1, 2)
-    low, high = min(label.min(), prediction.min()), max(label.max(), prediction.max())
-    margin = 0.04 * (high - low) or 1.0
-    ends = [low - margin, high + margin]
-    left.plot(ends, ends, color=QUIET, linewidth=1)
-    left.scatter(label, prediction, s=12, color=ACCENT, alpha=0.6, linewidths=0)
-    left.set(
-        xlim=ends,
-        ylim=ends,
-        aspect="equal",
-        xlabel=f"label ({unit})",
-        ylabel=f"prediction ({unit})",
-    )
-
-    error = prediction - label
-    bias, spread = error.mean(), 1.96 * error.std()
-    right.scatter((label + prediction) / 2, error, s=12, color=ACCENT, alpha=0.6, linewidths=0)
-    for height, style, text in (
-        (bias, "-", f"bias {bias:.2f}"),
-        (bias - spread, "--", f"{bias - spread:.1f}"),
-        (bias + spread, "--", f"{bias + spread:.1f}"),
-    ):
-        right.axhline(height, color=INK, linewidth=1, linestyle=style)
-        right.annotate(
-            text,
-            (1, height),
-            xycoords=("axes fraction", "data"),
-            xytext=(4, 0),
-            textcoords="offset points",
-            va="center",
-            fontsize=8,
-            color=INK,
-        )
-    right.set(xlabel=f"mean of label and prediction ({unit})", ylabel=f"error ({unit})")
-    for axes in (left, right):
+    scatter, agreement = figure.subplots(1, 2)
+    _draw_scatter(scatter, label, prediction)
+    scatter.set(xlabel=f"label ({unit})", ylabel=f"prediction ({unit})")
+    _draw_agreement(agreement, label, prediction)
+    agreement.set(xlabel=f"mean of label and prediction ({unit})", ylabel=f"error ({unit})")
+    for axes in (scatter, agreement):
         axes.spines[["top", "right"]].set_visible(False)
     return png(figure)
+
+
+def _draw_scatter(axes: Axes, label: np.ndarray, prediction: np.ndarray) -> None:
+    low = min(label.min(), prediction.min())
+    high = max(label.max(), prediction.max())
+    margin = 0.04 * (high - low) or 1.0
+    ends = [low - margin, high + margin]
+    axes.plot(ends, ends, color=QUIET, linewidth=1)
+    axes.scatter(label, prediction, **_DOTS)
+    axes.set(xlim=ends, ylim=ends, aspect="equal")
+
+
+def _draw_agreement(axes: Axes, label: np.ndarray, prediction: np.ndarray) -> None:
+    error = prediction - label
+    bias = error.mean()
+    spread = 1.96 * error.std()
+    axes.scatter((label + prediction) / 2, error, **_DOTS)
+    _draw_level(axes, bias, f"bias {bias:.2f}", "-")
+    _draw_level(axes, bias - spread, f"{bias - spread:.1f}", "--")
+    _draw_level(axes, bias + spread, f"{bias + spread:.1f}", "--")
+
+
+def _draw_level(axes: Axes, height: float, text: str, linestyle: str) -> None:
+    """A horizontal line with text at its right end, outside of the axes."""
+    axes.axhline(height, color=INK, linewidth=1, linestyle=linestyle)
+    axes.annotate(
+        text,
+        xy=(1, height),
+        xycoords=("axes fraction", "data"),
+        xytext=(4, 0),
+        textcoords="offset points",
+        va="center",
+        fontsize=8,
+        color=INK,
+    )
 
 
 def png(figure: Figure) -> bytes:

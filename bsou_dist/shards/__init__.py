@@ -1,0 +1,10 @@
+"""The format of packed clips: tar files that any WebDataset reader opens, and their manifest.
+
+| file | question |
+|---|---|
+| `codec` | How do frames become bytes, and which frames do bytes hold? |
+| `shard_file` | How is a shard written, with its index, the same bytes for the same clips? |
+| `manifest` | What does a shard folder hold, and where in it is a clip? |
+| `reader` | How are clips read while training, many at once? |
+| `pseudonyms` | What stands for patients, studies, exams and clips, and who can join labels? |
+"""

@@ -18,10 +18,10 @@ Codec = Literal["jpeg", "h264"]
 Indices = Sequence[int] | NDArray[np.int64]
 EXTENSIONS: dict[Codec, str] = {"jpeg": "mjpeg", "h264": "mp4"}
 
-_FRAME_RATE_HZ = (
-    30  # of the MP4's clock only; frames at rest are evenly spread over a sweep of any length
-)
+# Of the MP4's clock only; frames at rest are evenly spread over a sweep of any length.
+_FRAME_RATE_HZ = 30
 _KEYFRAME_EVERY = 16
+_NEUTRAL_CHROMA = 128
 
 
 class CorruptClip(ValueError):
@@ -70,9 +70,10 @@ def decode_frames(data: bytes, meta: Mapping[str, Any], indices: Indices) -> NDA
     shape = (meta["height"], meta["width"])
     assert all(0 <= index < meta["frames"] for index in indices), (list(indices), meta["frames"])
     wanted = {int(index) for index in indices}
-    pictures = (
-        _decode_jpeg(data, meta, wanted) if meta["codec"] == "jpeg" else _decode_h264(data, wanted)
-    )
+    if meta["codec"] == "jpeg":
+        pictures = _decode_jpeg(data, meta, wanted)
+    else:
+        pictures = _decode_h264(data, wanted)
     frames = np.empty((len(indices), *shape), np.uint8)
     for position, index in enumerate(indices):
         picture = pictures.get(int(index))
@@ -90,9 +91,8 @@ def _decode_jpeg(
     pictures = {}
     for index in wanted:
         try:
-            with Image.open(
-                io.BytesIO(data[offsets[index] : offsets[index + 1]]), formats=["JPEG"]
-            ) as picture:
+            frame_bytes = data[offsets[index] : offsets[index + 1]]
+            with Image.open(io.BytesIO(frame_bytes), formats=["JPEG"]) as picture:
                 pictures[index] = np.asarray(picture.convert("L"))
         except (OSError, IndexError, SyntaxError) as error:
             raise CorruptClip(f"frame {index} of {meta['frames']} is not a JPEG picture") from error
@@ -101,28 +101,28 @@ def _decode_jpeg(
 
 def _encode_h264(frames: NDArray[np.uint8], crf: int) -> bytes:
     """Full-range 4:2:0 with neutral chroma: the only grey that hardware decoders take."""
+    height, width = frames.shape[1:]
+    # One thread and no B-frames: the same bytes on any machine, and frames stored in the order
+    # shown. 'bitexact' keeps times and library versions out of stream and container.
+    options = {
+        "crf": str(crf),
+        "g": str(_KEYFRAME_EVERY),
+        "bf": "0",
+        "threads": "1",
+        "flags": "+bitexact",
+    }
     buffer = io.BytesIO()
-    # 'bitexact' keeps times and library versions out of the container.
     with av.open(buffer, "w", format="mp4", options={"fflags": "+bitexact"}) as container:
-        # One thread and no B-frames: the same bytes on any machine, and frames stored in the order
-        # shown.
-        stream = container.add_stream(
-            "libx264",
-            rate=_FRAME_RATE_HZ,
-            options={
-                "crf": str(crf),
-                "g": str(_KEYFRAME_EVERY),
-                "bf": "0",
-                "threads": "1",
-                "flags": "+bitexact",
-            },
-        )
-        stream.height, stream.width = frames.shape[1:]
+        stream = container.add_stream("libx264", rate=_FRAME_RATE_HZ, options=options)
+        stream.height = height
+        stream.width = width
         stream.pix_fmt = "yuvj420p"
         for frame in frames:
-            picture = np.full((frame.shape[0] * 3 // 2, frame.shape[1]), 128, np.uint8)
-            picture[: frame.shape[0]] = frame
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="yuvj420p")))
+            # Below the luma lie the two planes of chroma, which together have half of its pixels.
+            planes = np.full((height * 3 // 2, width), _NEUTRAL_CHROMA, np.uint8)
+            planes[:height] = frame
+            picture = av.VideoFrame.from_ndarray(planes, format="yuvj420p")
+            container.mux(stream.encode(picture))
         container.mux(stream.encode(None))
     return buffer.getvalue()
 
@@ -137,9 +137,8 @@ def _decode_h264(data: bytes, wanted: set[int]) -> dict[int, NDArray[np.uint8]]:
                 if index > last:
                     break
                 if index in wanted:
-                    pictures[index] = np.asarray(
-                        frame.to_ndarray()[: frame.height], np.uint8
-                    )  # the luma plane
+                    luma = frame.to_ndarray()[: frame.height]
+                    pictures[index] = np.asarray(luma, np.uint8)
     except (av.FFmpegError, IndexError) as error:
         raise CorruptClip("not an H.264 video in MP4") from error
     return pictures

@@ -36,10 +36,8 @@ SCHEMA = pa.schema(
         ("frames", pa.int64()),
         ("height", pa.int64()),
         ("width", pa.int64()),
-        (
-            "mm_per_px",
-            pa.float64(),
-        ),  # null where the spacing is unknown: the clip is missing for gestational age
+        # null where the spacing is unknown: the clip is missing for gestational age
+        ("mm_per_px", pa.float64()),
         ("sweep", pa.string()),
         ("clip_class", pa.string()),
         ("device", pa.string()),
@@ -53,9 +51,10 @@ SCHEMA = pa.schema(
     ]
 )
 
-
 PLACE = ("json_offset", "json_size", "offset", "size")
 """Columns that say where in its shard a clip is."""
+
+_SHARD_NAME = re.compile(r"[^/\\\0]+\.tar")
 
 
 def manifest_of(rows: list[dict[str, Any]]) -> pa.Table:
@@ -76,14 +75,15 @@ def read_summary(shards_dir: Path) -> dict[str, Any]:
         InputError: not a shard folder, one that is not finished, or one of another format version.
     """
     path = shards_dir / SUMMARY_NAME
-    if not path.is_file():
-        if (shards_dir / PARTS_NAME).is_dir():
-            raise InputError(
-                f"{shards_dir} is not finished; run the same 'bsou pack' again and it will go on"
-            )
+    is_finished = path.is_file()
+    if not is_finished and (shards_dir / PARTS_NAME).is_dir():
         raise InputError(
-            f"{shards_dir} holds no shards (no {SUMMARY_NAME}); make them with 'bsou pack COHORT "
-            "OUT'"
+            f"{shards_dir} is not finished; run the same 'bsou pack' again and it will go on"
+        )
+    if not is_finished:
+        raise InputError(
+            f"{shards_dir} holds no shards (no {SUMMARY_NAME}); "
+            "make them with 'bsou pack COHORT OUT'"
         )
     try:
         summary: dict[str, Any] = json.loads(path.read_text())
@@ -101,15 +101,15 @@ def read_manifest(shards_dir: Path) -> pd.DataFrame:
     """Read the manifest of a finished shard folder, a row per clip with the columns of `SCHEMA`.
 
     Raises:
-        InputError: as `read_summary`, or the manifest is missing, has other columns or names a file
-            elsewhere.
+        InputError: no finished shard folder (as `read_summary`), or the manifest is missing, has
+            other columns or names a file elsewhere.
     """
     read_summary(shards_dir)
     path = shards_dir / MANIFEST_NAME
     if not path.is_file():
         raise InputError(
-            f"{path} is missing; copy the whole shard folder, or pack the cohort again into a new "
-            "one"
+            f"{path} is missing; copy the whole shard folder, or pack the cohort again "
+            "into a new one"
         )
     try:
         table = pq.read_table(path)
@@ -119,16 +119,14 @@ def read_manifest(shards_dir: Path) -> pd.DataFrame:
         ) from error
     if table.schema.names != SCHEMA.names:
         raise InputError(f"{path} has columns {table.schema.names}; expected {SCHEMA.names}")
-    manifest = table.to_pandas(
-        split_blocks=True, self_destruct=True
-    )  # or a large one would be held twice
+    # Column by column, each freed at once, or a large manifest would be held twice.
+    manifest = table.to_pandas(split_blocks=True, self_destruct=True)
     del table
     for shard in manifest["shard"].unique():
-        if not re.fullmatch(r"[^/\\\0]+\.tar", str(shard)):
+        if not _SHARD_NAME.fullmatch(str(shard)):
             raise InputError(
                 f"{path} names the shard {shard!r}, and shards are tar files in the folder "
-                "itself; this "
-                "manifest was not written by 'bsou pack'"
+                "itself; this manifest was not written by 'bsou pack'"
             )
     return manifest
 
@@ -136,7 +134,7 @@ def read_manifest(shards_dir: Path) -> pd.DataFrame:
 def read_member(
     shards_dir: Path, row: Mapping[str, Any] | pd.Series
 ) -> tuple[dict[str, Any], bytes]:
-    """A clip's JSON record and encoded bytes, in one read.
+    """Read a clip's JSON record and encoded bytes, in one read.
 
     Args:
         shards_dir: the shard folder.
@@ -148,7 +146,8 @@ def read_member(
     """
     descriptor = os.open(shards_dir / row["shard"], os.O_RDONLY)
     try:
-        return member_at(descriptor, row["shard"], *(int(row[name]) for name in PLACE))
+        place = (int(row[name]) for name in PLACE)
+        return member_at(descriptor, row["shard"], *place)
     finally:
         os.close(descriptor)
 
@@ -156,7 +155,10 @@ def read_member(
 def member_at(
     descriptor: int, shard: str, json_offset: int, json_size: int, offset: int, size: int
 ) -> tuple[dict[str, Any], bytes]:
-    """`read_member` from an open file, the shard of this name."""
+    """Read a clip as `read_member` does, from an open shard of this name.
+
+    The places are `PLACE`; the JSON member and the clip member are read together.
+    """
     length = offset + size - json_offset
     data = os.pread(descriptor, length, json_offset)
     if len(data) < length:

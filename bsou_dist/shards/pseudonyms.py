@@ -20,9 +20,7 @@ _HEX_CHARACTERS = 16  # 64 bits: a collision among a million clips has a chance 
 
 
 def default_private_dir(out: Path) -> Path:
-    """Where the key, the map and the rejects of shard folder `out` live: beside it, never
-    inside.
-    """
+    """Folder for the key, the map and the rejects of shard folder `out`: beside it, not inside."""
     return out.parent / f"{out.name}.private"
 
 
@@ -56,9 +54,8 @@ def load_key(path: Path) -> bytes:
         key = b""
     if len(key) != _KEY_BYTES:
         raise InputError(
-            f"{path} holds no pseudonym key ({2 * _KEY_BYTES} hex digits); restore the one that "
-            "the "
-            "shards were packed with"
+            f"{path} holds no pseudonym key ({2 * _KEY_BYTES} hex digits); "
+            "restore the one that the shards were packed with"
         )
     return key
 
@@ -71,7 +68,7 @@ class Pseudonymizer:
 
     @property
     def fingerprint(self) -> str:
-        """Tells two keys apart and gives neither away."""
+        """A hash that tells two keys apart and gives neither away."""
         return self._digest("key", "")
 
     def patient(self, patient_id: object) -> str:
@@ -92,4 +89,5 @@ class Pseudonymizer:
 
     def _digest(self, kind: str, identity: object) -> str:
         message = f"{kind}\0{identity}".encode()
-        return hmac.new(self._key, message, hashlib.sha256).hexdigest()[:_HEX_CHARACTERS]
+        digest = hmac.new(self._key, message, hashlib.sha256)
+        return digest.hexdigest()[:_HEX_CHARACTERS]

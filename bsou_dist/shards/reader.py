@@ -19,8 +19,9 @@ OPEN_SHARDS = 64
 
 
 class _Descriptor:
-    """A file descriptor that closes with its last user, so that eviction cannot pull it from under
-    a reading thread.
+    """A file descriptor that closes with its last user.
+
+    So eviction from the cache cannot pull it from under a thread that reads.
     """
 
     def __init__(self, path: Path) -> None:
@@ -32,51 +33,51 @@ class _Descriptor:
 
 
 class ShardReader:
-    """`shards.manifest.read_member` with the shards held open, which network file systems are slow
-    to do; the record is checked against the manifest. Safe to use from several threads.
+    """Reads clips as `shards.manifest.read_member` does, and checks them against the manifest.
+
+    Shards are held open, because network file systems are slow to open them. Several threads may
+    use one reader.
 
     Attributes:
-        shard: int64 (n,), the number of each clip's shard, by first appearance. names: their file
-            names.
+        shard: int64 (n,), the number of each clip's shard, by first appearance.
+        names: the file name of each shard, by its number.
     """
 
     def __init__(self, shards_dir: Path, manifest: pd.DataFrame) -> None:
         self.shard, names = pd.factorize(manifest["shard"])
         self.names: list[str] = names.tolist()
         self._places = manifest[[*PLACE]].to_numpy(dtype=np.int64)
-        self._keys, self._frames = (
-            manifest["key"].array,
-            manifest["frames"].to_numpy(dtype=np.int64),
-        )
+        self._keys = manifest["key"].array
+        self._frames = manifest["frames"].to_numpy(dtype=np.int64)
         self._open = lru_cache(maxsize=OPEN_SHARDS)(lambda shard: _Descriptor(shards_dir / shard))
 
     def read(self, row: int) -> tuple[dict[str, Any], bytes]:
-        """JSON record and encoded bytes of manifest row `row`, in one read.
+        """Read the JSON record and the encoded bytes of manifest row `row`, in one read.
 
         Raises:
             OSError: the shard cannot be read.
             CorruptClip: it is cut short, or holds at that place no record or another clip's.
         """
         shard = self.names[self.shard[row]]
-        descriptor = self._open(shard)  # held until the read is done
+        descriptor = self._open(shard)  # kept in a name, or another thread could see it closed
         meta, data = member_at(descriptor.number, shard, *self._places[row].tolist())
-        found, expected = (
-            (meta.get("key"), meta.get("frames")),
-            (self._keys[row], int(self._frames[row])),
-        )
-        if found != expected:
+        found_key, found_frames = meta.get("key"), meta.get("frames")
+        key, frames = self._keys[row], int(self._frames[row])
+        if (found_key, found_frames) != (key, frames):
             raise CorruptClip(
-                f"{shard} holds {found[1]} frames of {found[0]!r} at byte {self._places[row, 0]}; "
-                f"the manifest expects {expected[1]} of {expected[0]!r}"
+                f"{shard} holds {found_frames} frames of {found_key!r} at byte "
+                f"{self._places[row, 0]}; the manifest expects {frames} of {key!r}"
             )
         return meta, data
 
     def prefetch(self, row: int) -> None:
-        """Let the kernel fetch a row's bytes in the background: slow storage answers many requests
-        at once.
+        """Let the kernel fetch a row's bytes in the background.
+
+        Slow storage answers many requests at once.
         """
         start, _, offset, size = self._places[row].tolist()
-        self._advise(self.names[self.shard[row]], start, offset + size - start)
+        end = offset + size
+        self._advise(self.names[self.shard[row]], start, end - start)
 
     def prefetch_shard(self, number: int) -> None:
         """Let the kernel fetch a whole shard in the background, from its beginning to its end.
@@ -87,4 +88,5 @@ class ShardReader:
 
     def _advise(self, shard: str, start: int, length: int) -> None:
         with suppress(OSError):  # whoever reads the clip says what is wrong with it
-            os.posix_fadvise(self._open(shard).number, start, length, os.POSIX_FADV_WILLNEED)
+            descriptor = self._open(shard)
+            os.posix_fadvise(descriptor.number, start, length, os.POSIX_FADV_WILLNEED)

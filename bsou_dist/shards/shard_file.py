@@ -1,6 +1,4 @@
-"""One shard: a tar in WebDataset's layout and its DALI index, with the same bytes for the same
-clips.
-"""
+"""One shard: a tar in WebDataset's layout and its DALI index, the same bytes for the same clips."""
 
 from __future__ import annotations
 
@@ -40,27 +38,33 @@ class ShardWriter:
         self._temporary.unlink(missing_ok=True)
 
     def add(self, record: Mapping[str, Any], data: bytes) -> dict[str, Any]:
-        """Add a clip; returns its manifest columns shard, json_offset, json_size, offset and
-        size.
+        """Add a clip.
+
+        Args:
+            record: its JSON member, with key and codec.
+            data: its clip member.
+
+        Returns:
+            The manifest columns shard, json_offset, json_size, offset and size.
         """
         key = record["key"]
-        text = json.dumps(record, separators=(",", ":"), sort_keys=True).encode()
-        json_offset = self._add_member(f"{key}.json", text)
-        offset = self._add_member(f"{key}.{EXTENSIONS[record['codec']]}", data)
+        codec = record["codec"]
+        json_bytes = json.dumps(record, separators=(",", ":"), sort_keys=True).encode()
+        json_offset = self._add_member(f"{key}.json", json_bytes)
+        offset = self._add_member(f"{key}.{EXTENSIONS[codec]}", data)
         row = {
             "shard": self._tar_path.name,
             "json_offset": json_offset,
-            "json_size": len(text),
+            "json_size": len(json_bytes),
             "offset": offset,
             "size": len(data),
         }
-        self._rows.append({**row, "key": key, "codec": record["codec"]})
+        self._rows.append({**row, "key": key, "codec": codec})
         return row
 
     def _add_member(self, name: str, data: bytes) -> int:
-        info = tarfile.TarInfo(
-            name
-        )  # owner, group and time stay 0: bytes must not depend on who packs when
+        # Its owner, group and time stay 0: bytes must not depend on who packs when.
+        info = tarfile.TarInfo(name)
         info.size = len(data)
         info.mode = 0o644
         offset = self._tar.offset + _HEADER_BYTES
@@ -86,9 +90,9 @@ def index_text(rows: Iterable[Mapping[str, Any]]) -> str:
     """DALI's index of a shard (what `wds2idx` writes), from its manifest rows in order."""
     lines = []
     for row in rows:
-        key, extension = row["key"], EXTENSIONS[row["codec"]]
-        lines.append(
-            f"json {row['json_offset']} {row['json_size']} {key}.json "
-            f"{extension} {row['offset']} {row['size']} {key}.{extension}"
-        )
-    return "\n".join([f"{_INDEX_VERSION} {len(lines)}", *lines]) + "\n"
+        key = row["key"]
+        extension = EXTENSIONS[row["codec"]]
+        json_part = f"json {row['json_offset']} {row['json_size']} {key}.json"
+        clip_part = f"{extension} {row['offset']} {row['size']} {key}.{extension}"
+        lines.append(f"{json_part} {clip_part}\n")
+    return f"{_INDEX_VERSION} {len(lines)}\n" + "".join(lines)

@@ -1,0 +1,14 @@
+"""A clinic's file to frames as its screen showed them, with the scale that the file states.
+
+| file | question |
+|---|---|
+| `read_clip` | What kind of file is this, by its content, and who reads it? |
+| `dicom` | How are multi-frame DICOM files read, and which region and spacing do they state? |
+| `dicom_jpeg` | How is the JPEG in most of them decoded ten times as fast? |
+| `video` | How are MP4, MOV, AVI and MKV shown as a player would? |
+| `video_luma` | When is a video's brightness all that it shows? |
+| `volume` | How are MetaImage and NRRD sequences read? |
+| `npz` | How are NumPy archives read a frame at a time? |
+| `raw_clip` | What does a file hold before preparation, and what do its readers share? |
+| `bounded_file` | How does a damaged length take no memory? |
+"""

@@ -1,4 +1,4 @@
-"""A file that claims more than it holds must not take memory for it."""
+"""Files that take no memory for bytes that they do not hold."""
 
 from __future__ import annotations
 
@@ -6,18 +6,22 @@ import io
 import os
 from pathlib import Path
 
-_BOUNDED_BYTES = 1 << 16  # a longer read looks first how much there is
+_UNCHECKED_BYTES = 1 << 16  # a longer read first asks how much is left of the file
 
 
 class BoundedFile(io.BufferedReader):
-    """Takes no memory for bytes that are not there: a length in a damaged header may be anything up
-    to 4 GB.
+    """A file opened for reading, in which a read is cut to what is left of it.
+
+    A length in a damaged header may be anything up to 4 GB, and a plain file takes that memory
+    before it reads.
     """
 
     def __init__(self, path: Path) -> None:
         super().__init__(io.FileIO(path))
 
     def read(self, size: int | None = -1) -> bytes:
-        if size is not None and size > _BOUNDED_BYTES:
-            size = min(size, max(0, os.fstat(self.fileno()).st_size - self.tell()))
+        if size is not None and size > _UNCHECKED_BYTES:
+            file_bytes = os.fstat(self.fileno()).st_size
+            bytes_left = max(0, file_bytes - self.tell())
+            size = min(size, bytes_left)
         return super().read(size)

@@ -6,8 +6,9 @@ import logging
 import struct
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pydicom
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.pixels import apply_color_lut, apply_modality_lut, apply_voi_lut, iter_pixels
 from pydicom.uid import (
+    UID,
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
@@ -36,12 +38,16 @@ from bsou_dist.sources.raw_clip import (
     to_uint8,
 )
 
+_FIRST_GROUPS = (0x0002, 0x0008)  # file meta information, and identification
+_LAST_FIRST_ELEMENT = 0x0070  # no file begins later in these groups
+_MAX_FIRST_VALUE_BYTES = 256
 _TWO_DIMENSIONAL = 1  # Region Spatial Format, PS3.3 C.8.5.5.1.1
 _CENTIMETRE = 3  # Physical Units, PS3.3 C.8.5.5.1.15
+_MM_PER_CM = 10
 _MIN_REGION_PX = 16
 _ITEM_HEAD_BYTES = 8  # of an encapsulated frame
-_NATIVE = (
-    None,
+_NATIVE_SYNTAXES = (
+    None,  # a file without the element: uncompressed by the standard's default
     ImplicitVRLittleEndian,
     ExplicitVRLittleEndian,
     ExplicitVRBigEndian,
@@ -49,17 +55,25 @@ _NATIVE = (
 )
 
 
+class _Scale(NamedTuple):
+    """Where in the frame the picture is, and how large its pixels are."""
+
+    region: Region | None = None
+    mm_per_px: float | None = None
+    pixel_aspect: float = 1.0
+
+
 def looks_like_headless_dicom(head: bytes) -> bool:
-    """Whether bytes without the 'DICM' mark start with a plausible element of group 0002 or
-    0008.
-    """
+    """Whether bytes without the 'DICM' mark start with an element that DICOM files start with."""
     if len(head) < 12:
         return False
-    for order in ("<", ">"):
-        group, element = struct.unpack(order + "HH", head[:4])
-        if group in (0x0002, 0x0008) and element <= 0x0070:
-            implicit_length = struct.unpack(order + "I", head[4:8])[0]
-            return (head[4:6].isalpha() and head[4:6].isupper()) or implicit_length <= 256
+    value_representation = head[4:6]
+    is_explicit = value_representation.isalpha() and value_representation.isupper()
+    for byte_order in ("<", ">"):
+        group, element = struct.unpack(f"{byte_order}HH", head[:4])
+        (implicit_length,) = struct.unpack(f"{byte_order}I", head[4:8])
+        if group in _FIRST_GROUPS and element <= _LAST_FIRST_ELEMENT:
+            return is_explicit or implicit_length <= _MAX_FIRST_VALUE_BYTES
     return False
 
 
@@ -78,96 +92,92 @@ def read_dicom(
     Raises:
         UnreadableClip: no picture, no decoder, or fewer bytes than the header states.
     """
-    with _nothing_quoted():
+    with _pydicom_silenced():
         with BoundedFile(path) as file:
             header = pydicom.dcmread(file, stop_before_pixels=True, force=True)
         if "Rows" not in header or "Columns" not in header:
             raise UnreadableClip("a DICOM object without a picture")
         count = int(header.get("NumberOfFrames") or 1)
-        _refuse_impossible(path, header, count)
-        indices = even_in_time(_times_ms(header, count), max_frames)
-        region, mm_per_px, pixel_aspect = _region(header, int(header.Columns), int(header.Rows))
-        shrink = shrinkage(mm_per_px, pixel_aspect, wanted_mm_per_px)
+        _refuse_impossible_header(path, header, count)
+        indices = even_in_time(_frame_times_ms(header, count), max_frames)
+        scale = _scale(header)
+        shrink = shrinkage(scale.mm_per_px, scale.pixel_aspect, wanted_mm_per_px)
         pixels: NDArray[np.generic] | None = read_jpeg_frames(path, header, indices, shrink)
         if pixels is None:
-            pixels, shrink = _pixels(path, header, indices), 1
+            shrink = 1
+            pixels = _decoded_by_pydicom(path, header, indices)
         frames = _to_screen(pixels, header)
     return RawClip(
-        frames,
-        "dicom",
-        count,
-        mm_per_px and mm_per_px * shrink,
-        pixel_aspect,
-        region and region.shrunk(shrink),
-        shrink,
-    )
-
-
-def _refuse_impossible(path: Path, header: Dataset, count: int) -> None:
-    file_bytes = path.stat().st_size
-    syntax = header.file_meta.get("TransferSyntaxUID") if hasattr(header, "file_meta") else None
-    height, width = int(header.Rows), int(header.Columns)
-    if syntax in _NATIVE:
-        samples = (
-            2
-            if header.get("PhotometricInterpretation") == "YBR_FULL_422"
-            else header.get("SamplesPerPixel", 1)
-        )
-        claimed = count * height * width * samples * header.get("BitsAllocated", 8) / 8
-        most = file_bytes * (MAX_DEFLATION if syntax == DeflatedExplicitVRLittleEndian else 1)
-    else:
-        claimed, most = count * _ITEM_HEAD_BYTES, file_bytes
-    refuse_impossible(count, height, width, claimed, most)
-
-
-def _times_ms(header: Dataset, count: int) -> Sequence[float]:
-    """When each frame was taken; where the header does not say so frame by frame, as if at a fixed
-    rate.
-    """
-    steps = header.get("FrameTimeVector")
-    return (
-        np.cumsum(steps).tolist()
-        if isinstance(steps, Sequence) and len(steps) == count
-        else range(count)
+        frames=frames,
+        source="dicom",
+        source_frames=count,
+        mm_per_px=None if scale.mm_per_px is None else scale.mm_per_px * shrink,
+        pixel_aspect=scale.pixel_aspect,
+        region=None if scale.region is None else scale.region.shrunk(shrink),
+        shrunk=shrink,
     )
 
 
 @contextmanager
-def _nothing_quoted() -> Iterator[None]:
-    """Silence pydicom, which quotes header values (a malformed birth date, say) in warnings and in
-    its log.
-    """
+def _pydicom_silenced() -> Iterator[None]:
+    """Silence pydicom, whose warnings and log quote header values (a malformed birth date, say)."""
     logger = logging.getLogger("pydicom")
-    disabled = logger.disabled
+    was_disabled = logger.disabled
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         logger.disabled = True
         try:
             yield
         finally:
-            logger.disabled = disabled
+            logger.disabled = was_disabled
 
 
-def _pixels(path: Path, header: Dataset, indices: list[int]) -> NDArray[np.generic]:
-    """The frames wanted, (F, H, W) or (F, H, W, 3), YBR already turned to RGB."""
-    syntax = header.file_meta.get("TransferSyntaxUID") if hasattr(header, "file_meta") else None
+def _transfer_syntax(header: Dataset) -> UID | None:
+    return header.file_meta.get("TransferSyntaxUID") if hasattr(header, "file_meta") else None
+
+
+def _refuse_impossible_header(path: Path, header: Dataset, count: int) -> None:
+    """Raise UnreadableClip where the file is too small for the frames that its header claims."""
+    most_bytes = path.stat().st_size
+    syntax = _transfer_syntax(header)
+    height, width = int(header.Rows), int(header.Columns)
+    if syntax in _NATIVE_SYNTAXES:
+        # Of 4:2:2, two values a pixel are stored: two pixels share their chroma.
+        is_422 = header.get("PhotometricInterpretation") == "YBR_FULL_422"
+        samples = 2 if is_422 else header.get("SamplesPerPixel", 1)
+        claimed_bytes = count * height * width * samples * header.get("BitsAllocated", 8) / 8
+    else:
+        claimed_bytes = count * _ITEM_HEAD_BYTES
+    if syntax == DeflatedExplicitVRLittleEndian:
+        most_bytes *= MAX_DEFLATION
+    refuse_impossible(count, height, width, claimed_bytes, most_bytes)
+
+
+def _frame_times_ms(header: Dataset, count: int) -> Sequence[float]:
+    """Time of each frame; as if at a fixed rate where the header does not say it frame by frame."""
+    steps_ms = header.get("FrameTimeVector")
+    if isinstance(steps_ms, Sequence) and len(steps_ms) == count:
+        return np.cumsum(steps_ms).tolist()
+    return range(count)
+
+
+def _decoded_by_pydicom(path: Path, header: Dataset, indices: list[int]) -> NDArray[np.generic]:
+    """Frames wanted, (F, H, W) or (F, H, W, 3), YBR already turned to RGB."""
+    syntax = _transfer_syntax(header)
     try:
         if syntax not in (None, DeflatedExplicitVRLittleEndian):
-            try:
-                with BoundedFile(path) as file:
-                    return np.stack(
-                        list(iter_pixels(file, indices=indices))
-                    )  # holds only the frames wanted
-            except (ValueError, StopIteration):
-                # pydicom forgives a few faults of encapsulation only in a dataset that is wholly in
-                # memory
-                pass
+            # pydicom 3 forgives a few faults of encapsulation only in a dataset that is wholly in
+            # memory, so what fails here is tried that way below.
+            with suppress(ValueError, StopIteration), BoundedFile(path) as file:
+                return np.stack(list(iter_pixels(file, indices=indices)))
         with BoundedFile(path) as file:
             dataset = pydicom.dcmread(file, force=True)
         dataset.file_meta.TransferSyntaxUID = syntax or _guessed_syntax(dataset)
         return np.stack(list(iter_pixels(dataset, indices=indices)))
     except (NotImplementedError, RuntimeError) as error:
-        name = syntax.name if syntax is not None and syntax.is_transfer_syntax else "unknown"
+        name = "unknown"
+        if syntax is not None and syntax.is_transfer_syntax:
+            name = syntax.name
         raise UnreadableClip(
             f"its pixel data cannot be decoded (transfer syntax {name})"
         ) from error
@@ -177,14 +187,15 @@ def _pixels(path: Path, header: Dataset, indices: list[int]) -> NDArray[np.gener
         ) from error
 
 
-def _guessed_syntax(dataset: Dataset) -> pydicom.uid.UID:
-    implicit, little_endian = dataset.original_encoding
-    if not little_endian:
+def _guessed_syntax(dataset: Dataset) -> UID:
+    is_implicit, is_little_endian = dataset.original_encoding
+    if not is_little_endian:
         return ExplicitVRBigEndian
-    return ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
+    return ImplicitVRLittleEndian if is_implicit else ExplicitVRLittleEndian
 
 
 def _to_screen(pixels: NDArray[np.generic], header: Dataset) -> NDArray[np.uint8]:
+    """Stored values to what a screen shows: grey (F, H, W) or RGB (F, H, W, 3)."""
     photometric = str(header.get("PhotometricInterpretation", ""))
     if photometric == "PALETTE COLOR":
         return _high_byte(apply_color_lut(pixels, header))
@@ -201,49 +212,58 @@ def _to_screen(pixels: NDArray[np.generic], header: Dataset) -> NDArray[np.uint8
 
 
 def _high_byte(colours: NDArray[np.generic]) -> NDArray[np.uint8]:
-    """Colours have a fixed full scale, so that their width in bits gives the scale."""
+    """Colours in 8 bits; their full scale is fixed, so that their width in bits gives it."""
     if colours.dtype.kind != "u":
         raise UnreadableClip("its colours are not unsigned integers")
     if colours.dtype == np.uint8:
         return colours.astype(np.uint8, copy=False)
-    return (colours >> np.array(8 * (colours.dtype.itemsize - 1), colours.dtype)).astype(np.uint8)
+    low_bits = np.array(8 * (colours.dtype.itemsize - 1), colours.dtype)
+    return (colours >> low_bits).astype(np.uint8)
 
 
-def _region(header: Dataset, width: int, height: int) -> tuple[Region | None, float | None, float]:
-    """The largest 2D region inside the frame, its width of a pixel in mm, and its pixels' height
-    over width.
-    """
-    best: tuple[Region | None, float | None, float] = (None, None, 1.0)
-    best_area = 0
+def _scale(header: Dataset) -> _Scale:
+    """The largest 2D region inside the frame with the size of its pixels, or nothing known."""
+    largest = _Scale()
+    largest_area_px = 0
     for item in header.get("SequenceOfUltrasoundRegions") or []:
-        if item.get("RegionSpatialFormat") != _TWO_DIMENSIONAL:
+        region = _region_in_frame(item, int(header.Columns), int(header.Rows))
+        if region is None or min(region.width, region.height) < _MIN_REGION_PX:
             continue
-        edges = [item.get(f"RegionLocation{name}") for name in ("MinX0", "MinY0", "MaxX1", "MaxY1")]
-        if not all(isinstance(edge, int) for edge in edges):
-            continue
-        # The standard's maximum is inclusive; some makers write the exclusive one, hence the
-        # tolerance of a pixel.
-        x0, y0, x1, y1 = edges[0], edges[1], edges[2] + 1, edges[3] + 1
-        if x0 < 0 or y0 < 0 or x1 > width + 1 or y1 > height + 1:
-            continue
-        region = Region(x0, y0, min(x1, width), min(y1, height))
-        across, down = region.x1 - region.x0, region.y1 - region.y0
-        if min(across, down) < _MIN_REGION_PX or across * down <= best_area:
-            continue
-        best_area = across * down
-        best = (region, *_spacing(item))
-    return best
+        area_px = region.width * region.height
+        if area_px > largest_area_px:
+            largest_area_px = area_px
+            largest = _Scale(region, *_pixel_size(item))
+    return largest
 
 
-def _spacing(item: Dataset) -> tuple[float | None, float]:
+def _region_in_frame(item: Dataset, width: int, height: int) -> Region | None:
+    if item.get("RegionSpatialFormat") != _TWO_DIMENSIONAL:
+        return None
+    edges = [item.get(f"RegionLocation{name}") for name in ("MinX0", "MinY0", "MaxX1", "MaxY1")]
+    if not all(isinstance(edge, int) for edge in edges):
+        return None
+    x0, y0, last_x, last_y = edges
+    # The standard's maximum is inclusive; some makers write the exclusive one, hence the tolerance
+    # of a pixel.
+    x1, y1 = last_x + 1, last_y + 1
+    if x0 < 0 or y0 < 0 or x1 > width + 1 or y1 > height + 1:
+        return None
+    return Region(x0, y0, min(x1, width), min(y1, height))
+
+
+def _pixel_size(item: Dataset) -> tuple[float | None, float]:
+    """Width of a region's pixel in mm, or None, and its height over its width."""
+    unknown = (None, 1.0)
     units = (item.get("PhysicalUnitsXDirection"), item.get("PhysicalUnitsYDirection"))
     if units != (_CENTIMETRE, _CENTIMETRE):
-        return None, 1.0
-    across_cm, down_cm = (
-        abs(float(item.get(name) or 0)) for name in ("PhysicalDeltaX", "PhysicalDeltaY")
-    )
-    mm_per_px = checked_mm_per_px(across_cm * 10)
+        return unknown
+    # Negative steps belong to mirrored pictures.
+    across_cm = abs(float(item.get("PhysicalDeltaX") or 0))
+    down_cm = abs(float(item.get("PhysicalDeltaY") or 0))
+    mm_per_px = checked_mm_per_px(across_cm * _MM_PER_CM)
     if mm_per_px is None:
-        return None, 1.0
+        return unknown
     aspect = down_cm / across_cm
-    return (mm_per_px, aspect) if checked_aspect(aspect) == aspect else (None, 1.0)
+    if checked_aspect(aspect) != aspect:
+        return unknown
+    return mm_per_px, aspect

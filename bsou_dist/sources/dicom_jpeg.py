@@ -24,11 +24,14 @@ from bsou_dist.sources.bounded_file import BoundedFile
 _PIXEL_DATA_HEAD_BYTES = 12  # tag, VR and length, before what is encapsulated
 _RGB_COMPONENTS = [ord(letter) for letter in "RGB"]
 
+Mode = Literal["L", "RGB"]
+"""Pillow's names for grey and for colour."""
+
 
 def read_jpeg_frames(
     path: Path, header: Dataset, indices: list[int], shrink: int
 ) -> NDArray[np.uint8] | None:
-    """The frames wanted, grey (F, h, w) or RGB (F, h, w, 3).
+    """Decode the frames wanted, grey (F, h, w) or RGB (F, h, w, 3).
 
     Args:
         path: the file.
@@ -38,8 +41,7 @@ def read_jpeg_frames(
 
     Returns:
         None where the header does not promise 8-bit grey or YCbCr pictures in baseline JPEG, or the
-        file does not keep
-        the promise: pydicom then decodes or says what is wrong.
+        file does not keep the promise: pydicom then decodes or says what is wrong.
     """
     mode = _promised_mode(header)
     if mode is None:
@@ -60,35 +62,29 @@ def read_jpeg_frames(
     return np.stack(frames) if len(frames) == len(indices) else None
 
 
-def _promised_mode(header: Dataset) -> Literal["L", "RGB"] | None:
-    if (
-        not hasattr(header, "file_meta")
-        or header.file_meta.get("TransferSyntaxUID") != JPEGBaseline8Bit
-    ):
+def _promised_mode(header: Dataset) -> Mode | None:
+    """Mode of the pictures that the header promises, or None if not 8-bit grey or YCbCr in JPEG."""
+    file_meta = getattr(header, "file_meta", None)
+    if file_meta is None or file_meta.get("TransferSyntaxUID") != JPEGBaseline8Bit:
         return None
+    samples = header.get("SamplesPerPixel")
     photometric = header.get("PhotometricInterpretation")
-    if header.get("SamplesPerPixel") == 3 and photometric in ("YBR_FULL", "YBR_FULL_422"):
+    if samples == 3 and photometric in ("YBR_FULL", "YBR_FULL_422"):
         return "RGB"
-    if header.get("SamplesPerPixel") == 1 and photometric in ("MONOCHROME1", "MONOCHROME2"):
-        return (
-            "L"
-            if header.get("BitsStored") == 8 and header.get("PixelRepresentation") == 0
-            else None
-        )
-    return None
+    is_grey = samples == 1 and photometric in ("MONOCHROME1", "MONOCHROME2")
+    is_unsigned_8_bit = header.get("BitsStored") == 8 and header.get("PixelRepresentation") == 0
+    return "L" if is_grey and is_unsigned_8_bit else None
 
 
-def _decode(
-    data: bytes, mode: Literal["L", "RGB"], size: tuple[int, int], shrink: int
-) -> NDArray[np.uint8]:
+def _decode(data: bytes, mode: Mode, size: tuple[int, int], shrink: int) -> NDArray[np.uint8]:
     """One picture; ValueError where it is another than promised, OSError where it is damaged."""
     with Image.open(io.BytesIO(data), formats=["JPEG"]) as picture:
         components = [component[0] for component in picture.layer]  # type: ignore[attr-defined]
-        # Both say that no YCbCr was stored, whatever the header promises.
-        stored_as_shown = (
-            picture.info.get("adobe_transform", 1) != 1 or components == _RGB_COMPONENTS
-        )
-        if picture.mode != mode or picture.size != size or (mode == "RGB" and stored_as_shown):
+        # Either says that no YCbCr was stored, whatever the header promises.
+        has_no_transform = picture.info.get("adobe_transform", 1) != 1
+        is_stored_as_rgb = has_no_transform or components == _RGB_COMPONENTS
+        is_as_promised = picture.mode == mode and picture.size == size
+        if not is_as_promised or (mode == "RGB" and is_stored_as_rgb):
             raise ValueError("another picture than the header promises")
         picture.draft(mode, (size[0] // shrink, size[1] // shrink))
         return np.asarray(picture)

@@ -25,11 +25,10 @@ _DAMAGES = (zipfile.BadZipFile, EOFError, NotImplementedError, ValueError)
 
 
 def read_npz(path: Path, max_frames: int | None = None) -> RawClip:
-    """Read `frames`, (F, H, W) or (F, H, W, C) with 1 to 4 channels, and the scalar `mm_per_px` if
-    there is one.
+    """Read the array `frames`, and the scalar `mm_per_px` if there is one.
 
-    A few kB of archive may unpack to terabytes: only the frames wanted are held, and none before
-    their size is known.
+    `frames` is (F, H, W) or (F, H, W, C) with 1 to 4 channels. A few kB of archive may unpack to
+    terabytes: only the frames wanted are held, and none before their size is known.
 
     Raises:
         UnreadableClip: damaged, no such array, or not a stack of frames.
@@ -39,8 +38,9 @@ def read_npz(path: Path, max_frames: int | None = None) -> RawClip:
             names = archive.namelist()
             if "frames.npy" not in names:
                 raise UnreadableClip("the NPZ has no array 'frames'")
+            most_bytes = path.stat().st_size * MAX_DEFLATION
             with archive.open("frames.npy") as member:
-                frames, count = _frames(member, path.stat().st_size * MAX_DEFLATION, max_frames)
+                frames, count = _frames(member, most_bytes, max_frames)
             mm_per_px = None
             if "mm_per_px.npy" in names:
                 with archive.open("mm_per_px.npy") as member:
@@ -53,41 +53,49 @@ def read_npz(path: Path, max_frames: int | None = None) -> RawClip:
 def _frames(
     member: IO[bytes], most_bytes: int, max_frames: int | None
 ) -> tuple[NDArray[np.generic], int]:
-    """The frames wanted, and how many there are."""
-    shape, column_major, dtype = _header(member)
-    if len(shape) not in (3, 4) or (len(shape) == 4 and not 1 <= shape[3] <= 4):
+    """The frames wanted, and how many the archive holds."""
+    shape, is_column_major, dtype = _header(member)
+    is_grey_stack = len(shape) == 3
+    is_channel_stack = len(shape) == 4 and 1 <= shape[3] <= 4
+    if not (is_grey_stack or is_channel_stack):
         raise UnreadableClip(
             f"the NPZ's frames have shape {shape}, not (F, H, W) or (F, H, W, 1 to 4)"
         )
-    if column_major:
+    if is_column_major:
         raise UnreadableClip(
             "the NPZ's frames are in column-major order; save them with numpy.ascontiguousarray"
         )
-    count, frame_bytes = shape[0], math.prod(shape[1:]) * dtype.itemsize
-    refuse_impossible(count, shape[1], shape[2], count * frame_bytes, most_bytes)
+    count, height, width = shape[:3]
+    frame_shape = shape[1:]
+    frame_bytes = math.prod(frame_shape) * dtype.itemsize
+    refuse_impossible(count, height, width, count * frame_bytes, most_bytes)
     frames = []
-    at = 0
+    next_index = 0
     for index in even_indices(count, max_frames):
-        member.seek(member.tell() + (index - at) * frame_bytes)
+        skipped_bytes = (index - next_index) * frame_bytes
+        member.seek(member.tell() + skipped_bytes)
         data = member.read(frame_bytes)
         if len(data) < frame_bytes:
             raise EOFError
-        frames.append(np.frombuffer(data, dtype).reshape(shape[1:]))
-        at = index + 1
+        frames.append(np.frombuffer(data, dtype).reshape(frame_shape))
+        next_index = index + 1
     return np.stack(frames), count
 
 
 def _scalar(member: IO[bytes]) -> float | None:
+    """The one number of an array, or None if it holds anything else."""
     shape, _, dtype = _header(member)
     if shape not in ((), (1,)) or dtype.kind not in "iuf":
         return None
-    return float(np.frombuffer(member.read(dtype.itemsize), dtype)[0])
+    data = member.read(dtype.itemsize)
+    return float(np.frombuffer(data, dtype)[0])
 
 
 def _header(member: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """Shape of an array, whether it is in column-major order, and its dtype."""
     version = npy.read_magic(member)
     read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-    shape, column_major, dtype = read(member)
+    shape, is_column_major, dtype = read(member)
     if dtype.hasobject:
         raise UnreadableClip("the NPZ holds Python objects, not numbers")
-    return shape, column_major, dtype
+    return shape, is_column_major, dtype

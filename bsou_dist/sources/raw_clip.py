@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import ceil
 from typing import Literal
 
 import numpy as np
@@ -11,19 +12,16 @@ from numpy.typing import NDArray
 
 SourceKind = Literal["dicom", "video", "volume", "npz"]
 
-_RATE_TOLERANCE = 0.5  # of the usual time between two frames; containers round times
-_MAX_ASPECT = 4.0
-
 MAX_DEFLATION = 1032
 """How much smaller zlib can make anything, whatever a header claims."""
 
+_RATE_TOLERANCE = 0.5  # of the usual time between two frames; containers round times
+_MAX_ASPECT = 4.0
 _MAX_SIDE_PX = 1 << 14  # of a picture
 
 
 class UnreadableClip(Exception):
-    """The file holds no clip that can be read. The message never quotes the file's header or
-    path.
-    """
+    """The file holds no clip that can be read; the message quotes neither its header nor path."""
 
 
 class UnreachableClip(UnreadableClip):
@@ -39,12 +37,23 @@ class Region:
     x1: int
     y1: int
 
+    @property
+    def width(self) -> int:
+        """Its width in pixels."""
+        return self.x1 - self.x0
+
+    @property
+    def height(self) -> int:
+        """Its height in pixels."""
+        return self.y1 - self.y0
+
     def shrunk(self, factor: int) -> Region:
-        """The same region in pixels `factor` times as large, without any that reaches over its
-        edge.
-        """
+        """The region in pixels `factor` times as large, without those that reach over its edge."""
         return Region(
-            -(-self.x0 // factor), -(-self.y0 // factor), self.x1 // factor, self.y1 // factor
+            x0=ceil(self.x0 / factor),
+            y0=ceil(self.y0 / factor),
+            x1=self.x1 // factor,
+            y1=self.y1 // factor,
         )
 
 
@@ -74,94 +83,115 @@ class RawClip:
 
 
 def even_indices(count: int, wanted: int | None) -> list[int]:
-    """At most `wanted` frame numbers of 0..count-1, evenly spread, first and last included; all for
-    None.
+    """At most `wanted` frame numbers of 0..count-1, evenly spread, both ends included.
+
+    All of them where `wanted` is None.
     """
     if wanted is None or count <= wanted:
         return list(range(count))
-    return sorted({round(position) for position in np.linspace(0, count - 1, wanted)})
+    positions = np.linspace(0, count - 1, wanted)
+    return sorted({round(position) for position in positions})
 
 
 def refuse_impossible(
     count: int, height: int, width: int, claimed_bytes: float, most_bytes: int
 ) -> None:
-    """UnreadableClip if a header claims frames that cannot be, before memory is taken for them.
+    """Refuse a header that claims frames that cannot be, before memory is taken for them.
 
     Args:
         count: frames claimed.
-        height: of each.
-        width: of each.
-        claimed_bytes: of all their pixels at rest.
-        most_bytes: of pixels that the file can hold.
+        height: their height in pixels.
+        width: their width in pixels.
+        claimed_bytes: size of all their pixels at rest.
+        most_bytes: size of pixels that the file can hold.
+
+    Raises:
+        UnreadableClip: no picture has such a size, or the file is too small for them.
     """
     if min(count, height, width) < 1 or max(height, width) > _MAX_SIDE_PX:
         raise UnreadableClip(f"its header claims {count} frames of {width} by {height} pixels")
     if claimed_bytes > most_bytes:
         raise UnreadableClip(
             f"incomplete or damaged: its header claims {count} frames of {width} by {height} "
-            "pixels, "
-            "more than the file can hold"
+            "pixels, more than the file can hold"
         )
 
 
 def shrinkage(mm_per_px: float | None, pixel_aspect: float, wanted_mm_per_px: float | None) -> int:
-    """2 where a picture of half the height and width is still at least as fine as wanted, else (or
-    if unknown) 1.
+    """2 where a picture of half the height and width is still as fine as wanted, else 1.
 
-    Everything after decoding works on a quarter of the pixels then, and some decoders shrink for
-    nothing. Never more, because thin print must stay bright enough to be found and blanked.
+    It is 1 where either spacing is unknown. Everything after decoding works on a quarter of the
+    pixels then, and some decoders shrink for nothing. Never more, because thin print must stay
+    bright enough to be found and blanked.
     """
     if mm_per_px is None or wanted_mm_per_px is None:
         return 1
-    return 2 if 2 * mm_per_px * max(1.0, pixel_aspect) <= wanted_mm_per_px else 1
+    halved_mm_per_px = 2 * mm_per_px * max(1.0, pixel_aspect)  # along the pixel's longer side
+    return 2 if halved_mm_per_px <= wanted_mm_per_px else 1
 
 
-def even_in_time(times: Sequence[float], wanted: int | None) -> list[int]:
-    """At most `wanted` frame numbers, evenly spread over the time of the frames, which may come at
-    a varying rate.
+def even_in_time(frame_times: Sequence[float], wanted: int | None) -> list[int]:
+    """At most `wanted` frame numbers, evenly spread over time where frames come at a varying rate.
 
-    Evenly over the frames where their times say nothing (some unknown, or two the same), or would
-    leave out most of what is wanted (a clock that jumped).
+    Evenly over the frames where their rate is steady, where their times say nothing (some unknown,
+    or two the same), or where they would leave out most of what is wanted (a clock that jumped).
+
+    Args:
+        frame_times: the time of each frame, in any unit.
+        wanted: how many frames to choose at most, or None for all.
     """
-    even = even_indices(len(times), wanted)
-    if wanted is None or len(even) < 3 or len(even) == len(times):
+    count = len(frame_times)
+    even = even_indices(count, wanted)
+    if wanted is None or len(even) < 3 or len(even) == count:
         return even
-    moments = np.asarray(times)
-    steps = np.diff(moments)
-    usual = np.median(steps)
-    if not (steps > 0).all() or (np.abs(steps - usual) < _RATE_TOLERANCE * usual).all():
+    times = np.asarray(frame_times)
+    steps = np.diff(times)
+    usual_step = np.median(steps)
+    if not (steps > 0).all():  # as where a time is NaN
         return even
-    targets = np.linspace(moments[0], moments[-1], wanted)[1:-1]
-    after = np.searchsorted(moments, targets)
-    nearest = after - (targets - moments[after - 1] < moments[after] - targets)
-    chosen = sorted({0, len(times) - 1, *nearest.tolist()})
+    is_steady = (np.abs(steps - usual_step) < _RATE_TOLERANCE * usual_step).all()
+    if is_steady:
+        return even
+    inner_targets = np.linspace(times[0], times[-1], wanted)[1:-1]
+    next_frames = np.searchsorted(times, inner_targets)
+    since_previous = inner_targets - times[next_frames - 1]
+    until_next = times[next_frames] - inner_targets
+    nearest_frames = next_frames - (since_previous < until_next)
+    chosen = sorted({0, count - 1, *nearest_frames.tolist()})
     return chosen if len(chosen) > wanted / 2 else even
 
 
 def to_frames(values: NDArray[np.generic]) -> NDArray[np.uint8]:
-    """Numbers (F, H, W) or (F, H, W, C) to frames: 1 channel is grey, 3 are RGB; with 2 or 4 the
-    last is opacity.
+    """Numbers (F, H, W) or (F, H, W, C) to frames of grey or RGB.
+
+    1 channel is grey, 3 are RGB; with 2 or 4 the last is opacity.
     """
     if values.ndim == 3 or values.shape[3] == 3:
         return to_uint8(values)
     if values.shape[3] == 1:
         return to_uint8(values[..., 0])
-    colours, opacity = to_uint8(values[..., :-1]), values[..., -1:]
-    whole = float(np.iinfo(opacity.dtype.str).max) if opacity.dtype.kind in "iu" else 1.0
-    share = np.clip(opacity.astype(np.float32) / whole, 0.0, 1.0)
-    shown = on_black(np.concatenate([colours, np.rint(share * 255).astype(np.uint8)], axis=-1))
+    colours = to_uint8(values[..., :-1])
+    opacity = values[..., -1:]
+    # Opacity has a full scale of its own, and no brightness to be stretched to.
+    full_scale = float(np.iinfo(opacity.dtype.str).max) if opacity.dtype.kind in "iu" else 1.0
+    opacity_share = np.clip(opacity.astype(np.float32) / full_scale, 0.0, 1.0)
+    opacity_levels = np.rint(opacity_share * 255).astype(np.uint8)
+    shown = on_black(np.concatenate([colours, opacity_levels], axis=-1))
     return shown[..., 0] if shown.shape[3] == 1 else shown
 
 
 def on_black(values: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Pixels whose last channel is their opacity, over black: (..., C + 1) to (..., C)."""
-    colours, opacity = values[..., :-1].astype(np.uint16), values[..., -1:]
+    colours = values[..., :-1].astype(np.uint16)
+    opacity = values[..., -1:]
     return ((colours * opacity + 127) // 255).astype(np.uint8)
 
 
 def to_uint8(values: NDArray[np.generic]) -> NDArray[np.uint8]:
-    """Any real numbers to 0..255, with one scale for the whole clip so that brightness stays
-    comparable.
+    """Any real numbers to 0..255, on one scale for the clip so that brightness stays comparable.
+
+    Raises:
+        UnreadableClip: they are complex, or no numbers, or not all finite.
     """
     if values.dtype == np.uint8:
         return values.astype(np.uint8, copy=False)
@@ -172,19 +202,21 @@ def to_uint8(values: NDArray[np.generic]) -> NDArray[np.uint8]:
     numbers = values.astype(np.float32)
     if not np.isfinite(numbers).all():
         raise UnreadableClip("its pixels hold NaN or infinity")
-    low, high = float(numbers.min()), float(numbers.max())
+    low = float(numbers.min())
+    high = float(numbers.max())
     if high == low:
         return np.zeros(values.shape, np.uint8)
-    return np.rint((numbers - low) * (255.0 / (high - low))).astype(np.uint8)
+    levels_per_unit = 255.0 / (high - low)
+    return np.rint((numbers - low) * levels_per_unit).astype(np.uint8)
 
 
 def checked_aspect(value: float) -> float:
-    """A pixel's width over its height, or the other way round, if a screen can have such pixels,
-    else 1.
-    """
+    """The ratio of a pixel's sides, either over the other, if screens have such pixels, else 1."""
     return value if 1 / _MAX_ASPECT <= value <= _MAX_ASPECT else 1.0
 
 
 def checked_mm_per_px(value: float | None) -> float | None:
     """The spacing if it is a positive number, else None: a spacing that cannot be is no spacing."""
-    return float(value) if value is not None and np.isfinite(value) and value > 0 else None
+    if value is None or not np.isfinite(value) or value <= 0:
+        return None
+    return float(value)

@@ -1,6 +1,4 @@
-"""One door for every kind of clip file: what a file is, is decided by its content and never by its
-name.
-"""
+"""One door for every kind of clip file, which goes by its content and never by its name."""
 
 from __future__ import annotations
 
@@ -19,6 +17,8 @@ from bsou_dist.sources.volume import read_volume
 _SNIFFED_BYTES = 4096
 _STDERR = 2
 _ISO_BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"wide", b"skip")  # first box of MP4 and MOV
+_EBML_MARK = b"\x1a\x45\xdf\xa3"  # of Matroska
+_ZIP_MARK = b"PK\x03\x04"
 
 
 def read_clip(
@@ -39,9 +39,9 @@ def read_clip(
         UnreachableClip: it is not there or cannot be opened, maybe not any more.
         MemoryError: it needs more than there is.
     """
-    kind = _sniff(path)
+    kind = _kind_of(_first_bytes(path))
     try:
-        with _nothing_said():
+        with _standard_error_silenced():
             if kind == "dicom":
                 return read_dicom(path, max_frames, wanted_mm_per_px)
             if kind == "video":
@@ -52,7 +52,7 @@ def read_clip(
     except MemoryError:  # the caller's to limit, and to tell of
         raise
     except Exception as error:
-        _sniff(path)  # a file server that went away meanwhile is no damage
+        _first_bytes(path)  # raises if a file server went away meanwhile, which is no damage
         if isinstance(error, UnreadableClip):
             raise
         # Decoders raise anything on damaged files, and their messages may quote patient data.
@@ -60,11 +60,10 @@ def read_clip(
 
 
 @contextmanager
-def _nothing_said() -> Iterator[None]:
-    """Nothing on standard error: decoders in C complain there of damaged files, and may quote their
-    headers.
-    """
-    kept, nowhere = os.dup(_STDERR), os.open(os.devnull, os.O_WRONLY)
+def _standard_error_silenced() -> Iterator[None]:
+    """Silence decoders in C, which complain of damaged files and may quote their headers."""
+    kept = os.dup(_STDERR)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
     try:
         os.dup2(nowhere, _STDERR)
         yield
@@ -75,20 +74,23 @@ def _nothing_said() -> Iterator[None]:
 
 
 def refuse_outside(path: Path, root: Path) -> None:
-    """UnreadableClip if `path` leads out of the folder `root`, through a link or otherwise.
+    """Refuse a `path` that leads out of the folder `root`, through a link or otherwise.
 
     A link may point at any file of the machine, whose picture would then be packed.
+
+    Raises:
+        UnreadableClip: it leads out, or nowhere.
     """
     try:
-        inside = path.resolve().is_relative_to(root.resolve())
+        is_inside = path.resolve().is_relative_to(root.resolve())
     except (OSError, RuntimeError):  # links in a circle
-        inside = False
-    if not inside:
+        is_inside = False
+    if not is_inside:
         raise UnreadableClip("it is a link that leads out of the cohort's folder")
 
 
-def _sniff(path: Path) -> str:
-    """'dicom', 'video', 'npz', or the name of the SimpleITK reader for a volume."""
+def _first_bytes(path: Path) -> bytes:
+    """The beginning of a file; UnreachableClip if it is not there, UnreadableClip if empty."""
     try:
         if not stat.S_ISREG(path.stat().st_mode):  # to open a pipe is to wait for ever
             raise UnreadableClip("cannot be opened (it is no file)")
@@ -100,21 +102,24 @@ def _sniff(path: Path) -> str:
         raise UnreachableClip(f"cannot be opened ({type(error).__name__})") from None
     if not head:
         raise UnreadableClip("empty file (0 bytes)")
+    return head
+
+
+def _kind_of(head: bytes) -> str:
+    """'dicom', 'video', 'npz', or the name of the SimpleITK reader for a volume."""
     if head[128:132] == b"DICM":
         return "dicom"
-    if (
-        head[4:8] in _ISO_BOXES
-        or head[:4] == b"\x1a\x45\xdf\xa3"
-        or (head[:4] == b"RIFF" and head[8:12] == b"AVI ")
-    ):
+    is_mp4 = head[4:8] in _ISO_BOXES
+    is_avi = head[:4] == b"RIFF" and head[8:12] == b"AVI "
+    if is_mp4 or is_avi or head.startswith(_EBML_MARK):
         return "video"
-    if head[:4] == b"PK\x03\x04":
+    if head.startswith(_ZIP_MARK):
         return "npz"
-    if head[:4] == b"NRRD":
+    if head.startswith(b"NRRD"):
         return "NrrdImageIO"
-    if (b"NDims" in head and b"ElementType" in head) or (
-        b"ObjectType" in head and b"Image" in head
-    ):
+    is_plain_meta_image = b"NDims" in head and b"ElementType" in head
+    is_typed_meta_image = b"ObjectType" in head and b"Image" in head
+    if is_plain_meta_image or is_typed_meta_image:
         return "MetaImageIO"
     if looks_like_headless_dicom(head):
         return "dicom"

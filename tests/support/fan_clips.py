@@ -72,6 +72,14 @@ def printed(frames: np.ndarray, text: str, x: int, y: int) -> tuple[np.ndarray, 
     return np.maximum(frames, ink), ink > 40
 
 
+def printed_over(frames: np.ndarray, text: str, opacity: float = 1.0) -> np.ndarray:
+    """Frames of 200 by 240 pixels or more with text over the middle of their tissue."""
+    picture = Image.new("L", frames.shape[:0:-1])
+    ImageDraw.Draw(picture).text((90, 100), text, fill=255, font=ImageFont.load_default(size=11))
+    ink = np.asarray(picture) / 255 * opacity
+    return (frames * (1 - ink) + 230 * ink).astype(np.uint8)
+
+
 def write_video(path: Path, frames: np.ndarray, codec: str = "libx264", **options: str) -> None:
     with av.open(path, "w", options=options) as container:
         stream = container.add_stream(
