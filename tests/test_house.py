@@ -11,10 +11,12 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import draw_rooms
 import pytest
 from p1_tasks import TASKS
 
 import bsou_dist
+from bsou_dist.tasks.kinds.make import KINDS
 
 PACKAGE = Path(bsou_dist.__file__).parent
 ROOT = PACKAGE.parent
@@ -55,6 +57,13 @@ DOORS = {
 }
 WITH_TORCH = ("feed", "model", "objective", "engine", "predict", "experiment")
 TORCHLESS = tuple(f"{room}/" for room in ROOMS if room not in WITH_TORCH)
+ROOMS_OF_KINDS = (
+    "tasks/kinds/",
+    "model/heads/",
+    "objective/kinds/",
+    "evaluation/kinds/",
+    "report/kinds/",
+)
 TASKLESS = ("objective/", "engine/", "feed/", "model/", "predict/", "evaluation/", "report/")
 NEUTRAL = {"sweep", "multiple"}
 """A sweep is also a part of every clip's identity, and 'multiple' is plain English."""
@@ -209,6 +218,49 @@ def test_rooms_without_torch_run_without_it() -> None:
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+def kinds_named(source: str) -> set[str]:
+    """Kinds of task that a source names in a string; prose in docstrings is free."""
+    strings = {
+        node.value
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
+    return strings & KINDS.keys()
+
+
+@pytest.mark.parametrize("path", FILES, ids=place_of)
+def test_only_the_files_of_kinds_know_them(path: Path) -> None:
+    if not place_of(path).startswith(ROOMS_OF_KINDS):
+        assert kinds_named(path.read_text()) == set()
+
+
+def test_a_planted_kind_is_caught() -> None:
+    assert kinds_named('if task.kind == "regression":\n    pass') == {"regression"}
+    assert kinds_named('"""A regression."""\nregression = kind') == set()
+
+
+FOLDERS = sorted({path.parent for path in FILES} - {PACKAGE})
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: place_of(folder))
+def test_every_room_has_a_table_of_its_files(folder: Path) -> None:
+    """The table's first column holds each module and folder once, and nothing that is not there."""
+    text = ast.get_docstring(ast.parse((folder / "__init__.py").read_text())) or ""
+    listed = re.findall(r"^\| `([\w./]+)` \|", text, re.MULTILINE)
+    modules = {path.stem for path in folder.glob("*.py")} - {"__init__"}
+    below = {f"{path.name}/" for path in folder.iterdir() if (path / "__init__.py").is_file()}
+    others = [name for name in listed if name not in modules | below]
+    assert modules | below <= set(listed), "files that the table lacks"
+    assert all((folder / name.rstrip("/")).exists() for name in others)
+    assert len(listed) == len(set(listed))
+
+
+def test_the_picture_of_the_rooms_is_what_the_code_says() -> None:
+    assert draw_rooms.PICTURE.read_text(encoding="utf-8") == draw_rooms.draw(ROOMS), (
+        "run: python docs/draw_rooms.py"
+    )
 
 
 def circle_among(files: dict[str, str]) -> list[str]:

@@ -1,0 +1,19 @@
+"""A run from its config to its table; the only room that wires stages together.
+
+| file | question |
+|---|---|
+| `config` | What can a run be told, and what is refused? |
+| `run` | What happens in a run, from the first check to the table? |
+| `corpus` | Which clips with which labels and splits does a run have? |
+| `methods` | What do the four methods of [P1] put on the encoder in stage 1? |
+| `pretrain` | How is an encoder pretrained (stage 1)? |
+| `finetune` | How is a task tuned and tested (stage 2)? |
+| `embeddings` | Where does stage 2 get its encoder, or its embeddings? |
+| `context` | What do both stages need at hand? |
+| `record` | What does a run leave on record, and what may go on from it? |
+| `results` | How do predictions become records, tables and report? |
+| `lock` | How is one job at a time kept in a run's folder? |
+
+[P1] is the paper *Improved Representation Learning with Multitasking in Blind Sweep Obstetric
+Ultrasound Videos*.
+"""

@@ -1,0 +1,11 @@
+"""From numbers to pages.
+
+| file | question |
+|---|---|
+| `method_table` | How do methods compare, task by task? |
+| `html_report` | What does one page say of a run? |
+| `kinds/` | How are a kind's figures written, and what is drawn? |
+| `plots` | What do a confusion matrix and an agreement plot look like? |
+| `exclusion_plot` | Who was left out of a cohort, and at which step? |
+| `report.css` | What does the page look like? |
+"""
