@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
@@ -43,24 +44,34 @@ def _cut_the_shard(folder: Path, row: pd.Series) -> None:
 
 def _swap_sums(folder: Path, row: pd.Series) -> None:
     """A clip whose bytes are not pictures, with the sum that fits."""
-    import hashlib
-
     data = bytes(row["size"])
     _overwrite(folder / row["shard"], row["offset"], data)
     manifest = read_manifest(folder)
     manifest.loc[manifest["key"] == row["key"], "sha256"] = hashlib.sha256(data).hexdigest()
-    write_manifest(
-        manifest_of(manifest.astype(object).where(manifest.notna(), None).to_dict("records")),
-        folder,
-    )
+    _write_rows(manifest, folder)
 
 
 def _drop_a_row(folder: Path, row: pd.Series) -> None:
     manifest = read_manifest(folder)
     kept = manifest[manifest["key"] != row["key"]]
-    write_manifest(
-        manifest_of(kept.astype(object).where(kept.notna(), None).to_dict("records")), folder
-    )
+    _write_rows(kept, folder)
+
+
+def _write_rows(manifest: pd.DataFrame, folder: Path) -> None:
+    with_nones = manifest.astype(object).where(manifest.notna(), None)
+    write_manifest(manifest_of(with_nones.to_dict("records")), folder)
+
+
+def _remove_the_shard(folder: Path, row: pd.Series) -> None:
+    (folder / row["shard"]).unlink()
+
+
+def _remove_the_index(folder: Path, row: pd.Series) -> None:
+    (folder / row["shard"]).with_suffix(".idx").unlink()
+
+
+def _add_a_shard(folder: Path, row: pd.Series) -> None:
+    shutil.copy(folder / row["shard"], folder / "000009.tar")
 
 
 @pytest.mark.parametrize(
@@ -80,15 +91,9 @@ def _drop_a_row(folder: Path, row: pd.Series) -> None:
                 "missing or not the index of its shard",
             },
         ),
-        (lambda folder, row: (folder / row["shard"]).unlink(), {"missing, with 4 clips"}),
-        (
-            lambda folder, row: (folder / row["shard"]).with_suffix(".idx").unlink(),
-            {"missing or not the index"},
-        ),
-        (
-            lambda folder, row: shutil.copy(folder / row["shard"], folder / "000009.tar"),
-            {"not in the manifest"},
-        ),
+        (_remove_the_shard, {"missing, with 4 clips"}),
+        (_remove_the_index, {"missing or not the index"}),
+        (_add_a_shard, {"not in the manifest"}),
     ],
 )
 def test_every_kind_of_fault_is_found(

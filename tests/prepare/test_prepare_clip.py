@@ -18,10 +18,8 @@ from bsou_dist.sources.read_clip import read_clip
 
 SMALL = PrepareConfig(size_px=64, field_mm=128.0)
 FRAMES, FAN = fan_frames(), fan_truth()
-HOLLOW, HOLLOW_FAN = (
-    fan_frames(3, 16, 400, 480),
-    fan_truth(400, 480),
-)  # with room for print above the probe
+HOLLOW = fan_frames(3, 16, 400, 480)  # with room for print above the probe
+HOLLOW_FAN = fan_truth(400, 480)
 
 
 def raw(frames: np.ndarray, **changes: object) -> RawClip:
@@ -142,9 +140,9 @@ def test_thin_print_leaves_no_trace_in_pictures_shrunk_before_the_fan_is_looked_
 ) -> None:
     fine = FRAMES.repeat(2, axis=1).repeat(2, axis=2)
     frames = fine.copy()
-    frames[:, y : y + 9, x] = frames[:, y : y + 9, x + 6] = (
-        level  # strokes of one pixel, half a pixel after shrinking
-    )
+    # An H in strokes of one pixel, half a pixel after shrinking.
+    frames[:, y : y + 9, x] = level
+    frames[:, y : y + 9, x + 6] = level
     frames[:, y + 4, x : x + 7] = level
     clean, with_print = (prepare(raw(clip, mm_per_px=0.6), SMALL) for clip in (fine, frames))
     np.testing.assert_array_equal(with_print.frames, clean.frames)
@@ -161,9 +159,8 @@ def test_shrinking_moves_the_fans_edge_by_no_more_than_a_pixel() -> None:
 def test_what_the_reader_has_shrunk_is_not_shrunk_again() -> None:
     """Or print would lose another half of its brightness."""
     fine = FRAMES.repeat(2, axis=1).repeat(2, axis=2)
-    fine[:, 17:26, 109] = (
-        21  # thin print in the hollow, bright enough to be found unless it is shrunk
-    )
+    # Thin print in the hollow, bright enough to be found unless it is shrunk.
+    fine[:, 17:26, 109] = 21
     clean = np.where(fine == 21, 0, fine).astype(np.uint8)
     twice_as_fine, as_read = (raw(clip, mm_per_px=0.6, shrunk=2) for clip in (clean, fine))
     np.testing.assert_array_equal(
@@ -198,11 +195,10 @@ def test_scale_is_physical_whatever_the_pixel_count() -> None:
 
 def test_fan_is_centred_across_and_starts_at_the_top() -> None:
     shifted = np.pad(FRAMES, ((0, 0), (30, 0), (50, 0)))
-    difference = (
-        prepare(raw(shifted), SMALL).frames.astype(int) - prepare(raw(FRAMES), SMALL).frames
-    )
+    expected = prepare(raw(FRAMES), SMALL).frames
+    difference = prepare(raw(shifted), SMALL).frames.astype(int) - expected
     assert np.abs(difference).max() <= 1  # rounding of the place in the picture
-    seen = np.nonzero(prepare(raw(FRAMES), SMALL).frames.max(axis=0) > 8)
+    seen = np.nonzero(expected.max(axis=0) > 8)
     assert seen[0].min() <= 1
     assert abs(seen[1].min() + seen[1].max() - 63) <= 2
 
@@ -221,9 +217,8 @@ def test_without_spacing_the_longer_side_fills_the_frame() -> None:
     assert clip.mm_per_px is None
     across, down = _extent_px(clip.frames)
     assert max(across, down) >= 62
-    assert down / across == pytest.approx(
-        np.ptp(np.nonzero(FAN)[0]) / np.ptp(np.nonzero(FAN)[1]), abs=0.06
-    )
+    rows, columns = np.nonzero(FAN)
+    assert down / across == pytest.approx(np.ptp(rows) / np.ptp(columns), abs=0.06)
 
 
 def test_spacing_of_the_file_goes_before_the_tables() -> None:
@@ -305,10 +300,8 @@ def test_config_says_what_is_wrong() -> None:
 
 
 def test_pydicoms_ultrasound_clip_is_prepared() -> None:
-    clip = prepare(
-        read_clip(Path(get_testdata_file("examples_ybr_color.dcm", download=False))),
-        PrepareConfig(),
-    )
+    path = Path(get_testdata_file("examples_ybr_color.dcm", download=False))
+    clip = prepare(read_clip(path), PrepareConfig())
     assert clip.frames.shape == (30, 256, 256)
     assert clip.mm_per_px is None  # its region leaves the frame
     share = (clip.frames.max(axis=0) > 0).mean()

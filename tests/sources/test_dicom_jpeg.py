@@ -24,9 +24,7 @@ INDICES = [0, 3, 4, 11]
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """A tinted clip as JPEG, YBR_FULL_422, with print in colour; its region starts at odd
-    pixels.
-    """
+    """A tinted clip as JPEG, YBR_FULL_422, with coloured print and a region from odd pixels."""
     grey, _ = printed(fan_frames(height=HEIGHT, width=WIDTH), "MARY", 3, 3)
     colours = (grey[..., None] * np.array([1.0, 0.9, 0.7])).astype(np.uint8)
     write_dicom(
@@ -78,10 +76,8 @@ def test_grey_pixels_are_pydicoms(path: Path) -> None:
 
 def test_shrunk_pixels_are_means(path: Path) -> None:
     header = header_of(path)
-    whole, shrunk = (
-        read_jpeg_frames(path, header, INDICES, 1),
-        read_jpeg_frames(path, header, INDICES, 2),
-    )
+    whole = read_jpeg_frames(path, header, INDICES, 1)
+    shrunk = read_jpeg_frames(path, header, INDICES, 2)
     assert whole is not None
     assert shrunk is not None
     means = np.stack([np.asarray(Image.fromarray(frame).reduce(2)) for frame in whole])
@@ -133,10 +129,6 @@ def test_a_truncated_frame_is_unreadable(path: Path, part: float) -> None:
 
 def _jpeg(picture: Image.Image, keep_rgb: bool = False) -> bytes:
     buffer = io.BytesIO()
-    picture.save(
-        buffer,
-        "JPEG",
-        quality=95,
-        **({"keep_rgb": True, "subsampling": "4:4:4"} if keep_rgb else {}),
-    )
+    options = {"keep_rgb": True, "subsampling": "4:4:4"} if keep_rgb else {}
+    picture.save(buffer, "JPEG", quality=95, **options)
     return buffer.getvalue()
