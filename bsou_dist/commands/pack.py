@@ -29,7 +29,7 @@ DONE = 0
 
 
 def add_arguments(pack: argparse.ArgumentParser) -> None:
-    """All of `bsou pack` but its settings and what reading a cohort takes everywhere."""
+    """Add what `bsou pack` takes, but its settings and what reading a cohort takes everywhere."""
     pack.add_argument("cohort", type=Path, metavar="COHORT", help="cohort table, CSV or Parquet")
     pack.add_argument("out", type=Path, metavar="OUT", help="shard folder")
     pack.add_argument(
@@ -183,6 +183,7 @@ def _run_here(options: argparse.Namespace, packer: Packer) -> None:
 
 
 def _estimate(packer: Packer, cohort: CohortSource, *, jobs: int) -> None:
+    """Print what packing will take and keep nothing, not even a new key."""
     packer.make_plan(cohort, keep_new_key=False)
     if packer.summary is None:
         packer.estimate(jobs=jobs)
@@ -191,7 +192,7 @@ def _estimate(packer: Packer, cohort: CohortSource, *, jobs: int) -> None:
 def _run_jobs(
     options: argparse.Namespace, config: PackConfig, main: Callable[[Sequence[str]], int]
 ) -> int:
-    """Begin here, so that jobs need not race for it; jobs pack the shares, and a last one ends."""
+    """Pack as an array of jobs; the folder is begun here, so that they need not race for it."""
     from bsou_dist.cluster.pack_jobs import plan_pack
     from bsou_dist.cluster.plan import read_options
     from bsou_dist.cluster.run_plan import Way, carry_out

@@ -29,8 +29,11 @@ class CohortSource:
             for corpus in (self.path, self.root or self.path):
                 check_outside(corpus, *folders)
 
-    def read(self) -> Cohort:
-        """Read the cohort and look for its files; print what was left out and other notes.
+    def read(self, config: PackConfig) -> tuple[Cohort, dict[str, Any]]:
+        """Read the cohort, look for its files, and print what was left out and other notes.
+
+        Returns the cohort, and a description of what it was read from, to be kept with the plan
+        that is made of it for packing with `config`.
 
         Raises:
             InputError: as `read_cohort`.
@@ -47,15 +50,11 @@ class CohortSource:
             )
         for note in cohort.notes:
             print(f"note: {note}", file=sys.stderr)
-        return cohort
-
-    def description(self, cohort: Cohort, config: PackConfig) -> dict[str, Any]:
-        """Describe what `cohort` was read from, to be kept with the plan that is made of it."""
         tables = list(cohort.files)
         if self.column_map:
             tables.append(Path(self.column_map))
         hashes = {str(path.absolute()): _sha256(path) for path in tables}
-        return {"asked": self._asked(config), "files": hashes}
+        return cohort, {"asked": self._asked(config), "files": hashes}
 
     def is_described_by(self, description: dict[str, Any], config: PackConfig) -> bool:
         """Whether reading this source would lead to the same plan as when it was described."""
@@ -65,6 +64,7 @@ class CohortSource:
         return all(_sha256(Path(name)) == sha256 for name, sha256 in hashes.items())
 
     def _asked(self, config: PackConfig) -> dict[str, Any]:
+        """All that a plan depends on, besides what the files hold."""
         return {
             "version": __version__,
             "config": config.model_dump(mode="json"),

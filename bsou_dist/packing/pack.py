@@ -51,8 +51,9 @@ class Packer:
     Attributes:
         summary: what the folder holds once it is finished, else None. Where `make_plan` or `resume`
             finds a finished folder, no other step is to be taken.
-        plan: which clip gets which key and which shard. After `make_plan` or `resume`, as `folder`.
-        folder: the state of the shard folder.
+        plan: which clip gets which key and which shard; there after `make_plan` or `resume`, unless
+            these find a finished folder.
+        folder: the state of the shard folder; there after `make_plan` or `resume`.
         private: the private folder.
 
     Args:
@@ -120,16 +121,14 @@ class Packer:
         Raises:
             InputError: the cohort, or one of the folders, is not fit for packing.
         """
-        source: dict[str, Any] = {}
+        source: dict[str, Any] = {}  # unknown of a cohort that comes as a table
         if isinstance(cohort, CohortSource):
             cohort.check_outside(self.out, self.private.path)
             begun_from = self.private.read_source() if is_begun(self.out) else None
             if begun_from and cohort.is_described_by(begun_from, self.config):
                 self.resume()
                 return
-            cohort_source = cohort
-            cohort = cohort_source.read()
-            source = cohort_source.description(cohort, self.config)
+            cohort, source = cohort.read(self.config)
 
         out = self.out.absolute()
         if self.private.path == out or out in self.private.path.parents:

@@ -50,9 +50,9 @@ class ShardPacker:
         counts = RejectCounts(max_rejects)
         shards_above_limit = []
         try:
-            with self._encoded(clips) as results, progress:
+            with closing(self._encoded(clips)) as outcomes_of_all, progress:
                 for number in shards:
-                    outcomes = self._counted(number, results, counts, progress)
+                    outcomes = self._counted(number, outcomes_of_all, counts, progress)
                     with self.folder.claimed(number):
                         if self.folder.is_packed(self.plan, number):
                             # By another process, since this one looked: its clips are passed over.
@@ -69,10 +69,10 @@ class ShardPacker:
             raise
 
     def retry_given_up(self, shards: Sequence[int]) -> list[int]:
-        """Try clips that were given up once more, by this run or an earlier one.
+        """Try clips that this run or an earlier one gave up once more.
 
-        Returns the shards that can have a clip back. Their records are dropped: they are to be
-        packed again, since a clip cannot be put into a shard that is written.
+        Returns the shards that can have a clip back. Their records are dropped, so that they are
+        packed again: a clip cannot be put into a shard that is written.
         """
         unsettled = self.folder.unsettled(self.plan, shards)
         if not unsettled:
@@ -87,7 +87,7 @@ class ShardPacker:
         print(f"note: {len(clips)} clips were {GIVEN_UP} and are tried once more", file=sys.stderr)
 
         shards_to_repack = []
-        with self._encoded(clips) as outcomes:
+        with closing(self._encoded(clips)) as outcomes:
             for number, record in unsettled.items():
                 still_rejected: dict[str, str] = {}
                 for clip in given_up[number]:
@@ -101,26 +101,22 @@ class ShardPacker:
                     if len(still_rejected) < len(given_up[number]):
                         self.folder.forget_record(number)
                         shards_to_repack.append(number)
-                        continue
-                    rejects = record.rejects | still_rejected
-                    settled = replace(record, rejects=rejects, settled=True)
-                    self.folder.write_record(number, settled)
+                    else:
+                        rejects = record.rejects | still_rejected
+                        settled = replace(record, rejects=rejects, settled=True)
+                        self.folder.write_record(number, settled)
         return shards_to_repack
 
-    def _encoded(self, clips: Iterable[PlannedClip]) -> closing[Generator[Outcome, None, None]]:
+    def _encoded(self, clips: Iterable[PlannedClip]) -> Generator[Outcome, None, None]:
         """Encode clips in worker processes, a few ahead of whoever takes the outcomes in turn."""
         requests = ((self.plan.root, clip.path, clip.mm_per_px) for clip in clips)
         encode = partial(encode_clip, config=self.config)
-
-        def outcomes() -> Generator[Outcome, None, None]:
-            with closing(ordered_map(encode, requests, self.workers, self.limits)) as results:
-                for result in results:
-                    if isinstance(result, Lost):
-                        yield f"{GIVEN_UP}: {result.reason}"
-                    else:
-                        yield result
-
-        return closing(outcomes())
+        with closing(ordered_map(encode, requests, self.workers, self.limits)) as results:
+            for result in results:
+                if isinstance(result, Lost):
+                    yield f"{GIVEN_UP}: {result.reason}"
+                else:
+                    yield result
 
     def _counted(
         self,
@@ -151,8 +147,7 @@ def _write_shard(
             place = shard.add(member, outcome.data)
             row = {"key": clip.key, **clip.columns, **outcome.record, **place}
             row["sha256"] = outcome.sha256
-            # Only who decodes a clip needs it, and reads it from the clip's own JSON.
-            row.pop("frame_offsets", None)
+            row.pop("frame_offsets", None)  # a number per frame, read with the clip's own JSON
             record.rows.append(row)
             record.clips_losing_depth += outcome.loses_depth
         if record.rows:
