@@ -37,9 +37,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydicom.encaps import generate_frames
 
+from bsou_dist.cohort.table import Cohort
 from bsou_dist.feed.augment import choose_frames
 from bsou_dist.packing.encode_clip import PackConfig
-from bsou_dist.packing.pack import pack
+from bsou_dist.packing.pack import Packer
 from bsou_dist.phantom import PHANTOM_NOTE, PhantomClip, PhantomConfig, exam_clips, phantom_patient
 from bsou_dist.phantom.files.dicom import Acquisition, Box, write_dicom
 from bsou_dist.phantom.files.screen import on_screen
@@ -220,17 +221,11 @@ def packing_ms(paths: list[Path], mm_per_px: float) -> float:
                     "mm_per_px": mm_per_px,
                 }
             )
-        return cpu_ms(
-            lambda: pack(
-                pd.DataFrame(rows),
-                root,
-                root / "shards",
-                config=CONFIG,
-                private=root / "private",
-                workers=0,
-                progress=False,
-            )
-        ) / len(rows)
+        packer = Packer(
+            root / "shards", private=root / "private", config=CONFIG, workers=0, progress=False
+        )
+        cohort = Cohort(pd.DataFrame(rows), root)
+        return cpu_ms(lambda: packer.run(cohort)) / len(rows)
 
 
 def encode_video(frames: Frames, codec: str, pix_fmt: str, options: dict[str, str]) -> bytes:

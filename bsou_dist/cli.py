@@ -143,7 +143,7 @@ def _inspect(options: argparse.Namespace) -> int:
     from bsou_dist.cohort.table import read_cohort
     from bsou_dist.inspection.contact_sheet import check_picture, contact_sheet
     from bsou_dist.inspection.describe import describe
-    from bsou_dist.packing.pack import KEY_NAME
+    from bsou_dist.packing.private_folder import KEY_NAME
     from bsou_dist.shards.pseudonyms import Pseudonymizer, default_private_dir, load_key
     from bsou_dist.tasks.task_set import load_tasks
 

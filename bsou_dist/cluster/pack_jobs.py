@@ -1,6 +1,4 @@
-"""Packing as an array of jobs, each with a share of the shards, and one after them that
-finishes.
-"""
+"""Packing as jobs: an array, each with a share of the shards, and one after them that finishes."""
 
 from __future__ import annotations
 
@@ -12,11 +10,9 @@ from bsou_dist.cluster.plan import Plan, Step
 
 
 def plan_pack(command: Sequence[str], array: int, options: SlurmOptions, folder: Path) -> Plan:
-    """The plan of `bsou` with this command for packing on `array` tasks; logs go to `folder`."""
+    """Plan the jobs of a `bsou pack` command, on an array of so many; logs go to `folder`."""
     shares = tuple(f"{number}/{array}" for number in range(1, array + 1))
-    share = Step(
-        "pack", tuple((*command, "--share", text) for text in shares), options, choices=shares
-    )
-    return Plan(
-        (share, Step("pack-finish", (tuple(command),), options, after=(share.name,))), folder
-    )
+    pack_a_share = tuple((*command, "--share", share) for share in shares)
+    pack = Step("pack", pack_a_share, options, choices=shares)
+    finish = Step("pack-finish", (tuple(command),), options, after=(pack.name,))
+    return Plan((pack, finish), folder)

@@ -15,9 +15,10 @@ from bsou_dist.common.errors import InputError
 from bsou_dist.engine.stopping import StopSignals
 
 if TYPE_CHECKING:
-    from bsou_dist.commands.pack_cohort import PackOrder
-    from bsou_dist.packing.folder import PackSummary
-    from bsou_dist.packing.pack import Share
+    from bsou_dist.packing.cohort_source import CohortSource
+    from bsou_dist.packing.encode_clip import PackConfig
+    from bsou_dist.packing.pack import Packer
+    from bsou_dist.packing.plan import Share
 
 ONE_PROCESS = {"nodes": 1, "gpus_per_node": 0, "tasks_per_node": None}
 """What a job takes, without a choice: it is one `bsou pack`, which starts its workers itself."""
@@ -28,7 +29,7 @@ DONE = 0
 
 
 def add_arguments(pack: argparse.ArgumentParser) -> None:
-    """All of `bsou pack` but its settings and what reading a cohort takes everywhere."""
+    """Add what `bsou pack` takes, but its settings and what reading a cohort takes everywhere."""
     pack.add_argument("cohort", type=Path, metavar="COHORT", help="cohort table, CSV or Parquet")
     pack.add_argument("out", type=Path, metavar="OUT", help="shard folder")
     pack.add_argument(
@@ -60,20 +61,21 @@ def add_arguments(pack: argparse.ArgumentParser) -> None:
         metavar="SHARE",
         help="stop when more than this share of the last 1000 clips was rejected (default 0.5)",
     )
-    what = pack.add_mutually_exclusive_group()
-    what.add_argument(
+    steps = pack.add_mutually_exclusive_group()
+    steps.add_argument(
         "--estimate", action="store_true", help="say what packing will take, and keep nothing"
     )
-    what.add_argument(
+    steps.add_argument(
         "--begin", action="store_true", help="make all ready for --share, and pack nothing"
     )
-    what.add_argument(
+    steps.add_argument(
         "--share",
         type=_share,
         metavar="K/N",
-        help="pack every N-th shard from the K-th on, and leave "
-        "it to the same command without --share to finish",
+        help="pack every N-th shard from the K-th on, and leave it to the same command without "
+        "--share to finish",
     )
+
     jobs = pack.add_argument_group("packing as jobs (docs/packing.md)")
     jobs.add_argument(
         "--executor", choices=("slurm", "local"), help="pack as an array of jobs, on SLURM or here"
@@ -81,21 +83,13 @@ def add_arguments(pack: argparse.ArgumentParser) -> None:
     jobs.add_argument(
         "--array", type=at_least_1, metavar="N", help="how many jobs share the work (default 1)"
     )
-    way = jobs.add_mutually_exclusive_group()
-    way.add_argument(
-        "--follow",
-        dest="way",
-        action="store_const",
-        const="follow",
-        help="stay until all have ended",
-    )
-    way.add_argument(
-        "--dry-run",
-        dest="way",
-        action="store_const",
-        const="dry_run",
-        help="print the batch scripts",
-    )
+    ways = jobs.add_mutually_exclusive_group()
+    for way, about in (
+        ("follow", "stay until all have ended"),
+        ("dry_run", "print the batch scripts"),
+    ):
+        option = f"--{way.replace('_', '-')}"
+        ways.add_argument(option, dest="way", action="store_const", const=way, help=about)
     add_options(jobs, without=ONE_PROCESS)
 
 
@@ -107,106 +101,132 @@ def run(options: argparse.Namespace, main: Callable[[Sequence[str]], int]) -> in
         PackFailed: too many rejects, or shards that are missing at the end.
         Stopped: by a signal; what is not a whole shard by then is packed again.
     """
-    from bsou_dist.commands.pack_cohort import PackOrder
     from bsou_dist.common.settings import read_settings
-    from bsou_dist.common.worker_pool import Limits
     from bsou_dist.packing.encode_clip import PackConfig
-    from bsou_dist.shards.pseudonyms import default_private_dir
 
-    order = PackOrder(
-        options.cohort,
-        options.root,
-        options.column_map,
-        options.out,
-        options.private or default_private_dir(options.out),
-        read_settings(PackConfig, options.config, options.overrides),
-        Limits(options.seconds_per_clip, options.memory_per_clip),
-        options.max_rejects,
-    )
+    config = read_settings(PackConfig, options.config, options.overrides)
     if options.executor:
-        return _run_jobs(options, order, main)
-    if surplus := [
-        *given_options(options),
-        *(name for name in ("array", "way") if getattr(options, name)),
-    ]:
-        name = (options.way if surplus[0] == "way" else surplus[0]).replace("_", "-")
-        raise InputError(f"--{name} is for jobs; add --executor slurm")
+        return _run_jobs(options, config, main)
+    _refuse_options_of_jobs(options)
+    packer = _packer(options, config, options.workers or _cpus())
     signals = StopSignals()
     with signals.noted(), signals.raised():
-        summary = _run_here(options, order)
-    if summary is not None:
-        _print(summary, order)
+        _run_here(options, packer)
+    _print_summary(packer, options)
     return DONE
 
 
-def _run_here(options: argparse.Namespace, order: PackOrder) -> PackSummary | None:
-    from bsou_dist.commands.pack_cohort import begin_order, only_estimate, pack_all, pack_one_share
-    from bsou_dist.packing.folder import PackSummary
+def _refuse_options_of_jobs(options: argparse.Namespace) -> None:
+    """InputError if an option was given that needs `--executor`."""
+    surplus = list(given_options(options))
+    if options.array:
+        surplus.append("array")
+    if options.way:
+        surplus.append(options.way)
+    if surplus:
+        raise InputError(f"--{surplus[0].replace('_', '-')} is for jobs; add --executor slurm")
 
-    workers = options.workers or _cpus()
-    if options.estimate:
-        return only_estimate(order, workers)
+
+def _packer(options: argparse.Namespace, config: PackConfig, workers: int) -> Packer:
+    from bsou_dist.common.worker_pool import Limits
+    from bsou_dist.packing.pack import Packer
+
+    return Packer(
+        options.out,
+        private=_private_dir(options),
+        config=config,
+        workers=workers,
+        limits=Limits(options.seconds_per_clip, options.memory_per_clip),
+        max_rejects=options.max_rejects,
+    )
+
+
+def _cohort_source(options: argparse.Namespace) -> CohortSource:
+    from bsou_dist.packing.cohort_source import CohortSource
+
+    return CohortSource(options.cohort, options.root, options.column_map)
+
+
+def _private_dir(options: argparse.Namespace) -> Path:
+    from bsou_dist.shards.pseudonyms import default_private_dir
+
+    private: Path = options.private or default_private_dir(options.out)
+    return private
+
+
+def _run_here(options: argparse.Namespace, packer: Packer) -> None:
+    """Take the steps that were asked for in this process; none of them on a finished folder."""
+    cohort = _cohort_source(options)
     if options.share:
-        packed = pack_one_share(order, options.share, workers)
-        if isinstance(packed, PackSummary):
-            return packed
-        print(
-            f"share {options.share} is packed: {_shards(len(options.share.shards(packed.plan)))} "
-            "of "
-            f"{len(packed.plan.shards)}; when all shares are, the same command without --share "
-            f"finishes {order.out}"
-        )
-        return None
-    if options.begin:
-        begun = begin_order(order, workers)
-        if isinstance(begun, PackSummary):
-            return begun
-        print(
-            f"{order.out} is begun: {_shards(len(begun.plan.shards))} to pack; go on with --share "
-            "1/N to N/N instead "
-            "of --begin, then with neither to finish"
-        )
-        return None
-    return pack_all(order, workers)
+        packer.resume()
+        if packer.summary is None:
+            packer.pack_share(options.share)
+            shards = len(options.share.shards(packer.plan))
+            print(
+                f"share {options.share} is packed: {_count_of_shards(shards)} of "
+                f"{len(packer.plan.shards)}; when all shares are, the same command without --share "
+                f"finishes {options.out}"
+            )
+    elif options.begin:
+        packer.make_plan(cohort)
+        if packer.summary is None:
+            packer.begin()
+            shards = len(packer.plan.shards)
+            print(
+                f"{options.out} is begun: {_count_of_shards(shards)} to pack; go on with --share "
+                "1/N to N/N instead of --begin, then with neither to finish"
+            )
+    elif options.estimate:
+        _estimate(packer, cohort, jobs=1)
+    else:
+        packer.run(cohort)
+
+
+def _estimate(packer: Packer, cohort: CohortSource, *, jobs: int) -> None:
+    """Print what packing will take and keep nothing, not even a new key."""
+    packer.make_plan(cohort, keep_new_key=False)
+    if packer.summary is None:
+        packer.estimate(jobs=jobs)
 
 
 def _run_jobs(
-    options: argparse.Namespace, order: PackOrder, main: Callable[[Sequence[str]], int]
+    options: argparse.Namespace, config: PackConfig, main: Callable[[Sequence[str]], int]
 ) -> int:
+    """Pack as an array of jobs; the folder is begun here, so that they need not race for it."""
     from bsou_dist.cluster.pack_jobs import plan_pack
     from bsou_dist.cluster.plan import read_options
     from bsou_dist.cluster.run_plan import Way, carry_out
     from bsou_dist.cluster.submit import require_slurm
-    from bsou_dist.commands.pack_cohort import begin_order, only_estimate
-    from bsou_dist.packing.folder import PackSummary
 
-    local = options.executor == "local"
+    is_local = options.executor == "local"
     if options.share or options.begin:
         raise InputError("--share and --begin are what --executor does itself; leave them out")
-    if local and options.way:
+    if is_local and options.way:
         raise InputError(f"--{options.way.replace('_', '-')} is for --executor slurm")
-    way: Way = "local" if local else options.way or "submit"
-    slurm, array = read_options(given_options(options) | ONE_PROCESS), options.array or 1
-    workers = options.workers or (_cpus() if local else slurm.cpus_per_task)
-    plan = plan_pack(
-        [*_command(options), "--workers", str(workers)],
-        array,
-        slurm,
-        order.out.with_name(f"{order.out.name}.slurm"),
-    )
+    way: Way = "local" if is_local else options.way or "submit"
+    slurm_options = read_options(given_options(options) | ONE_PROCESS)
+    array = options.array or 1
+    workers = options.workers or (_cpus() if is_local else slurm_options.cpus_per_task)
+    command = [*_command(options), "--workers", str(workers)]
+    log_folder = options.out.with_name(f"{options.out.name}.slurm")
+    plan = plan_pack(command, array, slurm_options, log_folder)
     if way == "dry_run":
         return carry_out(plan, main, way)
-    at_once = 1 if local else array
+
+    packer = _packer(options, config, workers)
+    cohort = _cohort_source(options)
+    jobs_at_once = 1 if is_local else array
     if options.estimate:
-        if (summary := only_estimate(order, workers, at_once)) is not None:
-            _print(summary, order)
+        _estimate(packer, cohort, jobs=jobs_at_once)
+        _print_summary(packer, options)
         return DONE
-    if not local:
+    if not is_local:
         require_slurm()
-    begun = begin_order(order, workers, at_once)  # here, so that the jobs need not race for it
-    if isinstance(begun, PackSummary):
-        _print(begun, order)
+    packer.make_plan(cohort)
+    if packer.summary is not None:
+        _print_summary(packer, options)
         return DONE
+    packer.begin(jobs=jobs_at_once)
     return carry_out(plan, main, way)
 
 
@@ -222,23 +242,25 @@ def _command(options: argparse.Namespace) -> list[str]:
         "memory_per_clip",
         "max_rejects",
     ):
-        if (value := getattr(options, name)) is not None:
+        value = getattr(options, name)
+        if value is not None:
             words += [f"--{name.replace('_', '-')}", str(value)]
     return words
 
 
-def _print(summary: PackSummary, order: PackOrder) -> None:
+def _print_summary(packer: Packer, options: argparse.Namespace) -> None:
+    """Tell what the folder holds, if it is finished."""
     from bsou_dist.packing.private_folder import REJECTS_NAME
 
-    print(summary)
-    if summary.rejects:
-        print(
-            f"note: {order.private / REJECTS_NAME} tells which clips were rejected and why",
-            file=sys.stderr,
-        )
+    if packer.summary is None:
+        return
+    print(packer.summary)
+    if packer.summary.rejects:
+        rejects = _private_dir(options) / REJECTS_NAME
+        print(f"note: {rejects} tells which clips were rejected and why", file=sys.stderr)
 
 
-def _shards(count: int) -> str:
+def _count_of_shards(count: int) -> str:
     return f"{count} {'shard' if count == 1 else 'shards'}"
 
 
@@ -247,10 +269,12 @@ def _cpus() -> int:
 
 
 def _share(text: str) -> Share:
-    from bsou_dist.packing.pack import Share
+    """A share K/N, for argparse."""
+    from bsou_dist.packing.plan import Share
 
     number, slash, of = text.partition("/")
-    if not (slash and number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of)):
+    is_share = slash and number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of)
+    if not is_share:
         raise argparse.ArgumentTypeError(
             f"{text!r} is no share; write K/N with K from 1 to N, such as 3/64"
         )
@@ -258,18 +282,24 @@ def _share(text: str) -> Share:
 
 
 def _share_of_1(text: str) -> float:
-    return _number(text, lambda value: 0 <= value <= 1, "a number from 0 to 1")
+    """A number from 0 to 1, for argparse."""
+    value = _number(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 1")
+    return value
 
 
 def _above_0(text: str) -> float:
-    return _number(text, lambda value: 0 < value < inf, "a number above 0")
-
-
-def _number(text: str, allowed: Callable[[float], bool], what: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = nan
-    if not allowed(value):
-        raise argparse.ArgumentTypeError(f"{text!r} is not {what}")
+    """A finite number above 0, for argparse."""
+    value = _number(text)
+    if not 0 < value < inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
     return value
+
+
+def _number(text: str) -> float:
+    """A number; nan, which is in no range, for any other text."""
+    try:
+        return float(text)
+    except ValueError:
+        return nan

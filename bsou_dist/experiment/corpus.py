@@ -19,7 +19,7 @@ from bsou_dist.common.keyed_random import keyed_permutation
 from bsou_dist.experiment.config import DataConfig
 from bsou_dist.experiment.record import DataRecord
 from bsou_dist.feed.dataset import ClipSet
-from bsou_dist.packing.pack import KEY_NAME
+from bsou_dist.packing.private_folder import KEY_NAME
 from bsou_dist.shards.manifest import read_manifest
 from bsou_dist.shards.pseudonyms import Pseudonymizer, default_private_dir, load_key
 from bsou_dist.tasks.labels import missing_label

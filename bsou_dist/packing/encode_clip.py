@@ -17,8 +17,9 @@ from bsou_dist.sources.read_clip import read_clip, refuse_outside
 
 
 class PackConfig(BaseModel):
-    """How a cohort is packed: preparation, codec ('jpeg' or 'h264' with its quality), and cohort
-    rows per shard.
+    """How a cohort is packed.
+
+    Preparation, codec ('jpeg' or 'h264' with its quality), and rows of the cohort per shard.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -41,18 +42,16 @@ class EncodedClip:
 
 
 EncodeRequest = tuple[Path, str, float | None]
-"""Folder of the cohort, path of a file in it, and the spacing that the cohort table has for it or
-None.
-"""
+"""A clip to encode: the cohort's folder, a path in it, and the spacing of the table or None."""
 
 
-def encode_clip(job: EncodeRequest, config: PackConfig) -> EncodedClip | str:
-    """The clip of a file, or why it is rejected.
+def encode_clip(request: EncodeRequest, config: PackConfig) -> EncodedClip | str:
+    """Read, prepare and encode a clip; a text says why it is rejected.
 
     Raises:
         MemoryError: the clip needs more memory than this process may take.
     """
-    root, path, mm_per_px = job
+    root, path, mm_per_px = request
     try:
         refuse_outside(root / path, root)
         raw = read_clip(root / path, config.prepare.max_frames, config.prepare.mm_per_px)
@@ -68,10 +67,10 @@ def encode_clip(job: EncodeRequest, config: PackConfig) -> EncodedClip | str:
         return str(error)
     except MemoryError:
         raise
-    except (
-        Exception
-    ) as error:  # of a million clips one will find a bug; its text may quote the header
+    except Exception as error:
+        # Among a million clips one will find a bug. Its text may quote the header: type alone.
         return f"unreadable: it cannot be prepared ({type(error).__name__})"
+
     count, height, width = clip.frames.shape
     record: dict[str, Any] = {
         "codec": config.codec,
@@ -82,4 +81,5 @@ def encode_clip(job: EncodeRequest, config: PackConfig) -> EncodedClip | str:
     }
     if frame_offsets is not None:
         record["frame_offsets"] = frame_offsets
-    return EncodedClip(record, data, hashlib.sha256(data).hexdigest(), clip.depth_lost_mm > 0)
+    sha256 = hashlib.sha256(data).hexdigest()
+    return EncodedClip(record, data, sha256, loses_depth=clip.depth_lost_mm > 0)

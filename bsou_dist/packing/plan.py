@@ -1,12 +1,9 @@
-"""Which clip gets which key and which shard, decided from the cohort table before any file is
-opened.
-"""
+"""Which clip gets which key and which shard, decided from the cohort before any file is opened."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +17,7 @@ IDENTITIES = ("patient_id", "study_id", "exam_id")
 PSEUDONYMS = ("clip", "patient", "study", "exam")
 _COPIED = ("sweep", "clip_class", "device", "operator", "site", "bmi")
 _COLUMNS = (*PSEUDONYMS, *_COPIED)
-_FINGERPRINT_ROWS = 4096  # turned into text at a time
+_FINGERPRINT_ROWS = 4096  # turned into text at a time: a million clips as one text are gigabytes
 
 
 @dataclass(frozen=True)
@@ -42,6 +39,12 @@ class PlannedClip:
     key: str
     columns: dict[str, Any]
 
+    @property
+    def pseudonym(self) -> str:
+        """The clip's pseudonym, by which records know it."""
+        pseudonym: str = self.columns["clip"]
+        return pseudonym
+
 
 @dataclass(frozen=True)
 class PackPlan:
@@ -58,37 +61,64 @@ class PackPlan:
     @property
     def shards(self) -> range:
         """Numbers of all shards."""
-        return range(-(-len(self.table) // self.shard_clips))
+        whole_shards, clips_left_over = divmod(len(self.table), self.shard_clips)
+        return range(whole_shards + (clips_left_over > 0))
 
     def rows_of(self, shard: int) -> range:
         """Rows of the table that go into a shard."""
         first = shard * self.shard_clips
         return range(first, min(first + self.shard_clips, len(self.table)))
 
+    def clips_of(self, shard: int) -> list[PlannedClip]:
+        """Clips that go into a shard."""
+        return self.clips(self.rows_of(shard))
+
     def clips(self, rows: range) -> list[PlannedClip]:
-        """The clips of some rows that follow one another."""
-        return [
-            PlannedClip(
-                row["path"],
-                row["line"],
-                row["mm_per_px"],
-                row["key"],
-                {name: row[name] for name in _COLUMNS},
-            )
-            for row in _records(self.table.iloc[rows.start : rows.stop])
-        ]
+        """Clips of rows that follow one another."""
+        table = self.table.iloc[rows.start : rows.stop]
+        clips = []
+        for row in _records(table):
+            columns = {name: row[name] for name in _COLUMNS}
+            clip = PlannedClip(row["path"], row["line"], row["mm_per_px"], row["key"], columns)
+            clips.append(clip)
+        return clips
 
     def fingerprint(self) -> str:
-        """Hash of all that shards take from the cohort."""
-        text = hashlib.sha256()
+        """Hash of all that shards take from the cohort: of one JSON list with an item per clip."""
+        digest = hashlib.sha256(b"[")
         for start in range(0, len(self.table), _FINGERPRINT_ROWS):
-            clips = self.clips(range(start, min(start + _FINGERPRINT_ROWS, len(self.table))))
-            content = json.dumps(
-                [[clip.key, clip.mm_per_px, clip.columns] for clip in clips], sort_keys=True
-            )
-            text.update((f"[{content[1:-1]}" if start == 0 else f", {content[1:-1]}").encode())
-        text.update(b"]")
-        return text.hexdigest()[:16]
+            stop = min(start + _FINGERPRINT_ROWS, len(self.table))
+            content = [
+                [clip.key, clip.mm_per_px, clip.columns] for clip in self.clips(range(start, stop))
+            ]
+            text = json.dumps(content, sort_keys=True)
+            items = text.removeprefix("[").removesuffix("]")
+            separator = ", " if start > 0 else ""
+            digest.update(f"{separator}{items}".encode())
+        digest.update(b"]")
+        return digest.hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Share:
+    """Every `of`-th shard, from the `number`-th on, counted from 1.
+
+    Shards are dealt out in turn and not in blocks, so that a share stays the same whatever is
+    packed already: processes start at different times.
+    """
+
+    number: int
+    of: int
+
+    def __str__(self) -> str:
+        return f"{self.number}/{self.of}"
+
+    def shards(self, plan: PackPlan) -> range:
+        """Numbers of its shards."""
+        return plan.shards[self.number - 1 :: self.of]
+
+
+ALL_SHARDS = Share(1, 1)
 
 
 def plan_clips(
@@ -101,30 +131,32 @@ def plan_clips(
             path is there twice.
     """
     _check(cohort_table)
-    table = cohort_table.reindex(columns=["path", "mm_per_px", *IDENTITIES, *_COPIED]).reset_index(
-        drop=True
-    )
-    table["bmi"] = (
-        table["bmi"].astype("float64").round(1)
-    )  # to the last digit, it is nearly as good as a name
+    columns = ["path", "mm_per_px", *IDENTITIES, *_COPIED]
+    table = cohort_table.reindex(columns=columns).reset_index(drop=True)
+    # To the last digit, a body mass index is nearly as good as a name.
+    table["bmi"] = table["bmi"].astype("float64").round(1)
     for name in ("path", *IDENTITIES):
         table[name] = table[name].astype(object).map(str)
-    pseudonym_of: dict[str, Callable[[object], str]] = {
-        "clip": pseudonymizer.clip,
-        "patient": pseudonymizer.patient,
-        "study": pseudonymizer.study,
-        "exam": pseudonymizer.exam,
+
+    pseudonym_functions = {
+        "clip": ("path", pseudonymizer.clip),
+        "patient": ("patient_id", pseudonymizer.patient),
+        "study": ("study_id", pseudonymizer.study),
+        "exam": ("exam_id", pseudonymizer.exam),
     }
-    for name, source in zip(PSEUDONYMS, ("path", *IDENTITIES), strict=True):
-        identities = table[source].unique()
-        table[name] = table[source].map(
-            dict(zip(identities, map(pseudonym_of[name], identities), strict=True))
-        )
-    stem = table["study"] + "-" + table["sweep"].astype(object).fillna("").replace("", "x").map(str)
-    table["key"] = stem + "-" + stem.groupby(stem).cumcount().map(str)
-    table["line"] = (
-        cohort_table["line"].to_numpy() if "line" in cohort_table else range(1, len(table) + 1)
-    )
+    for name, (identity_column, pseudonym_of) in pseudonym_functions.items():
+        identities = table[identity_column].unique()
+        pseudonyms = {identity: pseudonym_of(identity) for identity in identities}
+        table[name] = table[identity_column].map(pseudonyms)
+
+    sweep = table["sweep"].astype(object).fillna("").replace("", "x").map(str)
+    stem = table["study"] + "-" + sweep
+    number_in_stem = stem.groupby(stem).cumcount()
+    table["key"] = stem + "-" + number_in_stem.map(str)
+    if "line" in cohort_table:
+        table["line"] = cohort_table["line"].to_numpy()
+    else:
+        table["line"] = range(1, len(table) + 1)
     return PackPlan(table, root, shard_clips)
 
 
@@ -136,22 +168,20 @@ def _check(cohort_table: pd.DataFrame) -> None:
     if cohort_table.empty:
         raise InputError("the cohort table has no rows")
     for name in needed:
-        if cohort_table[name].isna().any():
-            raise InputError(
-                f"{int(cohort_table[name].isna().sum())} rows of the cohort table have no {name}"
-            )
-    twice = cohort_table["path"][cohort_table["path"].duplicated()]
-    if len(twice):
+        empty_cells = int(cohort_table[name].isna().sum())
+        if empty_cells:
+            raise InputError(f"{empty_cells} rows of the cohort table have no {name}")
+    paths = cohort_table["path"]
+    repeated = paths[paths.duplicated()]
+    if len(repeated):
         raise InputError(
-            f"the cohort table names {twice.iloc[0]} more than once ({len(twice)} such rows); "
-            "a clip has one row"
+            f"the cohort table names {repeated.iloc[0]} more than once ({len(repeated)} such "
+            "rows); a clip has one row"
         )
 
 
 def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
     """Rows as dictionaries of Python's own values, None for missing."""
     values = table.astype(object).where(table.notna(), None)
-    return [
-        dict(zip(table.columns, row, strict=True))
-        for row in values.itertuples(index=False, name=None)
-    ]
+    rows = values.itertuples(index=False, name=None)
+    return [dict(zip(table.columns, row, strict=True)) for row in rows]

@@ -1,5 +1,6 @@
-"""The private folder of a shard folder, for its owner alone: the key, the plan, and which file
-became which clip.
+"""The private folder of a shard folder, for its owner alone.
+
+It holds the pseudonym key, the plan until all is packed, and which file became which clip.
 """
 
 from __future__ import annotations
@@ -22,9 +23,7 @@ KEY_NAME = "pseudonym.key"
 KEYMAP_NAME = "keymap.parquet"
 REJECTS_NAME = "rejects.csv"
 PLAN_NAME = "plan.parquet"
-"""There until all is packed: what the processes that share the work read instead of the cohort
-table.
-"""
+"""There until all is packed: the processes that share the work read it instead of the cohort."""
 
 _ABOUT = b"bsou"  # in the metadata of the plan's file
 
@@ -35,20 +34,16 @@ class PrivateFolder:
 
     path: Path
 
-    def write_plan(self, plan: PackPlan, cohort: str, source: dict[str, Any]) -> None:
-        """Keep the plan, the fingerprint of its cohort, and what it was made from in the caller's
-        words.
-        """
-        about = json.dumps({"root": str(plan.root), "cohort": cohort, "source": source})
+    def write_plan(self, plan: PackPlan, cohort_fingerprint: str, source: dict[str, Any]) -> None:
+        """Keep the plan, with its cohort's fingerprint and the source that this was read from."""
+        about = {"root": str(plan.root), "cohort": cohort_fingerprint, "source": source}
         table = pa.Table.from_pandas(plan.table, preserve_index=False)
+        metadata = {**table.schema.metadata, _ABOUT: json.dumps(about).encode()}
         with _owners_file(self.path / PLAN_NAME) as file:
-            pq.write_table(
-                table.replace_schema_metadata({**table.schema.metadata, _ABOUT: about.encode()}),
-                file,
-            )
+            pq.write_table(table.replace_schema_metadata(metadata), file)
 
-    def read_plan(self, cohort: str, shard_clips: int) -> PackPlan:
-        """The plan that was kept, for shards of this size.
+    def read_plan(self, cohort_fingerprint: str, shard_clips: int) -> PackPlan:
+        """Read the plan that was kept, for shards of so many clips.
 
         Raises:
             InputError: there is none, or that of a cohort with another fingerprint.
@@ -57,12 +52,12 @@ class PrivateFolder:
         if not path.is_file():
             raise InputError(
                 f"{path} is missing, and a share of the work is only known from it; name the "
-                "private "
-                "folder of these shards with --private, or give the same command with --begin first"
+                "private folder of these shards with --private, or give the same command with "
+                "--begin first"
             )
         table = pq.read_table(path)
         about = json.loads(table.schema.metadata[_ABOUT])
-        if about["cohort"] != cohort:
+        if about["cohort"] != cohort_fingerprint:
             raise InputError(
                 f"{path} is the plan of other shards; name the private folder of these with "
                 "--private"
@@ -70,32 +65,40 @@ class PrivateFolder:
         return PackPlan(table.to_pandas(), Path(about["root"]), shard_clips)
 
     def read_source(self) -> dict[str, Any] | None:
-        """What the plan was made from; None if there is no plan."""
+        """Read what the plan was made from; None if there is no plan."""
         path = self.path / PLAN_NAME
         if not path.is_file():
             return None
-        source: dict[str, Any] = json.loads(pq.read_schema(path).metadata[_ABOUT])["source"]
+        about = json.loads(pq.read_schema(path).metadata[_ABOUT])
+        source: dict[str, Any] = about["source"]
         return source
 
     def forget_plan(self) -> None:
-        """All is packed."""
+        """Remove the plan, since all is packed."""
         (self.path / PLAN_NAME).unlink(missing_ok=True)
 
     def write_results(self, plan: PackPlan, reasons: Mapping[str, str]) -> None:
-        """Write which clips were rejected, by clip pseudonym, and which file became which clip."""
+        """Write which clips were rejected and which file became which clip.
+
+        `reasons` tells why clips were rejected, by clip pseudonym.
+        """
         table = plan.table
         reason = table["clip"].map(reasons)
-        rejected = reason.notna()
+        is_rejected = reason.notna()
+
+        rejects = table[["path"]].assign(reason=reason)[is_rejected]
         with _owners_file(self.path / REJECTS_NAME) as file:
-            table[["path"]].assign(reason=reason)[rejected].to_csv(file, index=False)
-        keymap = table[["path", *IDENTITIES, *PSEUDONYMS]].assign(key=table["key"].mask(rejected))
+            rejects.to_csv(file, index=False)
+
+        keymap = table[["path", *IDENTITIES, *PSEUDONYMS]]
+        keymap = keymap.assign(key=table["key"].mask(is_rejected))
         with _owners_file(self.path / KEYMAP_NAME) as file:
             keymap.to_parquet(file, index=False)
 
 
 @contextmanager
 def _owners_file(path: Path) -> Iterator[Path]:
-    """A whole file that its owner alone may read, whoever may look into the folder."""
+    """Make a whole file that its owner alone may read, whoever may look into the folder."""
     with whole_file(path) as temporary:
         temporary.touch(mode=0o600)
         yield temporary

@@ -1,4 +1,4 @@
-"""The record of one finished shard, and whether it is what the plan asks for."""
+"""The record of one finished shard, and whether the shard is what the plan asks for."""
 
 from __future__ import annotations
 
@@ -14,23 +14,25 @@ from bsou_dist.packing.plan import PlannedClip
 from bsou_dist.shards.shard_file import index_text
 
 GIVEN_UP = "given up"
-"""Class of the reasons that may pass: the file could not be opened, took too long or too much
-memory, or its decoder crashed.
+"""Class of the reasons that may pass.
+
+The file could not be opened, took too long or too much memory, or its decoder crashed.
 """
 
 
 class DamagedRecord(Exception):
-    """The record of a shard, or the shard itself, is missing or not as planned; the message says
-    what is wrong.
-    """
+    """A shard or its record is missing or not as planned; the message says what is wrong."""
 
 
 @dataclass
 class ShardRecord:
-    """What one shard holds: manifest rows, why its other clips were rejected (by clip pseudonym),
-    and a count.
+    """What one shard holds.
 
-    `settled` once clips that were given up have been tried a second time.
+    Attributes:
+        rows: manifest rows of its clips.
+        rejects: why its other clips were rejected, by clip pseudonym.
+        clips_losing_depth: a count.
+        settled: whether clips that were given up have been tried a second time.
     """
 
     rows: list[dict[str, Any]] = field(default_factory=list)
@@ -45,72 +47,79 @@ class ShardRecord:
 
     @property
     def reject_share(self) -> float:
-        """Of all its clips."""
+        """Share of its clips that were rejected."""
         return len(self.rejects) / (len(self.rows) + len(self.rejects))
 
 
 def shard_name(number: int) -> str:
-    """Of the files of a shard, without their endings."""
+    """Name of the files of a shard, without their endings."""
     return f"{number:06d}"
 
 
-def write_record(path: Path, part: ShardRecord) -> None:
+def reason_class(reason: str) -> str:
+    """Class of a reason for a reject, by which rejects are counted."""
+    return reason.split(":")[0]
+
+
+def write_record(path: Path, record: ShardRecord) -> None:
     """Record a shard as finished; its files must have their names by now."""
-    write_text(path, json.dumps(asdict(part)))
+    write_text(path, json.dumps(asdict(record)))
 
 
 def read_record(path: Path, shards_dir: Path, number: int, clips: list[PlannedClip]) -> ShardRecord:
-    """What `write_record` recorded of shard `number`, which was planned to hold `clips`.
+    """Read what `write_record` recorded of shard `number`, which was planned to hold `clips`.
 
     Raises:
         DamagedRecord: the record cannot be read, does not have every clip exactly once, or its
-            files are not there as it says.
+            files are not as it says.
     """
     try:
-        part = ShardRecord(**json.loads(path.read_bytes()))
-        _check_clips(part, clips)
-        _check_files(part, shards_dir / f"{shard_name(number)}.tar")
+        record = ShardRecord(**json.loads(path.read_bytes()))
+        _check_clips(record, clips)
+        _check_files(record, shards_dir / f"{shard_name(number)}.tar")
     except FileNotFoundError as error:
         raise DamagedRecord(f"{Path(error.filename).name} is missing") from None
     except (ValueError, TypeError, KeyError, AttributeError) as error:
+        # All that JSON of another shape can lead to.
         raise DamagedRecord(f"its record cannot be read ({type(error).__name__})") from None
-    return part
+    return record
 
 
-def _check_clips(part: ShardRecord, clips: list[PlannedClip]) -> None:
-    """Each planned clip once, in a row or rejected; `rows` in the planned order, so that keys are
-    those of the plan.
-    """
-    found = Counter([row["clip"] for row in part.rows] + list(part.rejects))
-    missing = sum(clip.columns["clip"] not in found for clip in clips)
-    twice = sum(count > 1 for count in found.values())
-    unknown = len(found.keys() - {clip.columns["clip"] for clip in clips})
+def _check_clips(record: ShardRecord, clips: list[PlannedClip]) -> None:
+    """DamagedRecord unless each planned clip is there once, in a row or rejected, in its order."""
+    planned = {clip.pseudonym for clip in clips}
+    packed = [row["clip"] for row in record.rows]
+    times_found = Counter([*packed, *record.rejects])
+    missing = len(planned - times_found.keys())
+    twice = sum(times > 1 for times in times_found.values())
+    unknown = len(times_found.keys() - planned)
     if missing or twice or unknown:
         raise DamagedRecord(
             f"{missing} of its {len(clips)} clips are missing, {twice} are there twice, {unknown} "
-            "are "
-            "not of it"
+            "are not of it"
         )
-    keys = [clip.key for clip in clips if clip.columns["clip"] not in part.rejects]
-    if [row["key"] for row in part.rows] != keys:
+    planned_keys = [clip.key for clip in clips if clip.pseudonym not in record.rejects]
+    if [row["key"] for row in record.rows] != planned_keys:
         raise DamagedRecord("its keys are not those that were planned")
 
 
-def _check_files(part: ShardRecord, tar: Path) -> None:
-    if not part.rows:
+def _check_files(record: ShardRecord, tar: Path) -> None:
+    """DamagedRecord unless tar and index have the size and content that the rows make them have."""
+    if not record.rows:
         return
-    last = part.rows[-1]
+    last = record.rows[-1]
     size = tar.stat().st_size
-    expected = _whole(
-        _whole(last["offset"] + last["size"], tarfile.BLOCKSIZE) + 2 * tarfile.BLOCKSIZE,
-        tarfile.RECORDSIZE,
-    )
-    if size != expected:
-        raise DamagedRecord(f"{tar.name} has {size} bytes of {expected}")
-    if tar.with_suffix(".idx").read_text(errors="replace") != index_text(part.rows):
+    # A tar fills the block of its last member, adds two empty blocks and fills the last record.
+    members_end = _round_up(last["offset"] + last["size"], tarfile.BLOCKSIZE)
+    expected_size = _round_up(members_end + 2 * tarfile.BLOCKSIZE, tarfile.RECORDSIZE)
+    if size != expected_size:
+        raise DamagedRecord(f"{tar.name} has {size} bytes of {expected_size}")
+    index = tar.with_suffix(".idx").read_text(errors="replace")
+    if index != index_text(record.rows):
         raise DamagedRecord(f"{tar.stem}.idx is not the index of its shard")
 
 
-def _whole(size: int, block: int) -> int:
-    """Bytes in whole blocks."""
-    return -(-size // block) * block
+def _round_up(size_bytes: int, block_bytes: int) -> int:
+    """Size in whole blocks."""
+    blocks, rest = divmod(size_bytes, block_bytes)
+    return (blocks + (rest > 0)) * block_bytes

@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from packed_cohort import quiet_packer
 
 from bsou_dist.cohort.table import Cohort, read_cohort
 from bsou_dist.commands.write_phantom import write_phantom_layout
-from bsou_dist.packing.pack import REJECTS_NAME, PackConfig, pack
+from bsou_dist.packing.pack import REJECTS_NAME, PackConfig
 from bsou_dist.phantom import PhantomConfig
 from bsou_dist.phantom.famli import MIN_PATIENTS, Layout
 from bsou_dist.prepare.prepare_clip import PrepareConfig, RejectedClip, prepare
@@ -196,7 +197,7 @@ def test_placenta_codes_must_be_given(roots: dict[str, Path], cohorts: dict[str,
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_a_layout_can_be_packed(cohorts: dict[str, Cohort], layout: str, tmp_path: Path) -> None:
     cohort, out, private = cohorts[layout], tmp_path / "shards", tmp_path / "private"
-    pack(cohort.table, cohort.root, out, config=PACK, private=private, workers=0, progress=False)
+    quiet_packer(out, private, PACK).run(cohort)
     rejects = pd.read_csv(private / REJECTS_NAME)
     doppler = cohort.table.loc[cohort.table["tag_raw"] == "CORD", "path"]
     assert set(rejects["path"]) == set(doppler)

@@ -7,79 +7,75 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from fan_clips import fan_clips, read_table
+from packed_cohort import quiet_packer
 
 import bsou_dist.packing.estimate as estimate_module
+from bsou_dist.cohort.table import Cohort
 from bsou_dist.common.errors import InputError
-from bsou_dist.packing.estimate import Estimate, Range, _choose, check_disk, estimate
-from bsou_dist.packing.pack import (
-    PackConfig,
-    Packing,
-    Share,
-    begin,
-    finish,
-    pack_share,
-    plan_packing,
-)
+from bsou_dist.packing.estimate import Estimate, Range, _choose, check_disk
+from bsou_dist.packing.pack import PackConfig, Packer
+from bsou_dist.packing.plan import ALL_SHARDS, Share
 from bsou_dist.phantom.files.cohort_files import write_phantom
 from bsou_dist.shards.manifest import read_manifest
 
 
 @pytest.fixture
-def packing(config: PackConfig, tmp_path: Path) -> Packing:
-    """60 clips, of which every tenth is gone."""
+def packer(config: PackConfig, tmp_path: Path) -> Packer:
+    """60 clips that are planned, of which every tenth is gone."""
     table = read_table(write_phantom(fan_clips(60), tmp_path / "cohort", file_format="npz"))
     for path in table["path"][::10]:
         (tmp_path / "cohort" / path).unlink()
-    planned = plan_packing(
-        table, tmp_path / "cohort", tmp_path / "out", config=config, private=tmp_path / "private"
-    )
-    assert isinstance(planned, Packing)
-    return planned
+    packer = quiet_packer(tmp_path / "out", tmp_path / "private", config)
+    packer.make_plan(Cohort(table, tmp_path / "cohort"))
+    return packer
 
 
-def test_an_estimate_is_near_and_keeps_nothing(packing: Packing) -> None:
-    estimated = estimate(packing, workers=2)
+def test_an_estimate_is_near_and_keeps_nothing(packer: Packer) -> None:
+    packer.workers = 2
+    estimated = packer.estimate()
     assert estimated is not None
     assert (estimated.clips, estimated.tried, estimated.processes) == (60, 20, 2)
     assert 0 <= estimated.rejects["given up"] <= 6
     assert 0 < estimated.seconds.low < estimated.seconds.high
-    assert not packing.folder.path.exists()
-    begin(packing)
-    pack_share(packing, Share(), workers=0, progress=False)
-    finish(packing)
-    written = sum(path.stat().st_size for path in packing.folder.path.iterdir())
+    assert not packer.folder.path.exists()
+    packer.begin()
+    packer.workers = 0
+    packer.pack_share(ALL_SHARDS)
+    packer.finish()
+    written = sum(path.stat().st_size for path in packer.folder.path.iterdir())
     assert 0.8 * written < estimated.bytes.high
     assert estimated.bytes.low < 1.2 * written
-    assert len(read_manifest(packing.folder.path)) == 54
+    assert len(read_manifest(packer.folder.path)) == 54
 
 
 @pytest.mark.parametrize(("workers", "jobs", "processes"), [(2, 64, 30), (100, 1, 60)])
 def test_no_more_processes_count_than_there_are_shards_and_clips_for(
-    packing: Packing, workers: int, jobs: int, processes: int
+    packer: Packer, workers: int, jobs: int, processes: int
 ) -> None:
-    estimated = estimate(packing, workers=workers, jobs=jobs)
+    packer.workers = workers
+    estimated = packer.estimate(jobs=jobs)
     assert estimated is not None
     assert estimated.processes == processes
 
 
-def test_only_what_is_left_counts(packing: Packing) -> None:
-    begin(packing)
-    pack_share(packing, Share(1, 2), workers=0, progress=False)
-    estimated = estimate(packing, workers=1)
+def test_only_what_is_left_counts(packer: Packer) -> None:
+    packer.begin()
+    packer.pack_share(Share(1, 2))
+    estimated = packer.estimate()
     assert estimated is not None
     assert estimated.clips == 28
-    assert estimate(packing, workers=1, at_least=29) is None
+    assert packer.estimate(at_least=29) is None
 
 
-def test_clips_of_every_size_from_all_over_are_tried(packing: Packing) -> None:
-    files = [packing.plan.root / clip.path for clip in packing.plan.clips(range(60))]
+def test_clips_of_every_size_from_all_over_are_tried(packer: Packer) -> None:
+    files = [packer.plan.root / clip.path for clip in packer.plan.clips(range(60))]
     for number, path in enumerate(files):
         path.write_bytes(bytes(100 + number % 20))
-    chosen = [root / path for root, path, _ in _choose(packing, list(range(60)))]
+    chosen = [root / path for root, path, _ in _choose(packer.plan, list(range(60)))]
     assert len(set(chosen)) == 20
     assert {path.stat().st_size for path in chosen} == set(range(100, 120))
-    assert chosen == [root / path for root, path, _ in _choose(packing, list(range(60)))]
-    assert len(_choose(packing, [3, 7, 9])) == 3
+    assert chosen == [root / path for root, path, _ in _choose(packer.plan, list(range(60)))]
+    assert len(_choose(packer.plan, [3, 7, 9])) == 3
 
 
 def test_too_little_room_is_refused_only_where_it_is_clear(tmp_path: Path) -> None:
@@ -126,11 +122,9 @@ def test_a_table_of_nothing_but_rejects_can_be_estimated(
             for number in range(3)
         ]
     )
-    planned = plan_packing(
-        table, tmp_path, tmp_path / "out", config=config, private=tmp_path / "private"
-    )
-    assert isinstance(planned, Packing)
-    estimated = estimate(planned, workers=1)
+    packer = quiet_packer(tmp_path / "out", tmp_path / "private", config)
+    packer.make_plan(Cohort(table, tmp_path))
+    estimated = packer.estimate()
     assert estimated is not None
     assert estimated.rejects == {"given up": 3}
     assert estimated.bytes == Range(0.0, 0.0)

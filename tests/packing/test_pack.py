@@ -12,10 +12,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from fan_clips import FanClip, fan_clips, fan_frames, folder_bytes, read_table, row, write_video
+from packed_cohort import quiet_packer
 
 import bsou_dist.packing.encode_clip as encode_module
+from bsou_dist.cohort.table import Cohort
 from bsou_dist.common.errors import InputError
-from bsou_dist.packing.pack import KEY_NAME, PackConfig, pack
+from bsou_dist.packing.pack import KEY_NAME, PackConfig
 from bsou_dist.phantom.files.cohort_files import write_phantom
 from bsou_dist.prepare.prepare_clip import prepare
 from bsou_dist.shards.codec import decode_frames
@@ -23,20 +25,22 @@ from bsou_dist.shards.manifest import SCHEMA, read_manifest, read_member, read_s
 from bsou_dist.shards.pseudonyms import Pseudonymizer, load_key
 from bsou_dist.sources.read_clip import read_clip
 
-Cohort = tuple[pd.DataFrame, Path]
+TableAndRoot = tuple[pd.DataFrame, Path]
 Packed = tuple[Path, Path]
 
 
-def repack(cohort: Cohort, packed: Packed, out: Path, config: PackConfig, workers: int = 0) -> None:
+def repack(
+    cohort: TableAndRoot, packed: Packed, out: Path, config: PackConfig, workers: int = 0
+) -> None:
     """Pack into `out` with the pseudonym key of `packed`."""
     private = out.with_name(f"{out.name}-private")
     private.mkdir(exist_ok=True)
     shutil.copy(packed[1] / KEY_NAME, private / KEY_NAME)
-    pack(*cohort, out, config=config, private=private, workers=workers, progress=False)
+    quiet_packer(out, private, config, workers=workers).run(Cohort(*cohort))
 
 
 def test_manifest_tells_what_the_shards_hold(
-    cohort: Cohort, packed: Packed, config: PackConfig
+    cohort: TableAndRoot, packed: Packed, config: PackConfig
 ) -> None:
     table, root = cohort
     out, private = packed
@@ -66,14 +70,14 @@ def test_manifest_tells_what_the_shards_hold(
 
 @pytest.mark.parametrize("workers", [0, 1, 3])
 def test_bytes_do_not_depend_on_workers_or_on_when(
-    cohort: Cohort, packed: Packed, config: PackConfig, tmp_path: Path, workers: int
+    cohort: TableAndRoot, packed: Packed, config: PackConfig, tmp_path: Path, workers: int
 ) -> None:
     repack(cohort, packed, tmp_path / "again", config, workers=workers)
     assert folder_bytes(tmp_path / "again") == folder_bytes(packed[0])
 
 
 def test_h264_is_as_deterministic(
-    cohort: Cohort, packed: Packed, config: PackConfig, tmp_path: Path
+    cohort: TableAndRoot, packed: Packed, config: PackConfig, tmp_path: Path
 ) -> None:
     video = config.model_copy(update={"codec": "h264"})
     for name in ("one", "two"):
@@ -94,7 +98,8 @@ import os, signal, sys
 import pandas as pd
 from pathlib import Path
 import bsou_dist.packing.encode_clip as module
-from bsou_dist.packing.pack import PackConfig, pack
+from bsou_dist.cohort.table import Cohort
+from bsou_dist.packing.pack import PackConfig, Packer
 
 def shoot(*args, seen=[]):
     seen.append(args)
@@ -104,13 +109,14 @@ def shoot(*args, seen=[]):
 
 prepare, module.prepare = module.prepare, shoot
 table, root, out, private, config = sys.argv[1:]
-pack(pd.read_csv(table), Path(root), Path(out), config=PackConfig.model_validate_json(config),
-     private=Path(private), workers=0, progress=False)
+config = PackConfig.model_validate_json(config)
+packer = Packer(Path(out), private=Path(private), config=config, workers=0, progress=False)
+packer.run(Cohort(pd.read_csv(table), Path(root)))
 """
 
 
 def test_a_killed_packer_goes_on_and_ends_with_the_same_bytes(
-    cohort: Cohort,
+    cohort: TableAndRoot,
     packed: Packed,
     config: PackConfig,
     tmp_path: Path,
@@ -147,7 +153,7 @@ def test_a_killed_packer_goes_on_and_ends_with_the_same_bytes(
 
 
 def test_an_interrupt_leaves_whole_shards_only(
-    cohort: Cohort,
+    cohort: TableAndRoot,
     packed: Packed,
     config: PackConfig,
     tmp_path: Path,
@@ -174,37 +180,29 @@ def test_an_interrupt_leaves_whole_shards_only(
 
 
 def test_a_finished_folder_is_left_as_it_is(
-    cohort: Cohort, packed: Packed, config: PackConfig
+    cohort: TableAndRoot, packed: Packed, config: PackConfig
 ) -> None:
     out, private = packed
     before = {path: path.stat().st_mtime_ns for path in out.iterdir()}
-    summary = pack(*cohort, out, config=config, private=private, workers=0, progress=False)
+    summary = quiet_packer(out, private, config).run(Cohort(*cohort))
     assert {path: path.stat().st_mtime_ns for path in out.iterdir()} == before
     assert (summary.clips, summary.shards, summary.frames) == (10, 3, 60)
 
 
 @pytest.mark.parametrize("finished", [True, False])
 def test_another_recipe_is_refused_and_named(
-    cohort: Cohort, packed: Packed, config: PackConfig, tmp_path: Path, finished: bool
+    cohort: TableAndRoot, packed: Packed, config: PackConfig, tmp_path: Path, finished: bool
 ) -> None:
     shutil.copytree(packed[0], tmp_path / "out")
     shutil.copytree(packed[1], tmp_path / "private")
-    if not finished:  # as after a stop: parts, and no shards.json
+    if not finished:  # as after a stop: records, and no shards.json
         recipe = read_summary(packed[0])["recipe"]
         (tmp_path / "out" / "shards.json").unlink()
         (tmp_path / "out" / ".parts").mkdir()
         (tmp_path / "out" / ".parts" / "begun.json").write_text(json.dumps(recipe))
 
     def attempt(table: pd.DataFrame, root: Path, config: PackConfig) -> None:
-        pack(
-            table,
-            root,
-            tmp_path / "out",
-            config=config,
-            private=tmp_path / "private",
-            workers=0,
-            progress=False,
-        )
+        quiet_packer(tmp_path / "out", tmp_path / "private", config).run(Cohort(table, root))
 
     with pytest.raises(InputError, match=r"config.codec was 'jpeg' and is now 'h264'"):
         attempt(*cohort, config.model_copy(update={"codec": "h264"}))
@@ -234,14 +232,8 @@ def test_bad_clips_become_rejects_with_reasons(tmp_path: Path, config: PackConfi
     files[3].unlink()
     write_phantom([FanClip(row(4), fan_frames(4)[:1])], tmp_path / "still")
     (tmp_path / "still" / "clips" / "000000.dcm").rename(files[4])
-    summary = pack(
-        table,
-        tmp_path,
-        tmp_path / "out",
-        config=config,
-        private=tmp_path / "private",
-        workers=0,
-        progress=False,
+    summary = quiet_packer(tmp_path / "out", tmp_path / "private", config).run(
+        Cohort(table, tmp_path)
     )
     assert summary.clips == 3
     assert summary.rejects == {"given up": 1, "still image": 1, "unreadable": 3}
@@ -267,15 +259,7 @@ def test_links_out_of_the_cohort_are_rejected(tmp_path: Path, config: PackConfig
     first.symlink_to(elsewhere)
     (second.parent / "moved.dcm").symlink_to(second.rename(root / "within.dcm"))
     (second.parent / "moved.dcm").rename(second)
-    summary = pack(
-        table,
-        root,
-        tmp_path / "out",
-        config=config,
-        private=tmp_path / "private",
-        workers=0,
-        progress=False,
-    )
+    summary = quiet_packer(tmp_path / "out", tmp_path / "private", config).run(Cohort(table, root))
     assert summary.clips == 3
     rejects = pd.read_csv(tmp_path / "private" / "rejects.csv")
     assert rejects["path"].tolist() == [table["path"][0]]
@@ -283,7 +267,7 @@ def test_links_out_of_the_cohort_are_rejected(tmp_path: Path, config: PackConfig
 
 
 def test_a_bug_in_preparation_costs_one_clip_and_tells_no_secret(
-    cohort: Cohort, config: PackConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cohort: TableAndRoot, config: PackConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls = iter(range(100))
 
@@ -293,14 +277,7 @@ def test_a_bug_in_preparation_costs_one_clip_and_tells_no_secret(
         return prepare(*args)  # type: ignore[arg-type]
 
     monkeypatch.setattr(encode_module, "prepare", broken)
-    pack(
-        *cohort,
-        tmp_path / "out",
-        config=config,
-        private=tmp_path / "private",
-        workers=0,
-        progress=False,
-    )
+    quiet_packer(tmp_path / "out", tmp_path / "private", config).run(Cohort(*cohort))
     rejects = pd.read_csv(tmp_path / "private" / "rejects.csv")
     assert rejects["reason"].tolist() == ["unreadable: it cannot be prepared (IndexError)"]
 
@@ -313,15 +290,7 @@ def test_nothing_but_rejects_is_an_error_and_can_be_mended(
         (tmp_path / path).rename(tmp_path / f"{path}.away")
 
     def attempt() -> None:
-        pack(
-            table,
-            tmp_path,
-            tmp_path / "out",
-            config=config,
-            private=tmp_path / "private",
-            workers=0,
-            progress=False,
-        )
+        quiet_packer(tmp_path / "out", tmp_path / "private", config).run(Cohort(table, tmp_path))
 
     with pytest.raises(
         InputError, match=r"none of the 3 clips could be packed \(3 given up\).*no such file"
@@ -333,9 +302,9 @@ def test_nothing_but_rejects_is_an_error_and_can_be_mended(
     assert len(read_manifest(tmp_path / "out")) == 3
 
 
-def test_mistakes_are_named(cohort: Cohort, config: PackConfig, tmp_path: Path) -> None:
+def test_mistakes_are_named(cohort: TableAndRoot, config: PackConfig, tmp_path: Path) -> None:
     def attempt(table: pd.DataFrame, out: Path, private: Path) -> None:
-        pack(table, cohort[1], out, config=config, private=private, workers=0, progress=False)
+        quiet_packer(out, private, config).run(Cohort(table, cohort[1]))
 
     table, out, private = cohort[0], tmp_path / "out", tmp_path / "private"
     with pytest.raises(InputError, match="lies inside the shard folder"):
@@ -364,14 +333,8 @@ def test_clips_without_spacing_or_of_great_depth_are_counted(
     ]
     table = read_table(write_phantom(clips, tmp_path, file_format="mp4"))
     table.loc[2, "mm_per_px"] = np.nan
-    summary = pack(
-        table,
-        tmp_path,
-        tmp_path / "out",
-        config=config,
-        private=tmp_path / "private",
-        workers=0,
-        progress=False,
+    summary = quiet_packer(tmp_path / "out", tmp_path / "private", config).run(
+        Cohort(table, tmp_path)
     )
     assert (summary.clips_without_spacing, summary.clips_losing_depth) == (1, 1)
     assert read_manifest(tmp_path / "out")["mm_per_px"].isna().tolist() == [False, False, True]

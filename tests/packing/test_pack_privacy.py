@@ -10,9 +10,11 @@ import pandas as pd
 import pydicom
 import pytest
 from fan_clips import fan_clips, fan_frames, read_table
+from packed_cohort import quiet_packer
 
+from bsou_dist.cohort.table import Cohort
 from bsou_dist.common.errors import InputError
-from bsou_dist.packing.pack import KEY_NAME, PackConfig, pack
+from bsou_dist.packing.pack import KEY_NAME, PackConfig
 from bsou_dist.phantom.files.cohort_files import write_phantom
 from bsou_dist.shards.manifest import read_manifest
 from bsou_dist.shards.pseudonyms import (
@@ -67,15 +69,7 @@ def test_print_leaves_no_trace_in_any_picture(
     )  # above the fan, and inside the region that the header states
     table = read_table(write_phantom(fan_clips(10), tmp_path, print_text=False))
     shutil.copytree(packed[1], tmp_path / "private")
-    pack(
-        table,
-        tmp_path,
-        tmp_path / "out",
-        config=config,
-        private=tmp_path / "private",
-        workers=0,
-        progress=False,
-    )
+    quiet_packer(tmp_path / "out", tmp_path / "private", config).run(Cohort(table, tmp_path))
     pd.testing.assert_series_equal(
         read_manifest(tmp_path / "out")["sha256"], read_manifest(packed[0])["sha256"]
     )

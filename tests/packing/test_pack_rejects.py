@@ -9,30 +9,23 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from fan_clips import folder_bytes
+from packed_cohort import quiet_packer
 
 import bsou_dist.packing.encode_clip as encode_module
 import bsou_dist.packing.progress as progress_module
 import bsou_dist.packing.reject_limit as rejects_module
 import bsou_dist.sources.read_clip as read_module
+from bsou_dist.cohort.table import Cohort
 from bsou_dist.packing.encode_clip import encode_clip
 from bsou_dist.packing.folder import PackFailed
-from bsou_dist.packing.pack import (
-    PackConfig,
-    Packing,
-    Share,
-    begin,
-    finish,
-    pack,
-    pack_share,
-    plan_packing,
-)
-from bsou_dist.packing.plan import PlannedClip
+from bsou_dist.packing.pack import PackConfig
+from bsou_dist.packing.plan import ALL_SHARDS, PlannedClip
 from bsou_dist.packing.progress import PackProgress
 from bsou_dist.packing.reject_limit import RejectCounts
 from bsou_dist.prepare.prepare_clip import prepare
 from bsou_dist.sources.raw_clip import UnreadableClip
 
-Cohort = tuple[pd.DataFrame, Path]
+TableAndRoot = tuple[pd.DataFrame, Path]
 
 
 def judged(counts: RejectCounts, reasons: list[str | None]) -> int:
@@ -100,7 +93,7 @@ def test_the_verdict_counts_reasons_and_gives_an_example_of_each() -> None:
 
 
 def test_a_burst_of_rejects_stops_packing_and_leaves_none_of_them_behind(
-    cohort: tuple[pd.DataFrame, Path],
+    cohort: TableAndRoot,
     packed: tuple[Path, Path],
     config: PackConfig,
     tmp_path: Path,
@@ -113,16 +106,8 @@ def test_a_burst_of_rejects_stops_packing_and_leaves_none_of_them_behind(
     shutil.copytree(packed[1], private)
 
     def attempt(max_rejects: float) -> None:
-        pack(
-            cohort[0],
-            root,
-            tmp_path / "out",
-            config=config,
-            private=private,
-            workers=0,
-            max_rejects=max_rejects,
-            progress=False,
-        )
+        packer = quiet_packer(tmp_path / "out", private, config, max_rejects=max_rejects)
+        packer.run(Cohort(cohort[0], root))
 
     paths = away((cohort[0], root), slice(4, None))
     with pytest.raises(PackFailed, match="5 of the last 9 clips were rejected"):
@@ -137,7 +122,7 @@ def test_a_burst_of_rejects_stops_packing_and_leaves_none_of_them_behind(
     assert folder_bytes(tmp_path / "out") == folder_bytes(packed[0])
 
 
-def away(cohort: Cohort, numbers: slice) -> list[Path]:
+def away(cohort: TableAndRoot, numbers: slice) -> list[Path]:
     """Take some clips away."""
     paths = [cohort[1] / path for path in cohort[0]["path"][numbers]]
     for path in paths:
@@ -151,7 +136,7 @@ def back(paths: list[Path]) -> None:
 
 
 @pytest.fixture
-def own(cohort: Cohort, packed: tuple[Path, Path], tmp_path: Path) -> Cohort:
+def own(cohort: TableAndRoot, packed: tuple[Path, Path], tmp_path: Path) -> TableAndRoot:
     """The cohort, to be changed; the key of `packed` lies ready."""
     shutil.copytree(cohort[1], tmp_path / "cohort")
     (tmp_path / "private").mkdir()
@@ -161,7 +146,7 @@ def own(cohort: Cohort, packed: tuple[Path, Path], tmp_path: Path) -> Cohort:
 
 @pytest.mark.parametrize("lost", [slice(2, 8), slice(2, 4)])
 def test_a_stopped_run_loses_no_clip_for_good(
-    own: Cohort,
+    own: TableAndRoot,
     packed: tuple[Path, Path],
     config: PackConfig,
     tmp_path: Path,
@@ -173,30 +158,16 @@ def test_a_stopped_run_loses_no_clip_for_good(
     paths = away(own, lost)
     stop = away(own, slice(max(4, lost.stop), 10))
     with pytest.raises(PackFailed):
-        pack(
-            *own,
-            tmp_path / "out",
-            config=config,
-            private=tmp_path / "private",
-            workers=0,
-            progress=False,
-        )
+        quiet_packer(tmp_path / "out", tmp_path / "private", config).run(Cohort(*own))
     assert (tmp_path / "out" / ".parts" / "000000.json").is_file()
     back(paths + stop)
-    summary = pack(
-        *own,
-        tmp_path / "out",
-        config=config,
-        private=tmp_path / "private",
-        workers=0,
-        progress=False,
-    )
+    summary = quiet_packer(tmp_path / "out", tmp_path / "private", config).run(Cohort(*own))
     assert summary.rejects == {}
     assert folder_bytes(tmp_path / "out") == folder_bytes(packed[0])
 
 
 def test_a_short_outage_costs_no_clip(
-    own: Cohort,
+    own: TableAndRoot,
     packed: tuple[Path, Path],
     config: PackConfig,
     tmp_path: Path,
@@ -212,14 +183,7 @@ def test_a_short_outage_costs_no_clip(
         return prepare(*args)  # type: ignore[arg-type]
 
     monkeypatch.setattr(encode_module, "prepare", and_then_it_ends)
-    summary = pack(
-        *own,
-        tmp_path / "out",
-        config=config,
-        private=tmp_path / "private",
-        workers=0,
-        progress=False,
-    )
+    summary = quiet_packer(tmp_path / "out", tmp_path / "private", config).run(Cohort(*own))
     assert summary.rejects == {}
     assert folder_bytes(tmp_path / "out") == folder_bytes(packed[0])
     assert "2 clips were given up and are tried once more" in capsys.readouterr().err
@@ -227,22 +191,22 @@ def test_a_short_outage_costs_no_clip(
 
 
 def test_what_stays_away_is_tried_twice_and_told(
-    own: Cohort, config: PackConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    own: TableAndRoot, config: PackConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     away(own, slice(1, 3))
-    packing = plan_packing(*own, tmp_path / "out", config=config, private=tmp_path / "private")
-    assert isinstance(packing, Packing)
-    begin(packing)
+    packer = quiet_packer(tmp_path / "out", tmp_path / "private", config)
+    packer.make_plan(Cohort(*own))
+    packer.begin()
     for expected in (True, False):
-        pack_share(packing, Share(), workers=0, progress=False)
+        packer.pack_share(ALL_SHARDS)
         assert ("tried once more" in capsys.readouterr().err) == expected
-    summary = finish(packing)
+    summary = packer.finish()
     assert summary.rejects == {"given up": 2}
     assert "pack again into a new folder" in str(summary)
 
 
 def test_a_file_that_goes_away_while_it_is_read_is_not_called_damaged(
-    own: Cohort, config: PackConfig, monkeypatch: pytest.MonkeyPatch
+    own: TableAndRoot, config: PackConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def gone(path: Path, *args: object) -> None:
         path.unlink()
@@ -253,7 +217,7 @@ def test_a_file_that_goes_away_while_it_is_read_is_not_called_damaged(
 
 
 def test_a_higher_limit_goes_on(
-    cohort: tuple[pd.DataFrame, Path],
+    cohort: TableAndRoot,
     config: PackConfig,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -262,18 +226,11 @@ def test_a_higher_limit_goes_on(
     shutil.copytree(cohort[1], tmp_path / "cohort")
     for path in cohort[0]["path"][3:6]:
         (tmp_path / "cohort" / path).unlink()
+    packer = quiet_packer(tmp_path / "out", tmp_path / "private", config)
     for max_rejects in (0.3, 0.5):
+        packer.max_rejects = max_rejects
         try:
-            summary = pack(
-                cohort[0],
-                tmp_path / "cohort",
-                tmp_path / "out",
-                config=config,
-                workers=0,
-                private=tmp_path / "private",
-                max_rejects=max_rejects,
-                progress=False,
-            )
+            summary = packer.run(Cohort(cohort[0], tmp_path / "cohort"))
         except PackFailed:
             assert max_rejects == 0.3
     assert (summary.clips, summary.rejects) == (7, {"given up": 3})

@@ -16,60 +16,49 @@ from typing import Any
 import pandas as pd
 import pytest
 from fan_clips import folder_bytes
+from packed_cohort import quiet_packer
 
 import bsou_dist.packing.encode_clip as encode_module
+from bsou_dist.cohort.table import Cohort
 from bsou_dist.common.errors import InputError
 from bsou_dist.inspection.verify import verify
-from bsou_dist.packing.folder import PackFailed, PackSummary
-from bsou_dist.packing.pack import (
-    KEY_NAME,
-    PackConfig,
-    Packing,
-    Share,
-    begin,
-    begun_before,
-    finish,
-    pack,
-    pack_share,
-    plan_packing,
-)
+from bsou_dist.packing.folder import PackFailed
+from bsou_dist.packing.pack import KEY_NAME, PackConfig, Packer
+from bsou_dist.packing.plan import ALL_SHARDS, Share
 from bsou_dist.packing.shard_record import ShardRecord
 from bsou_dist.prepare.prepare_clip import prepare
 
-Cohort = tuple[pd.DataFrame, Path]
+TableAndRoot = tuple[pd.DataFrame, Path]
 Packed = tuple[Path, Path]
 
 
 @pytest.fixture
-def begun(cohort: Cohort, packed: Packed, config: PackConfig, tmp_path: Path) -> Packing:
+def begun(cohort: TableAndRoot, packed: Packed, config: PackConfig, tmp_path: Path) -> Packer:
     """Three shards to pack, with the pseudonym key of `packed`."""
     private = tmp_path / "private"
     private.mkdir()
     shutil.copy(packed[1] / KEY_NAME, private / KEY_NAME)
-    packing = plan_packing(*cohort, tmp_path / "out", config=config, private=private)
-    assert isinstance(packing, Packing)
-    begin(packing)
-    return packing
+    packer = quiet_packer(tmp_path / "out", private, config)
+    packer.make_plan(Cohort(*cohort))
+    packer.begin()
+    return packer
 
 
-def again(begun: Packing) -> Packing:
-    """As another process finds it."""
-    packing = begun_before(begun.folder.path, config=begun.config, private=begun.private.path)
-    assert isinstance(packing, Packing)
-    return packing
-
-
-def pack_quietly(packing: Packing, share: Share = Share()) -> None:  # noqa: B008 (it is frozen)
-    pack_share(packing, share, workers=0, progress=False)
+def again(begun: Packer) -> Packer:
+    """A packer of another process, which goes on with what was begun."""
+    packer = quiet_packer(begun.out, begun.private.path, begun.config)
+    packer.resume()
+    assert packer.summary is None
+    return packer
 
 
 @pytest.mark.parametrize("order", [(1, 2, 3), (3, 1, 2), (2, 3, 1)])
 def test_shares_in_any_order_make_the_same_bytes(
-    begun: Packing, packed: Packed, order: tuple[int, ...]
+    begun: Packer, packed: Packed, order: tuple[int, ...]
 ) -> None:
     for number in order:
-        pack_quietly(again(begun), Share(number, 3))
-    finish(again(begun))
+        again(begun).pack_share(Share(number, 3))
+    again(begun).finish()
     assert folder_bytes(begun.folder.path) == folder_bytes(packed[0])
     for name in ("keymap.parquet", "rejects.csv"):
         assert (begun.private.path / name).read_bytes() == (packed[1] / name).read_bytes()
@@ -77,11 +66,11 @@ def test_shares_in_any_order_make_the_same_bytes(
 
 
 def test_more_shares_than_shards_leave_some_with_nothing_to_do(
-    begun: Packing, packed: Packed
+    begun: Packer, packed: Packed
 ) -> None:
     for number in range(1, 6):
-        pack_quietly(again(begun), Share(number, 5))
-    finish(again(begun))
+        again(begun).pack_share(Share(number, 5))
+    again(begun).finish()
     assert folder_bytes(begun.folder.path) == folder_bytes(packed[0])
 
 
@@ -89,7 +78,8 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 import bsou_dist.packing.encode_clip as module
-from bsou_dist.packing.pack import PackConfig, Share, begun_before, pack_share
+from bsou_dist.packing.pack import PackConfig, Packer
+from bsou_dist.packing.plan import Share
 
 def shoot(*args, seen=[]):
     seen.append(args)
@@ -100,13 +90,14 @@ def shoot(*args, seen=[]):
 prepare, module.prepare = module.prepare, shoot
 out, private, config = sys.argv[1:]
 config = PackConfig.model_validate_json(config)
-packing = begun_before(Path(out), config=config, private=Path(private))
-pack_share(packing, Share(1, 2), workers=0, progress=False)
+packer = Packer(Path(out), private=Path(private), config=config, workers=0, progress=False)
+packer.resume()
+packer.pack_share(Share(1, 2))
 """
 
 
 def test_a_killed_share_goes_on_after_its_last_whole_shard(
-    begun: Packing, packed: Packed, monkeypatch: pytest.MonkeyPatch
+    begun: Packer, packed: Packed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     killed = subprocess.run(
         [
@@ -124,37 +115,37 @@ def test_a_killed_share_goes_on_after_its_last_whole_shard(
     monkeypatch.setattr(
         encode_module, "prepare", lambda *args: prepared.append(args) or prepare(*args)
     )
-    pack_quietly(again(begun), Share(1, 2))
+    again(begun).pack_share(Share(1, 2))
     assert len(prepared) == 2, "shard 2 of 0 and 2"
     with pytest.raises(PackFailed, match=r"shard 000001: 000001.json is missing"):
-        finish(again(begun))
-    pack_quietly(again(begun), Share(2, 2))
-    finish(again(begun))
+        again(begun).finish()
+    again(begun).pack_share(Share(2, 2))
+    again(begun).finish()
     assert folder_bytes(begun.folder.path) == folder_bytes(packed[0])
 
 
-def part(begun: Packing, number: int) -> Path:
+def record_path(begun: Packer, number: int) -> Path:
     return begun.folder.path / ".parts" / f"{number:06d}.json"
 
 
-def edit(begun: Packing, change: Callable[[dict[str, Any]], object]) -> None:
-    content = json.loads(part(begun, 1).read_text())
+def edit(begun: Packer, change: Callable[[dict[str, Any]], object]) -> None:
+    content = json.loads(record_path(begun, 1).read_text())
     change(content)
-    part(begun, 1).write_text(json.dumps(content))
+    record_path(begun, 1).write_text(json.dumps(content))
 
 
 def grow(path: Path) -> None:
     path.write_bytes(path.read_bytes() + bytes(10240))
 
 
-DAMAGE: dict[str, tuple[Callable[[Packing], object], str]] = {
-    "no part": (lambda begun: part(begun, 1).unlink(), "000001.json is missing"),
-    "half a part": (
-        lambda begun: part(begun, 1).write_text(part(begun, 1).read_text()[:500]),
+DAMAGE: dict[str, tuple[Callable[[Packer], object], str]] = {
+    "no record": (lambda begun: record_path(begun, 1).unlink(), "000001.json is missing"),
+    "half a record": (
+        lambda begun: record_path(begun, 1).write_text(record_path(begun, 1).read_text()[:500]),
         "cannot be read",
     ),
-    "another kind of part": (
-        lambda begun: part(begun, 1).write_text('{"rows": 3}'),
+    "another kind of record": (
+        lambda begun: record_path(begun, 1).write_text('{"rows": 3}'),
         "cannot be read",
     ),
     "a clip twice": (
@@ -170,7 +161,7 @@ DAMAGE: dict[str, tuple[Callable[[Packing], object], str]] = {
         "1 of its 4 clips are missing",
     ),
     "clips of another shard": (
-        lambda begun: shutil.copy(part(begun, 0), part(begun, 1)),
+        lambda begun: shutil.copy(record_path(begun, 0), record_path(begun, 1)),
         "4 are not of it",
     ),
     "a key twice": (
@@ -197,101 +188,99 @@ DAMAGE: dict[str, tuple[Callable[[Packing], object], str]] = {
 
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_merging_finds_what_is_missing_or_twice_and_packing_again_mends_it(
-    begun: Packing, packed: Packed, damage: str, capsys: pytest.CaptureFixture[str]
+    begun: Packer, packed: Packed, damage: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pack_quietly(begun)
+    begun.pack_share(ALL_SHARDS)
     do, fault = DAMAGE[damage]
     do(begun)
     with pytest.raises(PackFailed, match=rf"(?s)is not whole.*shard 000001: .*{fault}") as raised:
-        finish(again(begun))
+        again(begun).finish()
     assert len(str(raised.value).splitlines()) == 2, "of one shard"
     assert not (begun.folder.path / "shards.json").exists()
-    pack_quietly(again(begun))
-    assert ("shard 000001 is packed again" in capsys.readouterr().err) == (damage != "no part")
-    finish(again(begun))
+    again(begun).pack_share(ALL_SHARDS)
+    assert ("shard 000001 is packed again" in capsys.readouterr().err) == (damage != "no record")
+    again(begun).finish()
     assert folder_bytes(begun.folder.path) == folder_bytes(packed[0])
     assert not verify(begun.folder.path, progress=False).faults
 
 
-def test_a_shard_that_two_processes_want_is_packed_by_one(begun: Packing, packed: Packed) -> None:
+def test_a_shard_that_two_processes_want_is_packed_by_one(begun: Packer, packed: Packed) -> None:
     with begun.folder.claimed(1):
-        pack_quietly(again(begun), Share(1, 3))
+        again(begun).pack_share(Share(1, 3))
         with pytest.raises(
             InputError, match=r"another process is packing into .* \(shard 000001\)"
         ):
-            pack_quietly(again(begun), Share(2, 3))
-    pack_quietly(again(begun))
-    finish(again(begun))
+            again(begun).pack_share(Share(2, 3))
+    again(begun).pack_share(ALL_SHARDS)
+    again(begun).finish()
     assert folder_bytes(begun.folder.path) == folder_bytes(packed[0])
 
 
 def test_a_shard_that_another_process_has_packed_meanwhile_is_left(
-    begun: Packing, packed: Packed, monkeypatch: pytest.MonkeyPatch
+    begun: Packer, packed: Packed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     prepared, written, tar = [], [], begun.folder.path / "000001.tar"
 
     def while_another_packs(*args: object) -> object:
         prepared.append(args)
         if len(prepared) == 1:
-            pack_quietly(again(begun), Share(2, 3))
+            again(begun).pack_share(Share(2, 3))
             written.append(tar.stat().st_mtime_ns)
         return prepare(*args)  # type: ignore[arg-type]
 
     monkeypatch.setattr(encode_module, "prepare", while_another_packs)
-    pack_quietly(again(begun))
+    again(begun).pack_share(ALL_SHARDS)
     assert written == [tar.stat().st_mtime_ns]
-    finish(again(begun))
+    again(begun).finish()
     assert folder_bytes(begun.folder.path) == folder_bytes(packed[0])
 
 
 def test_nothing_is_claimed_in_a_folder_that_another_process_has_finished(
-    begun: Packing, packed: Packed
+    begun: Packer, packed: Packed
 ) -> None:
-    pack_quietly(again(begun))
-    finish(again(begun))
+    again(begun).pack_share(ALL_SHARDS)
+    again(begun).finish()
     with (
         pytest.raises(InputError, match="was finished, abandoned or removed"),
         begun.folder.claimed(1),
     ):
         pass
-    assert folder_bytes(begun.folder.path) == folder_bytes(packed[0]), "no new folder of parts"
+    assert folder_bytes(begun.folder.path) == folder_bytes(packed[0]), "no new folder of records"
 
 
 def test_what_was_begun_and_holds_no_shard_may_be_begun_anew(
-    begun: Packing, config: PackConfig, cohort: Cohort
+    begun: Packer, config: PackConfig, cohort: TableAndRoot
 ) -> None:
-    def plan(codec: str) -> Packing:
+    def plan(codec: str) -> Packer:
         other = config.model_copy(update={"codec": codec})
-        packing = plan_packing(*cohort, begun.folder.path, config=other, private=begun.private.path)
-        assert isinstance(packing, Packing)
-        return packing
+        packer = quiet_packer(begun.out, begun.private.path, other)
+        packer.make_plan(Cohort(*cohort))
+        return packer
 
     h264 = plan("h264")
-    begin(h264)
+    h264.begin()
     with pytest.raises(InputError, match=r"config.codec was 'h264' and is now 'jpeg'"):
-        pack_quietly(begun)
+        begun.pack_share(ALL_SHARDS)
     with h264.folder.claimed(0):
-        begin(plan("jpeg"))
+        plan("jpeg").begin()
         with pytest.raises(InputError, match=r"config.codec was 'jpeg' and is now 'h264'"):
             h264.folder.write_record(0, ShardRecord())
-    pack_quietly(again(begun), Share(1, 3))
+    again(begun).pack_share(Share(1, 3))
     with pytest.raises(InputError, match=r"config.codec was 'jpeg' and is now 'h264'"):
         plan("h264")
 
 
 def test_a_share_takes_the_plan_and_not_another_one(
-    begun: Packing, config: PackConfig, cohort: Cohort, tmp_path: Path
+    begun: Packer, config: PackConfig, cohort: TableAndRoot, tmp_path: Path
 ) -> None:
     other = config.model_copy(update={"codec": "h264"})
     with pytest.raises(InputError, match=r"config.codec was 'jpeg' and is now 'h264'"):
-        begun_before(begun.folder.path, config=other, private=begun.private.path)
+        quiet_packer(begun.out, begun.private.path, other).resume()
     with pytest.raises(InputError, match=r"is not begun.*--begin"):
-        begun_before(tmp_path / "elsewhere", config=config, private=begun.private.path)
-    fewer = plan_packing(
-        cohort[0].head(4), cohort[1], tmp_path / "other", config=config, private=begun.private.path
-    )
-    assert isinstance(fewer, Packing)
-    begin(fewer)
+        quiet_packer(tmp_path / "elsewhere", begun.private.path, config).resume()
+    fewer = quiet_packer(tmp_path / "other", begun.private.path, config)
+    fewer.make_plan(Cohort(cohort[0].head(4), cohort[1]))
+    fewer.begin()
     with pytest.raises(InputError, match=r"plan.parquet is the plan of other shards"):
         again(begun)
     begun.private.forget_plan()
@@ -303,30 +292,22 @@ def test_a_share_takes_the_plan_and_not_another_one(
 
 
 def test_of_a_finished_folder_a_share_has_nothing_to_do(packed: Packed, config: PackConfig) -> None:
-    assert isinstance(begun_before(packed[0], config=config, private=packed[1]), PackSummary)
+    packer = quiet_packer(packed[0], packed[1], config)
+    packer.resume()
+    assert packer.summary is not None
 
 
 def test_shards_of_rejects_alone_leave_no_file_of_an_earlier_run(
-    cohort: Cohort, config: PackConfig, tmp_path: Path
+    cohort: TableAndRoot, config: PackConfig, tmp_path: Path
 ) -> None:
     root = tmp_path / "cohort"
     shutil.copytree(cohort[1], root)
-    packing = plan_packing(
-        cohort[0], root, tmp_path / "out", config=config, private=tmp_path / "private"
-    )
-    assert isinstance(packing, Packing)
-    begin(packing)
-    pack_quietly(packing, Share(1, 3))
-    part(packing, 0).unlink()
+    packer = quiet_packer(tmp_path / "out", tmp_path / "private", config)
+    packer.make_plan(Cohort(cohort[0], root))
+    packer.begin()
+    packer.pack_share(Share(1, 3))
+    record_path(packer, 0).unlink()
     for path in cohort[0]["path"][:4]:
         (root / path).unlink()
-    pack(
-        cohort[0],
-        root,
-        tmp_path / "out",
-        config=config,
-        private=tmp_path / "private",
-        workers=0,
-        progress=False,
-    )
+    quiet_packer(tmp_path / "out", tmp_path / "private", config).run(Cohort(cohort[0], root))
     assert not verify(tmp_path / "out", progress=False).faults

@@ -116,8 +116,8 @@ def test_after_a_job_was_killed_the_same_command_goes_on(
     assert done.returncode == 1, done.stdout + done.stderr
     assert "pack 3/3: FAILED, exit code 137; see " in done.stdout
     assert "pack-finish: CANCELLED" in done.stdout
-    parts = {path.name for path in (held.out / ".parts").glob("0*.json")}
-    assert len(parts) == 8, "two shares of four shards"
+    records = {path.name for path in (held.out / ".parts").glob("0*.json")}
+    assert len(records) == 8, "two shares of four shards"
     again = ended(cluster.start_bsou(*held.command))
     assert again.returncode == 0, again.stdout + again.stderr
     assert_same(held.out, whole)

@@ -1,16 +1,24 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 from fan_clips import fan_clips, read_table
 
-from bsou_dist.packing.pack import PackConfig, pack
+from bsou_dist.cohort.table import Cohort
+from bsou_dist.packing.pack import PackConfig, Packer
 from bsou_dist.phantom.files.cohort_files import write_phantom
 from bsou_dist.prepare.prepare_clip import PrepareConfig
 
 CONFIG = PackConfig(prepare=PrepareConfig(size_px=48, field_mm=120.0, max_frames=6), shard_clips=4)
+
+
+def quiet_packer(out: Path, private: Path, config: PackConfig, **options: Any) -> Packer:
+    """A packer that works in this process and shows no progress, unless told otherwise."""
+    quiet: dict[str, Any] = {"workers": 0, "progress": False}
+    return Packer(out, private=private, config=config, **(quiet | options))
 
 
 @pytest.fixture(scope="session")
@@ -20,8 +28,9 @@ def config() -> PackConfig:
 
 @pytest.fixture(scope="session")
 def cohort(tmp_path_factory: pytest.TempPathFactory) -> tuple[pd.DataFrame, Path]:
-    """Ten DICOM clips of two patients, with print in the pictures; the table and its folder. Not to
-    be changed.
+    """The table and folder of ten DICOM clips of two patients, with print in the pictures.
+
+    Not to be changed.
     """
     root = tmp_path_factory.mktemp("cohort")
     return read_table(write_phantom(fan_clips(10), root, print_text=True)), root
@@ -34,5 +43,5 @@ def packed(
     """The cohort packed: shard folder and private folder. Not to be changed."""
     out = tmp_path_factory.mktemp("packed") / "shards"
     private = out.with_name("private")
-    pack(*cohort, out, config=CONFIG, private=private, workers=0, progress=False)
+    quiet_packer(out, private, CONFIG).run(Cohort(*cohort))
     return out, private
