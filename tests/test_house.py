@@ -48,7 +48,7 @@ ROOMS = [
 DOORS = {
     "nvidia.dali": "feed/decode/dali.py",
     "deepspeed": "engine/deepspeed_engine.py",
-    "mlflow": "tracking/mlflow_tracker.py",
+    "mlflow": "tracking/mlflow_store.py",
     "submitit": "cluster/",
     "SimpleITK": "sources/volume.py",
     "matplotlib": "report/",

@@ -34,9 +34,7 @@ def read_settings(model: type[Settings], path: Path | None, overrides: list[str]
         raise InputError(f"{path or 'an override'} is not YAML: {reason}") from None
     if not isinstance(content, dict):
         some_keys = ", ".join(list(model.model_fields)[:3])
-        raise InputError(
-            f"{path} must hold keys such as {some_keys}, got {type(content).__name__}"
-        )
+        raise InputError(f"{path} must hold keys such as {some_keys}, got {type(content).__name__}")
     for text, value in zip(overrides, values, strict=True):
         key_path, equals, _ = text.partition("=")
         if not equals:
@@ -49,9 +47,7 @@ def read_settings(model: type[Settings], path: Path | None, overrides: list[str]
     except ValidationError as error:
         faults = [_fault_message(model, dict(fault)) for fault in error.errors()]
         lines = "\n".join(f"  {fault}" for fault in faults)
-        raise InputError(
-            f"{path or 'settings'}: {error.error_count()} fault(s)\n{lines}"
-        ) from None
+        raise InputError(f"{path or 'settings'}: {error.error_count()} fault(s)\n{lines}") from None
 
 
 def _override_value(text: str) -> Any:

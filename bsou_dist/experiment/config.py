@@ -19,7 +19,7 @@ from bsou_dist.model.encoder import EncoderConfig
 from bsou_dist.model.norm import BY_BATCH
 from bsou_dist.objective.batch_objectives import PositiveRule
 from bsou_dist.tasks import TASKS
-from bsou_dist.tracking.mlflow_tracker import check_uri, local_uri
+from bsou_dist.tracking.mlflow_store import check_uri, local_uri
 
 Method = Literal["mtscon", "mtce", "ucon", "stsl"]
 ClipClass = Literal["blind", "biometric", "diagnostic"]

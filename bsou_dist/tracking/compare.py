@@ -2,83 +2,104 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import pandas as pd
 
 from bsou_dist.common.errors import InputError
-from bsou_dist.tracking.mlflow_tracker import StoredRun, read_runs
+from bsou_dist.tracking.mlflow_store import StoredRun, read_runs
 from bsou_dist.tracking.records import NAMES, metrics_to_records
 from bsou_dist.tracking.tracker import TAG_DATA, TAG_METHOD, TAG_PHANTOM
 
 
-def read_records(uri: str, experiment: str) -> pd.DataFrame:
-    """The results of an experiment: the columns of `records.COLUMNS` and `method`, sorted by method
-    and names.
+class RunResults(NamedTuple):
+    """A finished run and the records among its metrics."""
 
-    Only finished runs count, and of several runs of one method on one task and set only the newest.
-    What a reader of the table must know besides is in `frame.attrs`: 'notes', a list of sentences
-    (runs left out, runs on different data), and 'phantom', whether the results are those of phantom
-    data.
+    run: StoredRun
+    records: pd.DataFrame
+
+
+def read_records(uri: str, experiment: str) -> pd.DataFrame:
+    """Read the results of an experiment, sorted by method and names.
+
+    Columns are `records.RECORD_COLUMNS` and `method`. Only finished runs count, and of several runs
+    of one method on one task and set only the newest. What a reader of the table must know besides
+    is in `frame.attrs`: 'notes', a list of sentences (runs left out, runs on different data), and
+    'phantom', whether the results are those of phantom data.
 
     Raises:
         InputError: no such store or experiment, no results in it, or phantom and patient results
             side by side, which must never share a table.
     """
     runs = read_runs(uri, experiment)
-    finished = [
-        run
-        for run in runs
-        if run.status == "FINISHED" and {TAG_METHOD, TAG_PHANTOM} <= run.tags.keys()
-    ]
-    tables = [(run, table) for run in finished if len(table := metrics_to_records(run.metrics))]
-    if not tables:
+    results = _finished_with_results(runs)
+    if not results:
         raise InputError(
             f"experiment {experiment!r} in {uri} holds no finished run with results yet "
-            f"({len(runs)} runs "
-            "in all); results are written at the end of stage 2"
+            f"({len(runs)} runs in all); results are written at the end of stage 2"
         )
-    phantom = {run.tags[TAG_PHANTOM].lower() == "true" for run, _ in tables}
-    if len(phantom) > 1:
+    kinds_of_data = {result.run.tags[TAG_PHANTOM].lower() == "true" for result in results}
+    if len(kinds_of_data) > 1:
         raise InputError(
             f"experiment {experiment!r} in {uri} holds results of phantom and of patient data, "
-            "which must "
-            "never share a table; give each its own experiment, and delete the runs of one of "
-            "them here"
+            "which must never share a table; give each its own experiment, and delete the runs of "
+            "one of them here"
         )
-
-    counted: list[StoredRun] = []
-    pieces: list[pd.DataFrame] = []
-    taken: set[tuple[str, str, str]] = set()
-    for run, table in tables:  # newest first
-        method = run.tags[TAG_METHOD]
-        cells = pd.Series(
-            [(method, *cell) for cell in zip(table["task"], table["set"], strict=True)]
-        )
-        fresh = ~cells.isin(taken)
-        if fresh.any():
-            counted.append(run)
-            pieces.append(table[fresh].assign(method=method))
-            taken |= set(cells)
-    records = pd.concat(pieces).sort_values(["method", *NAMES]).reset_index(drop=True)
-    records.attrs = {"notes": _notes(runs, tables, counted), "phantom": phantom.pop()}
+    newest = _newest_of_each_cell(results)
+    frames = [result.records.assign(method=result.run.tags[TAG_METHOD]) for result in newest]
+    records = pd.concat(frames).sort_values(["method", *NAMES]).reset_index(drop=True)
+    records.attrs = {
+        "notes": _notes(runs, results, [result.run for result in newest]),
+        "phantom": kinds_of_data.pop(),
+    }
     return records
 
 
-def _notes(
-    runs: list[StoredRun], tables: list[tuple[StoredRun, pd.DataFrame]], counted: list[StoredRun]
-) -> list[str]:
+def _finished_with_results(runs: list[StoredRun]) -> list[RunResults]:
+    results = []
+    for run in runs:
+        has_tags = {TAG_METHOD, TAG_PHANTOM} <= run.tags.keys()
+        if run.status == "FINISHED" and has_tags:
+            records = metrics_to_records(run.metrics)
+            if len(records):
+                results.append(RunResults(run, records))
+    return results
+
+
+def _newest_of_each_cell(results: list[RunResults]) -> list[RunResults]:
+    """Keep of each cell of the table (a method on a task and a set) the records of the newest run.
+
+    `results` come newest first; a run of which nothing is left is dropped.
+    """
+    newest: list[RunResults] = []
+    taken: set[tuple[str, str, str]] = set()
+    for run, records in results:
+        method = run.tags[TAG_METHOD]
+        tasks_and_sets = zip(records["task"], records["set"], strict=True)
+        cells = pd.Series([(method, task, set_name) for task, set_name in tasks_and_sets])
+        is_new = ~cells.isin(taken)
+        if is_new.any():
+            newest.append(RunResults(run, records[is_new]))
+            taken |= set(cells)
+    return newest
+
+
+def _notes(runs: list[StoredRun], results: list[RunResults], counted: list[StoredRun]) -> list[str]:
+    """Sentences on what is not in the table, and on runs in it that do not compare."""
     notes = []
-    if older := len(tables) - len(counted):
+    older = len(results) - len(counted)
+    if older:
         notes.append(
-            f"{older} older run(s) of the same method, task and set left out; the newest finished "
-            "one counts."
+            f"{older} older run(s) of the same method, task and set left out; "
+            "the newest finished one counts."
         )
-    if unfinished := sum(run.status != "FINISHED" for run in runs):
+    unfinished = sum(run.status != "FINISHED" for run in runs)
+    if unfinished:
         notes.append(f"{unfinished} run(s) that did not finish left out.")
-    data = {run.tags.get(TAG_DATA, "unknown") for run in counted}
-    if len(data) > 1:
+    data_states = {run.tags.get(TAG_DATA, "unknown") for run in counted}
+    if len(data_states) > 1:
         notes.append(
-            f"These runs were made on {len(data)} different states of the data "
-            f"({', '.join(sorted(data))}); "
-            "their rows do not compare."
+            f"These runs were made on {len(data_states)} different states of the data "
+            f"({', '.join(sorted(data_states))}); their rows do not compare."
         )
     return notes
