@@ -175,7 +175,7 @@ def _run_jobs(
 ) -> int:
     from bsou_dist.cluster.pack_jobs import plan_pack
     from bsou_dist.cluster.plan import read_options
-    from bsou_dist.cluster.run_plan import Way, carry_out
+    from bsou_dist.cluster.run_plan import Way, run_plan
     from bsou_dist.cluster.submit import require_slurm
     from bsou_dist.commands.pack_cohort import begin_order, only_estimate
     from bsou_dist.packing.folder import PackSummary
@@ -195,7 +195,7 @@ def _run_jobs(
         order.out.with_name(f"{order.out.name}.slurm"),
     )
     if way == "dry_run":
-        return carry_out(plan, main, way)
+        return run_plan(plan, main, way)
     at_once = 1 if local else array
     if options.estimate:
         if (summary := only_estimate(order, workers, at_once)) is not None:
@@ -207,7 +207,7 @@ def _run_jobs(
     if isinstance(begun, PackSummary):
         _print(begun, order)
         return DONE
-    return carry_out(plan, main, way)
+    return run_plan(plan, main, way)
 
 
 def _command(options: argparse.Namespace) -> list[str]:
