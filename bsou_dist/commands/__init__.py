@@ -7,9 +7,9 @@ takes more than a page, it lies in a file beside the command.
 | file | question |
 |---|---|
 | `arguments` | Which options do several commands share, and how is a mistake in them told? |
-| `phantom`, `write_phantom` | How are made-up patients written as a clinic would hand them over? |
+| `phantom`, `write_phantom` | How are made-up patients written to disk? |
 | `pack`, `pack_cohort` | How do clips become shards: here, as a share, or as jobs? |
-| `freeze`, `freeze_cohort` | How is a cohort checked and kept under a version? (`bsou cohort freeze`) |
+| `freeze`, `freeze_cohort` | How is a cohort checked and its version kept? |
 | `inspect` | What is in shards, and could it tell who a patient is? |
 | `verify` | Are shards still what was packed? |
 | `train` | How is a run trained and tested, or only looked through for mistakes? |
