@@ -84,7 +84,7 @@ COMMANDS: dict[str, Command] = {
     "resend": resend,
     "compare": compare,
 }
-"""By the words that call them, in the order of `bsou --help`."""
+"""The commands by the words that call them, in the order of `bsou --help`."""
 
 GROUPS = {"cohort": "what to do with a cohort itself"}
 """First words that several commands may share, with their help."""

@@ -259,7 +259,7 @@ def eventually(holds: Callable[[], bool], seconds: float = 60.0) -> bool:
 
 
 def test_steps_that_are_done_again_are_on_record_once(store: str, tmp_path: Path) -> None:
-    """As after a crash, which left half an event behind."""
+    """A crash, for one, which left half an event behind."""
     spool = tmp_path / "tracking.jsonl"
     first = MlflowTracker(store, "again", spool)
     run = first.start("stage", parent=None, params={}, tags={})
