@@ -13,8 +13,8 @@ import signal
 import sys
 from pathlib import Path
 
-# REQUEUE and INTERRUPTED of bsou_dist/common/exit_codes.py, which cannot be imported before the path
-# is set below.
+# REQUEUE and INTERRUPTED of bsou_dist/common/exit_codes.py, which cannot be imported before the
+# path is set below.
 STOPPED_CODES = (75, 130)
 
 # A signal that comes before `bsou` has handlers would end this rank, and be taken for a failure; it
