@@ -7,9 +7,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from bsou_dist.cohort.splits import SplitConfig
+from bsou_dist.common.strict_config import StrictConfig
 from bsou_dist.engine.checkpoint import CheckpointConfig
 from bsou_dist.engine.make import EngineConfig
 from bsou_dist.feed.augment import AugmentConfig
@@ -24,10 +25,6 @@ from bsou_dist.tracking.mlflow_store import check_uri, local_uri
 Method = Literal["mtscon", "mtce", "ucon", "stsl"]
 ClipClass = Literal["blind", "biometric", "diagnostic"]
 PatientSet = Literal["main", "obese", "handheld"]
-
-
-class StrictConfig(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class DataConfig(StrictConfig):

@@ -8,8 +8,9 @@ from math import ceil, floor
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
+from bsou_dist.common.strict_config import StrictConfig
 from bsou_dist.prepare.doppler import coloured_share
 from bsou_dist.prepare.fan import fan_mask
 from bsou_dist.sources.raw_clip import RawClip, checked_mm_per_px, even_indices, shrinkage
@@ -27,10 +28,8 @@ class RejectedClip(Exception):
     """
 
 
-class PrepareConfig(BaseModel):
+class PrepareConfig(StrictConfig):
     """How clips are prepared. The default scale is 192 mm over 256 pixels, 0.75 mm per pixel."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     field_mm: float = Field(default=192.0, gt=0, allow_inf_nan=False)
     size_px: int = Field(default=256, ge=16, le=2048)
