@@ -1,13 +1,14 @@
-"""Submit `bsou train` to SLURM: `python launch/slurm.py CONFIG [key.path=value ...] --nodes 4
---gpus-per-node 8`.
+"""Submit `bsou train` to SLURM.
+
+Such as `python launch/slurm.py CONFIG [key.path=value ...] --nodes 4 --gpus-per-node 8`.
 """
 
 from __future__ import annotations
 
 import sys
 
-from bsou_dist.cli import main
-from bsou_dist.commands.slurm import run
+from bsou_dist.cli import main as bsou
+from bsou_dist.commands import slurm
 
 if __name__ == "__main__":
-    sys.exit(run(main, sys.argv[1:]))
+    sys.exit(slurm.main(bsou, sys.argv[1:]))

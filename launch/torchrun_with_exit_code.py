@@ -1,5 +1,4 @@
-"""torchrun that ends with the exit code of the first rank that failed, and without a traceback of
-its own.
+"""torchrun that ends with the exit code of the first rank that failed, and without a traceback.
 
 torchrun itself turns every failure into exit code 1 under a wall of text, which would hide from the
 caller whether the run failed (1) or the input was at fault (2). The ranks have already printed what

@@ -36,7 +36,8 @@ from bsou_dist.shards.codec import encode_frames
 from bsou_dist.shards.manifest import manifest_of, read_manifest, write_manifest
 from bsou_dist.sources.raw_clip import UnreadableClip
 from bsou_dist.sources.read_clip import read_clip
-from bsou_dist.tracking.mlflow_tracker import MlflowTracker, local_uri, resend
+from bsou_dist.tracking.mlflow_store import local_uri
+from bsou_dist.tracking.mlflow_tracker import MlflowTracker, resend
 
 ROOT = Path(__file__).parents[1]
 SOURCES = sorted(

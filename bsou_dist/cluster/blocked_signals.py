@@ -1,9 +1,9 @@
-"""Start Python with the stop signals held back: `python -m bsou_dist.cluster.blocked_signals
-PYTHON-ARGUMENTS`.
+"""Start Python with the signals to stop held back.
 
-A process that has not got so far as to install its handlers would be ended by such a signal, and
-the job with it. Held back, it waits, through all imports, until `job.py` is ready for it; the mask
-outlives the change of program below.
+Run as `python -m bsou_dist.cluster.blocked_signals PYTHON-ARGUMENTS`. A process that has not got so
+far as to install its handlers would be ended by such a signal, and the job with it. Held back, the
+signal waits, through all imports, until `job.py` is ready for it; the mask outlives the change of
+program below.
 """
 
 from __future__ import annotations

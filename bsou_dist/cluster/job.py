@@ -14,23 +14,17 @@ from typing import NoReturn
 import submitit
 
 from bsou_dist.cluster.blocked_signals import STOP_SIGNALS
+from bsou_dist.common.exit_codes import REQUEUE
 
-Entry = Callable[[Sequence[str]], int]
+Bsou = Callable[[Sequence[str]], int]
 """The `bsou` command: takes its arguments, returns its exit code."""
 
-STOPPED = 75
-"""Exit code of a run that was told to stop, saved, and goes on when the same command is given again
-(EX_TEMPFAIL).
-"""
-
-MARK = "stopped"
-"""`<job id>_stopped` in the folder of a job is there when its batch script shall put the job back
-into the queue.
-"""
+STOPPED_MARK = "stopped"
+"""`<job id>_stopped` in a job's folder tells its batch script to requeue the job."""
 
 
 @dataclass(frozen=True)
-class Earlier:
+class EarlierJob:
     """A job that this one comes after, whatever became of it."""
 
     title: str
@@ -43,38 +37,36 @@ class Earlier:
 class BsouJob:
     """A `bsou` command as a job of one or several tasks; submitit calls it in each of them."""
 
-    main: Entry
+    bsou: Bsou
     arguments: tuple[str, ...]
     folder: Path
-    earlier: tuple[Earlier, ...] = ()
+    earlier: tuple[EarlierJob, ...] = ()
 
     def __call__(self) -> int:
-        """Run the command as a task of SLURM's; returns 0 or ends the process with the command's
-        exit code.
+        """Run the command as a task of SLURM's.
 
-        Submitit's handler would checkpoint and requeue from task 0 alone, in the midst of a step,
-        and count signals under short limits as time-outs. So it is replaced before any signal is
-        let in.
+        Returns 0, or ends the process with the command's exit code. Submitit's own handler of
+        signals would checkpoint and requeue from task 0 alone, in the midst of a step, and count
+        signals under short limits as time-outs. So it is replaced before any signal is let in.
         """
         try:
             for number in STOP_SIGNALS:
-                signal.signal(number, _stop)
+                signal.signal(number, _raise_stopped_early)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
             task = submitit.JobEnvironment()
             os.environ.update(rank_environment(task))
             if task.global_rank == 0:
                 self.tell_failures()
-            code = self.main(self.arguments)
+            code = self.bsou(self.arguments)
             _ignore_signals()
         except StoppedEarly:
             _ignore_signals()
             self._mark()
-            sys.exit(
-                STOPPED
-            )  # at once, so that srun ends the other tasks, which may be waiting for this one
-        if code == STOPPED:
+            # This code makes srun end the other tasks, which may be waiting for this one.
+            sys.exit(REQUEUE)
+        if code == REQUEUE:
             self._mark()
-            # in peace: with another code srun would end tasks that have not quite finished
+            # Code 0, because any other makes srun end tasks that have not quite finished.
             sys.exit()
         if code:
             sys.exit(code)
@@ -87,16 +79,17 @@ class BsouJob:
                 print(f"note: {job.title} did not end well; see {job.log}", file=sys.stderr)
 
     def _mark(self) -> None:
-        (self.folder / f"{os.environ['SLURM_JOB_ID']}_{MARK}").touch()
+        (self.folder / f"{os.environ['SLURM_JOB_ID']}_{STOPPED_MARK}").touch()
 
 
 class StoppedEarly(BaseException):
-    """The signal to stop came while the command had no handler of its own: nothing is under way
-    that needs saving.
+    """The signal to stop has come while the command had no handler of its own.
+
+    Nothing is under way then that needs saving.
     """
 
 
-def _stop(number: int, frame: FrameType | None) -> NoReturn:
+def _raise_stopped_early(number: int, frame: FrameType | None) -> NoReturn:
     raise StoppedEarly
 
 
@@ -106,18 +99,20 @@ def _ignore_signals() -> None:
 
 
 def rank_environment(task: submitit.JobEnvironment) -> dict[str, str]:
-    """What torch.distributed and DeepSpeed want to know.
+    """Environment variables that torch.distributed and DeepSpeed want.
 
     CUDA_VISIBLE_DEVICES stays as SLURM set it, all GPUs of the job on this node: each process takes
     the one of its LOCAL_RANK. The port comes from the job's id, since jobs share nodes, and changes
     with each restart, since the old one may still be held for a minute.
     """
-    job, restart = int(task.raw_job_id), int(os.environ.get("SLURM_RESTART_COUNT", 0))
+    job_id = int(task.raw_job_id)
+    restarts = int(os.environ.get("SLURM_RESTART_COUNT", 0))
+    port = 10_000 + (job_id + 101 * restarts) % 20_000
     return {
         "RANK": str(task.global_rank),
         "WORLD_SIZE": str(task.num_tasks),
         "LOCAL_RANK": str(task.local_rank),
         "LOCAL_WORLD_SIZE": str(task.num_tasks // task.num_nodes),
         "MASTER_ADDR": task.hostnames[0],
-        "MASTER_PORT": str(10_000 + (job + 101 * restart) % 20_000),
+        "MASTER_PORT": str(port),
     }

@@ -6,31 +6,50 @@ import re
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
+
+from bsou_dist.common.strict_config import StrictConfig
 
 DEFAULT_ENVIRONMENT = {
     "NCCL_DEBUG": "WARN",
     "NCCL_IB_TIMEOUT": "22",
     "TORCH_NCCL_ASYNC_ERROR_HANDLING": "1",
 }
-"""Set in every job where neither the submitting environment nor `env` says otherwise; docs/slurm.md
-tells why.
+"""Set in every job where neither the submitting environment nor `env` says otherwise.
+
+docs/slurm.md tells why.
 """
 
-PLAIN = re.compile(
-    r"[^\s'\"\\`$]+"
-)  # what SLURM's own names are made of; an #SBATCH line knows no escapes
+OWNED = {
+    "array",
+    "chdir",
+    "dependency",
+    "error",
+    "kill-on-invalid-dep",
+    "ntasks",
+    "ntasks-per-node",
+    "open-mode",
+    "output",
+    "requeue",
+    "no-requeue",
+    "signal",
+}
+"""Options of sbatch that jobs could not do without or that would break them."""
+
+PLAIN = re.compile(r"[^\s'\"\\`$]+")
+"""What SLURM's own names are made of; an #SBATCH line knows no escapes."""
+
 TIME = re.compile(r"\d+(:\d{1,2}){0,2}|\d+-\d{1,2}(:\d{1,2}){0,2}")
 MEMORY = re.compile(r"\d+[KMGT]?")
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+SBATCH_OPTION = re.compile(r"[a-z][a-z-]*")
 
 
-class SlurmOptions(BaseModel):
-    """Resources of a job and how its processes are started; None leaves a matter to the cluster's
-    defaults.
+class SlurmOptions(StrictConfig):
+    """Resources of a job and how its processes are started.
+
+    None leaves a matter to the cluster's defaults.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     nodes: int = Field(1, ge=1, description="nodes of the job")
     gpus_per_node: int = Field(
@@ -77,8 +96,8 @@ class SlurmOptions(BaseModel):
             return time
         raise ValueError(
             f"{time!r} is not a time limit: give minutes as '90', or '24:00:00', or '2-12' for "
-            "two days "
-            "and a half; in quotes in a file (YAML takes a bare 24:00:00 for one number)"
+            "two "
+            "days and a half; in quotes in a file (YAML takes a bare 24:00:00 for one number)"
         )
 
     @field_validator("mem")
@@ -86,8 +105,8 @@ class SlurmOptions(BaseModel):
     def _memory(cls, mem: str | None) -> str | None:
         if mem is not None and not MEMORY.fullmatch(mem):
             raise ValueError(
-                f"{mem!r} is not an amount of memory: write a whole number and K, M, G or T, such "
-                "as 64G"
+                f"{mem!r} is not an amount of memory: write a whole number and K, M, G or T, "
+                "such as 64G"
             )
         return mem
 
@@ -107,8 +126,7 @@ class SlurmOptions(BaseModel):
             if set(str(path)) & {":", ","}:
                 raise ValueError(
                     f"{str(path)!r} has a ':' or ',', which containers take for their own; bind a "
-                    "link "
-                    "to it"
+                    "link to it"
                 )
         return bind
 
@@ -125,11 +143,11 @@ class SlurmOptions(BaseModel):
     @field_validator("sbatch")
     @classmethod
     def _free(cls, sbatch: dict[str, str]) -> dict[str, str]:
-        ours = {name.replace("_", "-") for name in cls.model_fields} | OWNED
+        own_options = {name.replace("_", "-") for name in cls.model_fields}
         for name, value in sbatch.items():
-            if name in ours:
+            if name in own_options | OWNED:
                 raise ValueError(f"{name!r} is set by this launcher; use its own options")
-            if not re.fullmatch(r"[a-z][a-z-]*", name) or not PLAIN.fullmatch(value):
+            if not SBATCH_OPTION.fullmatch(name) or not PLAIN.fullmatch(value):
                 raise ValueError(
                     f"{name}={value!r} is not an option of sbatch; write it like reservation=NAME"
                 )
@@ -140,8 +158,7 @@ class SlurmOptions(BaseModel):
         if self.gpus_per_node and self.tasks_per_node not in (None, self.gpus_per_node):
             raise ValueError(
                 f"tasks_per_node is {self.tasks_per_node} and gpus_per_node {self.gpus_per_node}, "
-                "but "
-                "each GPU gets one task: leave tasks_per_node out, or set gpus_per_node to 0"
+                "but each GPU gets one task: leave tasks_per_node out, or set gpus_per_node to 0"
             )
         return self
 
@@ -149,9 +166,9 @@ class SlurmOptions(BaseModel):
     def _time_to_save(self) -> SlurmOptions:
         if self.time is not None and _seconds(self.time) <= self.signal_lead_s:
             raise ValueError(
-                f"time is {self.time!r} and signal_lead_s {self.signal_lead_s}: the run would be "
-                "told to "
-                "save as soon as it has started; give it more time, or a shorter signal_lead_s"
+                f"time is {self.time!r} and signal_lead_s {self.signal_lead_s}: the run would "
+                "be told to save as soon as it has started; give it more time, or a shorter "
+                "signal_lead_s"
             )
         return self
 
@@ -167,29 +184,13 @@ class SlurmOptions(BaseModel):
 
 
 def _seconds(time: str) -> int:
-    """A time limit as SLURM reads it: minutes[:seconds], hours:minutes:seconds or
-    days-hours[:minutes[:seconds]].
+    """Read a time limit as SLURM does, in seconds.
+
+    It is minutes[:seconds], hours:minutes:seconds or days-hours[:minutes[:seconds]].
     """
     days, dash, clock = time.rpartition("-")
-    parts = [int(part) for part in clock.split(":")]
-    if not dash and len(parts) < 3:
-        parts.insert(0, 0)
-    hours, minutes, seconds = [*parts, 0, 0][:3]
+    numbers = [int(number) for number in clock.split(":")]
+    if not dash and len(numbers) < 3:  # it begins with minutes: no hours
+        numbers = [0, *numbers]
+    hours, minutes, seconds = [*numbers, 0, 0][:3]
     return int(days or 0) * 86_400 + hours * 3600 + minutes * 60 + seconds
-
-
-OWNED = {
-    "array",
-    "chdir",
-    "dependency",
-    "error",
-    "kill-on-invalid-dep",
-    "ntasks",
-    "ntasks-per-node",
-    "open-mode",
-    "output",
-    "requeue",
-    "no-requeue",
-    "signal",
-}
-"""Options of sbatch that jobs could not do without or that would break them."""

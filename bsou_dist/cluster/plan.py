@@ -1,6 +1,4 @@
-"""What is to be submitted: one run, or the steps of an experiment and what each of them waits
-for.
-"""
+"""What is to be submitted: one run, or an experiment's steps and what each of them waits for."""
 
 from __future__ import annotations
 
@@ -11,14 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from bsou_dist.cluster.options import SlurmOptions
 from bsou_dist.common.errors import InputError
 from bsou_dist.common.settings import read_settings
-from bsou_dist.experiment.config import RunConfig
+from bsou_dist.common.strict_config import StrictConfig
 
 TRAIN = "train"
+
+ONE_PROCESS = {"nodes": 1, "gpus_per_node": 0, "tasks_per_node": None}
+"""Options of a job of any other command: those know one process only, and few of them a GPU."""
 
 
 @dataclass(frozen=True)
@@ -34,12 +35,14 @@ class Step:
     after_any: tuple[str, ...] = ()
     """Steps that must have ended, well or not."""
     choices: tuple[str, ...] = ()
-    """What tells the commands of an array apart."""
+    """What tells the commands of an array apart; empty for a single command."""
 
     @property
     def titles(self) -> list[str]:
-        """Of each command, for people."""
-        return [f"{self.name} {choice}" for choice in self.choices] or [self.name]
+        """The name of each command, for people."""
+        if not self.choices:
+            return [self.name]
+        return [f"{self.name} {choice}" for choice in self.choices]
 
 
 @dataclass(frozen=True)
@@ -51,14 +54,16 @@ class Plan:
     """Logs lie in it."""
 
 
-class _Job(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+class _Job(StrictConfig):
+    """A step as a file of jobs describes it."""
 
     bsou: str
+    """The command, as in a shell; '{each}' in it stands for one of `each`."""
     each: list[str] = []
     after: list[str] = []
     after_any: list[str] = []
     slurm: dict[str, Any] = {}
+    """Names and values of `SlurmOptions`, which win over all others."""
 
     @field_validator("each", "after", "after_any", mode="before")
     @classmethod
@@ -85,8 +90,8 @@ class _Job(BaseModel):
         return self
 
 
-class _Experiment(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+class _Experiment(StrictConfig):
+    """A file of jobs."""
 
     output: Path = Path("runs")
     slurm: dict[str, Any] = {}
@@ -94,16 +99,16 @@ class _Experiment(BaseModel):
 
     @model_validator(mode="after")
     def _order(self) -> _Experiment:
-        earlier: list[str] = []
+        above: list[str] = []
         for name, job in self.jobs.items():
             for other in [*job.after, *job.after_any]:
-                if other not in earlier:
-                    known = ", ".join(earlier) or "none"
+                if other not in above:
+                    known = ", ".join(above) or "none"
                     raise ValueError(
-                        f"{name} comes after {other!r}, which is no job above it (above it: "
-                        f"{known})"
+                        f"{name} comes after {other!r}, which is no job above it "
+                        f"(above it: {known})"
                     )
-            earlier.append(name)
+            above.append(name)
         return self
 
 
@@ -117,49 +122,63 @@ def is_experiment(path: Path) -> bool:
 
 
 def plan_run(config: Path, overrides: list[str], given: dict[str, Any]) -> Plan:
-    """One run as a plan of one step; InputError if its config is at fault."""
+    """Make a plan of one step for one run; `given` are options of its job.
+
+    Raises:
+        InputError: the config or an option is at fault.
+    """
+    # Here, because it brings torch along, which the other plans do without.
+    from bsou_dist.experiment.config import RunConfig
+
     run = read_settings(RunConfig, config, overrides)
     command = (TRAIN, str(config), *overrides)
-    return Plan((Step(run.name, (command,), read_options(given)),), run.folder / "slurm")
+    step = Step(run.name, (command,), read_options(given))
+    return Plan((step,), run.folder / "slurm")
 
 
 def plan_experiment(path: Path, given: dict[str, Any]) -> Plan:
-    """The plan that a file of jobs describes; `given` replaces what its `slurm` section says for
-    all jobs.
+    """Make the plan that a file of jobs describes.
+
+    The file's own `slurm` section gives way to `given`, and that to the `slurm` of a job.
 
     Raises:
         InputError: a key or value at fault, or a job after one that does not stand above it.
     """
-    file = read_settings(_Experiment, path, [])
+    experiment = read_settings(_Experiment, path, [])
     steps = []
-    for name, job in file.jobs.items():
+    for name, job in experiment.jobs.items():
         texts = [job.bsou.replace("{each}", choice) for choice in job.each] or [job.bsou]
         commands = tuple(tuple(shlex.split(text)) for text in texts)
-        slurm = {**file.slurm, **given, **job.slurm}
-        if commands[0][0] != TRAIN:  # other commands know one process only, and few of them a GPU
-            slurm |= {"nodes": 1, "gpus_per_node": 0, "tasks_per_node": None} | job.slurm
-            options = read_options(slurm, f"{path}, job {name}")
-            if options.tasks > 1:
-                raise InputError(
-                    f"{path}, job {name}: {options.tasks} tasks, but 'bsou {commands[0][0]}' is "
-                    "one "
-                    "process: leave nodes and tasks_per_node out"
-                )
-        else:
-            options = read_options(slurm, f"{path}, job {name}")
-        steps.append(
-            Step(name, commands, options, tuple(job.after), tuple(job.after_any), tuple(job.each))
+        verb = commands[0][0]
+        is_training = verb == TRAIN
+        unasked = {} if is_training else ONE_PROCESS
+        slurm = experiment.slurm | given | unasked | job.slurm
+        options = read_options(slurm, f"{path}, job {name}")
+        if options.tasks > 1 and not is_training:
+            raise InputError(
+                f"{path}, job {name}: {options.tasks} tasks, but 'bsou {verb}' is one process: "
+                "leave nodes and tasks_per_node out"
+            )
+        step = Step(
+            name,
+            commands,
+            options,
+            after=tuple(job.after),
+            after_any=tuple(job.after_any),
+            choices=tuple(job.each),
         )
-    return Plan(tuple(steps), file.output / "slurm" / path.stem)
+        steps.append(step)
+    return Plan(tuple(steps), experiment.output / "slurm" / path.stem)
 
 
 def read_options(given: dict[str, Any], where: str = "options") -> SlurmOptions:
-    """Options of a job from names and values; InputError says what is wrong with them, and of what
-    they are.
+    """Check options of a job, given by name.
+
+    Raises:
+        InputError: what is wrong with them, and `where` they stand.
     """
+    overrides = [f"{name}={json.dumps(value)}" for name, value in given.items()]
     try:
-        return read_settings(
-            SlurmOptions, None, [f"{key}={json.dumps(value)}" for key, value in given.items()]
-        )
+        return read_settings(SlurmOptions, None, overrides)
     except InputError as error:
         raise InputError(str(error).replace("settings", where, 1)) from None

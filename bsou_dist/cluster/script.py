@@ -3,36 +3,36 @@
 from __future__ import annotations
 
 import shlex
+import signal
 import sys
 from pathlib import Path
 
 import submitit
 
-from bsou_dist.cluster.job import MARK, STOPPED
+from bsou_dist.cluster.job import STOPPED_MARK
 from bsou_dist.cluster.options import DEFAULT_ENVIRONMENT, SlurmOptions
 from bsou_dist.cluster.plan import Step
+from bsou_dist.common.exit_codes import REQUEUE
 
-TOLD_TO_STOP = "75 | 138 | 140"
-"""Exit codes of srun; the last two are 128 + SIGUSR1 and SIGUSR2, of a task that was told before
-Python had started.
-"""
+SRUN_STOPPED = (REQUEUE, 128 + signal.SIGUSR1, 128 + signal.SIGUSR2)
+"""Exit codes of srun when a job was told to stop; the last two before Python had started."""
 
 
 class Executor(submitit.SlurmExecutor):
-    """Submitit's, able to write a script where there is no SLURM."""
+    """Submitit's executor, able to write a script where there is no SLURM."""
 
     @classmethod
     def name(cls) -> str:
-        """As submitit's own: plugins and job environments go by it."""
+        """Give submitit's own name, which plugins and job environments go by."""
         return "slurm"
 
     @classmethod
     def affinity(cls) -> int:
-        """Available everywhere; whoever submits looks for sbatch first."""
+        """Say that it is available everywhere; whoever submits looks for sbatch first."""
         return 1
 
     def script(self, jobs: int) -> str:
-        """The batch script, exactly as submitting so many jobs at once would write it."""
+        """Write the batch script, exactly as submitting so many jobs at once would."""
         array = {"map_count": jobs} if jobs > 1 else {}
         self.parameters.update(array)
         text: str = self._make_submission_file_text(self._submitit_command_str, "")
@@ -42,16 +42,17 @@ class Executor(submitit.SlurmExecutor):
 
 
 def make_executor(step: Step, folder: Path, dependency: str | None) -> Executor:
-    """What submits the jobs of a step, logging to `folder`.
+    """Make what submits the jobs of a step, which log to `folder`.
 
     `dependency` is as sbatch takes it; a job whose dependency cannot come true any more is
     cancelled.
     """
-    options, others = step.options, dict(step.options.sbatch)
+    options = step.options
+    other_options: dict[str, str | bool] = {**options.sbatch, "requeue": True}
     if dependency:
-        others |= {"dependency": dependency, "kill-on-invalid-dep": "yes"}
+        other_options |= {"dependency": dependency, "kill-on-invalid-dep": "yes"}
     if options.mem:
-        others["mem"] = options.mem
+        other_options["mem"] = options.mem
     executor = Executor(folder, python=interpreter(options, folder))
     executor.update_parameters(
         job_name=options.job_name or step.name,
@@ -72,44 +73,50 @@ def make_executor(step: Step, folder: Path, dependency: str | None) -> Executor:
         srun_args=_srun(options, folder),
         setup=_setup(options, folder),
         teardown=_teardown(),
-        additional_parameters={**others, "requeue": True},
+        additional_parameters=other_options,
     )
     return executor
 
 
 def interpreter(options: SlurmOptions, folder: Path) -> str:
-    """The shell's words that start a shielded Python, in the container if there is one."""
+    """The shell's words that start Python with blocked signals, in the container if there is one.
+
+    A container of pyxis is no matter of this command: `srun` starts it.
+    """
     words = [sys.executable]
     if options.container:
         words = ["python3"]
-        if options.container.endswith(".sif"):
-            binds = [argument for path in _seen(options, folder) for argument in ("--bind", path)]
-            gpus = ["--nv"] if options.gpus_per_node else []
-            words = [
-                "apptainer",
-                "exec",
-                *gpus,
-                *binds,
-                "--pwd",
-                str(Path.cwd()),
-                options.container,
-                *words,
-            ]
+    if _is_apptainer(options):
+        apptainer = ["apptainer", "exec"]
+        if options.gpus_per_node:
+            apptainer.append("--nv")
+        for path in _visible_folders(options, folder):
+            apptainer += ["--bind", path]
+        apptainer += ["--pwd", str(Path.cwd()), str(options.container)]
+        words = [*apptainer, *words]
     return shlex.join([*words, "-m", "bsou_dist.cluster.blocked_signals"])
 
 
-def _seen(options: SlurmOptions, folder: Path) -> list[str]:
+def _is_apptainer(options: SlurmOptions) -> bool:
+    """Whether a job runs in a container of Apptainer; any other is given to pyxis."""
+    return options.container is not None and options.container.endswith(".sif")
+
+
+def _visible_folders(options: SlurmOptions, folder: Path) -> list[str]:
     """Folders that must be in a container at the place where they are outside."""
-    return list(dict.fromkeys(str(path.absolute()) for path in (Path.cwd(), folder, *options.bind)))
+    folders = (Path.cwd(), folder, *options.bind)
+    return list(dict.fromkeys(str(path.absolute()) for path in folders))
 
 
 def _srun(options: SlurmOptions, folder: Path) -> list[str]:
-    """One failing task ends the others, whom SLURM would let hang; one that is done early does not;
-    and from 22.05 on srun no longer takes the number of CPUs from sbatch.
-    """
-    arguments = ["--kill-on-bad-exit=1", "--wait=0", f"--cpus-per-task={options.cpus_per_task}"]
-    if options.container and not options.container.endswith(".sif"):
-        mounts = ",".join(f"{path}:{path}" for path in _seen(options, folder))
+    """Arguments of srun."""
+    arguments = [
+        "--kill-on-bad-exit=1",  # a failing task ends the others, which SLURM would let hang
+        "--wait=0",  # a task that is done early does not
+        f"--cpus-per-task={options.cpus_per_task}",  # from 22.05 on srun has it no more from sbatch
+    ]
+    if options.container and not _is_apptainer(options):
+        mounts = ",".join(f"{path}:{path}" for path in _visible_folders(options, folder))
         arguments += [
             f"--container-image={options.container}",
             f"--container-mounts={mounts}",
@@ -119,16 +126,16 @@ def _srun(options: SlurmOptions, folder: Path) -> list[str]:
 
 
 def _setup(options: SlurmOptions, folder: Path) -> list[str]:
-    """What the script does before its tasks.
+    """Lines of the script before its tasks.
 
-    It puts a job that was told to stop back into the queue, unless that was its user's `scancel`.
-    It does so here, and not in a task: once for all tasks, outside any container, and also for a
-    task that could not do it. `srun` runs in the background, since a shell acts on signals only
-    between commands: at the time limit a script has seconds.
+    The script puts a job that was told to stop back into the queue, unless that was its user's
+    `scancel`. It does so here, and not in a task: once for all tasks, outside any container, and
+    also for a task that could not do it. `srun` runs in the background, since a shell acts on
+    signals only between commands: at the time limit a script has seconds.
     """
     defaults = {"OMP_NUM_THREADS": str(options.cpus_per_task), **DEFAULT_ENVIRONMENT}
     script = f"""\
-stopped={shlex.quote(str(folder))}/"$SLURM_JOB_ID"_{MARK}
+stopped={shlex.quote(str(folder))}/"$SLURM_JOB_ID"_{STOPPED_MARK}
 rm -f "$stopped"
 queued=
 requeue() {{
@@ -154,25 +161,25 @@ srun() {{
     while kill -0 $! 2>/dev/null; do wait $!; done
     wait $!
 }}"""
-    return [
-        *script.splitlines(),
-        *(
-            f"export {name}=${{{name}:-{value}}}"
-            for name, value in defaults.items()
-            if name not in options.env
-        ),
-        *(f"export {name}={shlex.quote(value)}" for name, value in options.env.items()),
-    ]
+    lines = script.splitlines()
+    for name, value in defaults.items():
+        if name not in options.env:
+            lines.append(f"export {name}=${{{name}:-{value}}}")
+    for name, value in options.env.items():
+        lines.append(f"export {name}={shlex.quote(value)}")
+    return lines
 
 
 def _teardown() -> list[str]:
-    """What the script does after its tasks."""
-    return f"""\
+    """Lines of the script after its tasks."""
+    stopped_codes = " | ".join(str(int(code)) for code in SRUN_STOPPED)
+    script = f"""\
 code=$?
-case $code in {TOLD_TO_STOP}) touch "$stopped" ;; esac
+case $code in {stopped_codes}) touch "$stopped" ;; esac
 if [ -e "$stopped" ] && [ -z "$queued" ]; then
-    code={STOPPED}
+    code={REQUEUE}
     requeue
 fi
 rm -f "$stopped"
-exit $code""".splitlines()
+exit $code"""
+    return script.splitlines()

@@ -11,20 +11,19 @@ from __future__ import annotations
 import hashlib
 
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from bsou_dist.cohort.bad_cells import raise_bad_cells
 from bsou_dist.cohort.columns import SPLIT_COLUMNS, SPLITS
 from bsou_dist.cohort.validate import find_split_leaks
 from bsou_dist.common.errors import InputError
+from bsou_dist.common.strict_config import StrictConfig
 
 SplitShare = Field(ge=0, allow_inf_nan=False)
 
 
-class Stage1Shares(BaseModel):
+class Stage1Shares(StrictConfig):
     """Relative sizes in patients; stage 1 has no test split."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     train: float = SplitShare
     valid: float = SplitShare
@@ -36,15 +35,13 @@ class Shares(Stage1Shares):
     test: float = SplitShare
 
 
-class SplitConfig(BaseModel):
+class SplitConfig(StrictConfig):
     """How patients are dealt to splits. Shares are relative within a pool; the defaults are the
     paper's counts.
 
     ``stage1`` and ``stage2`` deal the main pool together, so their five shares are relative to one
     another.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     seed: int = 0
     stage1: Stage1Shares = Stage1Shares(train=2000, valid=400)

@@ -21,25 +21,27 @@ from bsou_dist.shards.manifest import read_manifest
 
 
 def embed_shards(run: Path, shards: Path, out: Path) -> None:
-    """Write key, pseudonyms and embedding of every clip of `shards`; NaN for a clip that cannot be
-    decoded.
+    """Write key, pseudonyms and embedding of every clip of `shards`.
+
+    The embedding of a clip that cannot be decoded is NaN. All processes of a launcher call this;
+    the first writes.
 
     Raises:
         InputError: `run` has no finished stage 1 of one encoder, or `shards` is no shard folder.
     """
     config = read_run(run)
-    names = list(stage1_encoders(config.pretrain)) if config.pretrain else []
-    if len(names) != 1:
+    encoder_names = list(stage1_encoders(config.pretrain)) if config.pretrain else []
+    if len(encoder_names) != 1:
         raise InputError(
-            f"{run} has {len(names)} encoders of stage 1; embedding wants a run with one "
+            f"{run} has {len(encoder_names)} encoders of stage 1; embedding wants a run with one "
             "(methods mtscon, mtce, ucon)"
         )
-    encoder = encoder_of(run / names[0] / BEST)
-    clips = ClipSet(shards, read_manifest(shards), {})
+    encoder = encoder_of(run / encoder_names[0] / BEST)
+    no_labels: dict[str, np.ndarray] = {}
+    clips = ClipSet(shards, read_manifest(shards), no_labels)
     with start_processes() as processes:
-        quarantine = Quarantine(
-            out.parent / f"{out.stem}.rejects", default_budget(len(clips)), processes.rank
-        )
+        rejects = out.parent / f"{out.stem}.rejects"
+        quarantine = Quarantine(rejects, default_budget(len(clips)), processes.rank)
         pixels = Pixels(
             clips,
             config.feed,
@@ -57,7 +59,7 @@ def embed_shards(run: Path, shards: Path, out: Path) -> None:
             rank=processes.rank,
             world=processes.world,
         )
-        rows, there = embed(encoder, loader, processes, "embed")
-    rows[~there] = np.nan
+        embeddings, is_decoded = embed(encoder, loader, processes, "embed")
+    embeddings[~is_decoded] = np.nan
     if processes.first:
-        write_embeddings(out, clips.manifest, rows)
+        write_embeddings(out, clips.manifest, embeddings)

@@ -5,14 +5,20 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable, Sequence
 from math import inf, nan
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bsou_dist.commands.arguments import add_options, at_least_1, given_options
+from bsou_dist.commands.arguments import (
+    add_column_map,
+    add_options,
+    add_settings,
+    at_least_1,
+    given_options,
+)
 from bsou_dist.common.errors import InputError
-from bsou_dist.engine.stopping import StopSignals
+from bsou_dist.common.exit_codes import DONE, FAILED, exit_code_of_stop
+from bsou_dist.engine.stopping import Stopped, StopSignals
 
 if TYPE_CHECKING:
     from bsou_dist.packing.cohort_source import CohortSource
@@ -23,13 +29,10 @@ if TYPE_CHECKING:
 ONE_PROCESS = {"nodes": 1, "gpus_per_node": 0, "tasks_per_node": None}
 """What a job takes, without a choice: it is one `bsou pack`, which starts its workers itself."""
 
-DONE = 0
-
-# As in cli.py, the rooms that do the work are imported when there is work.
+HELP = "pack a cohort's clips into shards"
 
 
 def add_arguments(pack: argparse.ArgumentParser) -> None:
-    """Add what `bsou pack` takes, but its settings and what reading a cohort takes everywhere."""
     pack.add_argument("cohort", type=Path, metavar="COHORT", help="cohort table, CSV or Parquet")
     pack.add_argument("out", type=Path, metavar="OUT", help="shard folder")
     pack.add_argument(
@@ -91,28 +94,33 @@ def add_arguments(pack: argparse.ArgumentParser) -> None:
         option = f"--{way.replace('_', '-')}"
         ways.add_argument(option, dest="way", action="store_const", const=way, help=about)
     add_options(jobs, without=ONE_PROCESS)
+    add_column_map(pack)
+    add_settings(pack, "codec=h264 prepare.size_px=128")
+    pack.set_defaults(workers=None)  # as many as there are cores for each job
 
 
-def run(options: argparse.Namespace, main: Callable[[Sequence[str]], int]) -> int:
-    """Do what the arguments say; `main` is the `bsou` command, for jobs. Returns the exit code.
-
-    Raises:
-        InputError: an argument, the cohort or the folder is at fault.
-        PackFailed: too many rejects, or shards that are missing at the end.
-        Stopped: by a signal; what is not a whole shard by then is packed again.
-    """
+def run(options: argparse.Namespace) -> int:
     from bsou_dist.common.settings import read_settings
     from bsou_dist.packing.encode_clip import PackConfig
+    from bsou_dist.packing.folder import PackFailed
 
     config = read_settings(PackConfig, options.config, options.overrides)
-    if options.executor:
-        return _run_jobs(options, config, main)
-    _refuse_options_of_jobs(options)
-    packer = _packer(options, config, options.workers or _cpus())
-    signals = StopSignals()
-    with signals.noted(), signals.raised():
-        _run_here(options, packer)
-    _print_summary(packer, options)
+    try:
+        if options.executor:
+            return _run_jobs(options, config)
+        _refuse_options_of_jobs(options)
+        packer = _packer(options, config, options.workers or _cpus())
+        signals = StopSignals()
+        with signals.noted(), signals.raised():
+            _run_here(options, packer)
+        _print_summary(packer, options)
+    except Stopped as stopped:
+        message = f"{stopped}; the same command goes on after the last whole shard"
+        print(f"bsou: {message}", file=sys.stderr)
+        return exit_code_of_stop(stopped.by)
+    except PackFailed as error:
+        print(f"bsou: {error}", file=sys.stderr)
+        return FAILED
     return DONE
 
 
@@ -189,13 +197,11 @@ def _estimate(packer: Packer, cohort: CohortSource, *, jobs: int) -> None:
         packer.estimate(jobs=jobs)
 
 
-def _run_jobs(
-    options: argparse.Namespace, config: PackConfig, main: Callable[[Sequence[str]], int]
-) -> int:
+def _run_jobs(options: argparse.Namespace, config: PackConfig) -> int:
     """Pack as an array of jobs; the folder is begun here, so that they need not race for it."""
     from bsou_dist.cluster.pack_jobs import plan_pack
     from bsou_dist.cluster.plan import read_options
-    from bsou_dist.cluster.run_plan import Way, carry_out
+    from bsou_dist.cluster.run_plan import Way, run_plan
     from bsou_dist.cluster.submit import require_slurm
 
     is_local = options.executor == "local"
@@ -211,7 +217,7 @@ def _run_jobs(
     log_folder = options.out.with_name(f"{options.out.name}.slurm")
     plan = plan_pack(command, array, slurm_options, log_folder)
     if way == "dry_run":
-        return carry_out(plan, main, way)
+        return run_plan(plan, options.main, way)
 
     packer = _packer(options, config, workers)
     cohort = _cohort_source(options)
@@ -227,7 +233,7 @@ def _run_jobs(
         _print_summary(packer, options)
         return DONE
     packer.begin(jobs=jobs_at_once)
-    return carry_out(plan, main, way)
+    return run_plan(plan, options.main, way)
 
 
 def _command(options: argparse.Namespace) -> list[str]:

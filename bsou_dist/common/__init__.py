@@ -1,0 +1,12 @@
+"""What every other room needs, and what knows nothing of ultrasound.
+
+| file | question |
+|---|---|
+| `errors` | How is a user told that the input is at fault? |
+| `exit_codes` | What does an exit code of `bsou` mean? |
+| `files` | How is a file written whole or not at all? |
+| `keyed_random` | How are random numbers the same on every rank and after every restart? |
+| `settings` | How do YAML and overrides become a checked config? |
+| `strict_config` | What do all config models have in common? |
+| `worker_pool` | How is work spread over processes that may crash? |
+"""

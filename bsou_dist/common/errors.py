@@ -2,8 +2,7 @@
 
 
 class InputError(ValueError):
-    """Raised for bad user input; the command line prints it without a traceback and exits with code
-    2.
+    """Bad input by the user: printed without a traceback, and the command ends with exit code 2.
 
     The message names the value, what is allowed, and how to mend it.
     """

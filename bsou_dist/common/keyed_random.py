@@ -10,31 +10,37 @@ import hashlib
 
 import numpy as np
 
-
-def _digest(size: int, *parts: object) -> int:
-    # The unit separator keeps ("ab", "c") apart from ("a", "bc").
-    return int.from_bytes(
-        hashlib.blake2b("\x1f".join(map(str, parts)).encode(), digest_size=size).digest(), "big"
-    )
+SEPARATOR = "\x1f"
+"""The unit separator of ASCII, which keeps ("ab", "c") apart from ("a", "bc")."""
 
 
 def keyed_generator(*parts: object) -> np.random.Generator:
-    """Counter-based generator (Philox) keyed by a hash of `parts`; the first part names the
-    purpose.
+    """Make a counter-based generator (Philox) keyed by a hash of `parts`.
+
+    The first part names the purpose, so that no two uses share their numbers.
     """
-    return np.random.Generator(np.random.Philox(key=_digest(16, *parts)))
+    key = _hashed_int(parts, size_bytes=16)
+    return np.random.Generator(np.random.Philox(key=key))
 
 
 def keyed_choice(count: int, *parts: object) -> int:
-    """One of 0 .. count-1, as a function of `parts`."""
-    return _digest(8, *parts) % count
+    """Choose one of 0 .. count-1, as a function of `parts`."""
+    return _hashed_int(parts, size_bytes=8) % count
 
 
 def keyed_permutation(count: int, *parts: object) -> np.ndarray:
-    """Permutation of 0 .. count-1, int64 (count,), as a function of `parts`.
+    """Permute 0 .. count-1 as a function of `parts`; int64, shape (count,).
 
     Sorts raw Philox words: numpy guarantees that raw stream across its versions, but not
     `Generator.permutation`.
     """
-    words = np.random.Philox(key=_digest(16, *parts)).random_raw(count)
+    key = _hashed_int(parts, size_bytes=16)
+    words = np.random.Philox(key=key).random_raw(count)
     return np.argsort(words, kind="stable").astype(np.int64)
+
+
+def _hashed_int(parts: tuple[object, ...], size_bytes: int) -> int:
+    """Hash the text of `parts` to a whole number of `size_bytes` bytes, 0 or more."""
+    text = SEPARATOR.join(map(str, parts))
+    digest = hashlib.blake2b(text.encode(), digest_size=size_bytes).digest()
+    return int.from_bytes(digest, "big")

@@ -16,8 +16,9 @@ Settings = TypeVar("Settings", bound=BaseModel)
 
 
 def read_settings(model: type[Settings], path: Path | None, overrides: list[str]) -> Settings:
-    """Settings from a YAML file (None: the defaults) and `key.path=value` overrides, whose values
-    are YAML too.
+    """Read a YAML file (None: the defaults) and `key.path=value` overrides, and check them.
+
+    The value of an override is YAML too.
 
     Raises:
         InputError: no such file, not YAML, an unknown key (the nearest valid one is named) or a bad
@@ -27,82 +28,89 @@ def read_settings(model: type[Settings], path: Path | None, overrides: list[str]
         raise InputError(f"no config at {path}; ready ones are in the folder configs")
     try:
         content = yaml.safe_load(path.read_text()) if path is not None else {}
-        values = [_value(text.partition("=")[2]) for text in overrides]
+        values = [_override_value(text.partition("=")[2]) for text in overrides]
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"{path or 'an override'} is not YAML: {' '.join(str(error).split())}"
-        ) from None
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path or 'an override'} is not YAML: {reason}") from None
     if not isinstance(content, dict):
-        raise InputError(
-            f"{path} must hold keys such as {', '.join(list(model.model_fields)[:3])}, "
-            f"got {type(content).__name__}"
-        )
+        some_keys = ", ".join(list(model.model_fields)[:3])
+        raise InputError(f"{path} must hold keys such as {some_keys}, got {type(content).__name__}")
     for text, value in zip(overrides, values, strict=True):
-        key, equals, _ = text.partition("=")
+        key_path, equals, _ = text.partition("=")
         if not equals:
             raise InputError(
                 f"{text!r} is not an override; write it as key.path=value, such as seed=3"
             )
-        _set(content, key.split("."), value, text)
+        _set(content, key_path.split("."), value, override=text)
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        faults = "\n".join(f"  {fault}" for fault in describe_faults(model, error))
-        raise InputError(
-            f"{path or 'settings'}: {error.error_count()} fault(s)\n{faults}"
-        ) from None
+        faults = describe_faults(model, error)
+        lines = "\n".join(f"  {fault}" for fault in faults)
+        raise InputError(f"{path or 'settings'}: {error.error_count()} fault(s)\n{lines}") from None
 
 
 def describe_faults(model: type[BaseModel], error: ValidationError) -> list[str]:
-    """Say of every fault where it is, the value, and what is allowed; an unknown key's nearest
-    valid one is named.
+    """Say of every fault where it is, the value, and what is allowed.
+
+    Of an unknown key the nearest valid one is named.
     """
-    return [_fault(model, dict(fault)) for fault in error.errors()]
+    return [_fault_message(model, dict(fault)) for fault in error.errors()]
 
 
-def _value(text: str) -> Any:
-    """What YAML reads in an override; but plain text is taken whole, so that a path may hold ' #',
-    YAML's comment.
+def _override_value(text: str) -> Any:
+    """Read the value of an override as YAML, but take plain text whole.
+
+    To YAML ' #' begins a comment, but a path may hold it.
     """
     value = yaml.safe_load(text)
-    return text.strip() if isinstance(value, str) and re.match(r"[\w/.~-]", text.strip()) else value
+    plain = text.strip()
+    is_plain_text = isinstance(value, str) and re.match(r"[\w/.~-]", plain)
+    return plain if is_plain_text else value
 
 
-def _set(content: dict[str, Any], keys: list[str], value: Any, text: str) -> None:
+def _set(content: dict[str, Any], keys: list[str], value: Any, *, override: str) -> None:
+    """Set a value at a path of keys; sections on the way that are not there are made."""
+    section = content
     for key in keys[:-1]:
-        below = content.get(key)
+        below = section.get(key)
         if below is None:
-            below = content[key] = {}
+            below = section[key] = {}
         if not isinstance(below, dict):
-            raise InputError(f"override {text!r}: {key} is {below!r}, not a section")
-        content = below
-    content[keys[-1]] = value
+            raise InputError(f"override {override!r}: {key} is {below!r}, not a section")
+        section = below
+    section[keys[-1]] = value
 
 
-def _fault(model: type[BaseModel], error: dict[str, Any]) -> str:
-    location = ".".join(map(str, error["loc"]))
+def _fault_message(model: type[BaseModel], error: dict[str, Any]) -> str:
+    """Say in one line what pydantic has found: the place, what is allowed, the value."""
+    keys = error["loc"]
+    place = ".".join(map(str, keys))
     if error["type"] == "extra_forbidden":
-        known = _fields(model, error["loc"][:-1])
-        near = difflib.get_close_matches(str(error["loc"][-1]), known, n=1)
+        known = _known_keys(model, keys[:-1])
+        near = difflib.get_close_matches(str(keys[-1]), known, n=1)
         hint = f"did you mean '{near[0]}'?" if near else f"known here: {', '.join(known)}"
-        return f"{location}: no such key; {hint}"
+        return f"{place}: no such key; {hint}"
     if error["type"] == "missing":
-        meaning = _description(model, error["loc"])
-        return f"{location}: this key is required" + (f" ({meaning})" if meaning else "")
+        meaning = _description(model, keys)
+        return f"{place}: this key is required" + (f" ({meaning})" if meaning else "")
     message = error["msg"].removeprefix("Value error, ")
-    got = "" if error["type"] == "value_error" else f", got {error['input']!r}"
-    return f"{location}: {message}{got}" if location else f"{message}{got}"
+    if error["type"] != "value_error":  # our own messages name the value already
+        message += f", got {error['input']!r}"
+    return f"{place}: {message}" if place else message
 
 
-def _fields(model: type[BaseModel], location: tuple[str | int, ...]) -> list[str]:
-    """Keys that the section at `location` takes."""
-    for key in location:
-        annotation = model.model_fields[str(key)].annotation
-        model = next(
-            one
-            for one in (annotation, *get_args(annotation))
-            if isinstance(one, type) and issubclass(one, BaseModel)
-        )
+def _known_keys(model: type[BaseModel], section: tuple[str | int, ...]) -> list[str]:
+    """Keys that a section takes, which is found by following its path through the models."""
+    for key in section:
+        field = model.model_fields.get(str(key))
+        if field is None:  # a name of the user's own, in a section such as `dict[str, Model]`
+            continue
+        candidates = (field.annotation, *get_args(field.annotation))  # of `Model | None` too
+        for candidate in candidates:
+            if isinstance(candidate, type) and issubclass(candidate, BaseModel):
+                model = candidate
+                break
     return list(model.model_fields)
 
 

@@ -1,5 +1,7 @@
-"""Map over processes: results in order, bounded memory, and an item that kills or holds up its
-process costs itself.
+"""A map over processes in which a bad item costs itself alone.
+
+Results come in order and memory is bounded; an item that kills or holds up its process, or takes
+too much memory, loses its result and no other.
 """
 
 from __future__ import annotations
@@ -22,32 +24,32 @@ from typing import Any, Generic, TypeVar
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-_AHEAD = 3  # items in flight per worker
-_ATTEMPTS = (
-    2  # what befell an item may have been another's fault: a full memory, a machine put to sleep
-)
-_SPAWN = get_context(
-    "spawn"
-)  # because a fork of a process that runs threads (as its libraries may) can hang
+_AHEAD = 3
+"""Items in flight per worker."""
+
+_ATTEMPTS = 2
+"""The first may fail by another's fault: memory that others filled, a machine put to sleep."""
+
+# A fork of a process that runs threads, as its libraries may, can hang.
+_SPAWN = get_context("spawn")
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What one item may take: seconds on the clock, and MB of memory beyond what its process holds
-    already.
-    """
+    """What one item may take."""
 
     seconds: float
+    """On the clock."""
     memory_mb: int
+    """In units of 2^20 bytes, beyond what its process holds already."""
 
 
 @dataclass(frozen=True)
 class Lost:
-    """Takes the place of a result that there is none of; `reason` is a sentence about the item's
-    file.
-    """
+    """Stands in the place of a result that an item has not given."""
 
     reason: str
+    """A sentence about the item's file."""
 
 
 def ordered_map(
@@ -73,36 +75,37 @@ def ordered_map(
     if workers == 0:
         yield from map(function, items)
         return
+    # Closing the one end wakes every thread that waits for the other: see `_Worker._receive`.
     closed, closing = _SPAWN.Pipe(duplex=False)
     crew = [_Worker(function, limits, closed) for _ in range(workers)]
-    idle: SimpleQueue[_Worker[Item, Result]] = SimpleQueue()
+    idle_workers: SimpleQueue[_Worker[Item, Result]] = SimpleQueue()
     for worker in crew:
-        idle.put(worker)
+        idle_workers.put(worker)
 
     def work(item: Item) -> Result | Lost:
-        worker = idle.get()
+        worker = idle_workers.get()
         try:
             return worker.run(item)
         finally:
-            idle.put(worker)
+            idle_workers.put(worker)
 
-    # A thread only waits for its worker. The processes that it starts inherit its mask: no
-    # interrupt can reach them before they ignore it. The tracker comes first, because whoever
-    # starts it is left with interrupts let through.
+    # A thread only waits for its worker. The processes that it starts inherit its mask of signals:
+    # no interrupt can reach them before they ignore it. Python's resource tracker comes first,
+    # because whoever starts it is left with interrupts let through.
     resource_tracker.ensure_running()
     threads = ThreadPoolExecutor(
         workers, initializer=signal.pthread_sigmask, initargs=(signal.SIG_BLOCK, {signal.SIGINT})
     )
-    todo = iter(items)
-    running: deque[Future[Result | Lost]] = deque()
+    remaining = iter(items)
+    in_flight: deque[Future[Result | Lost]] = deque()
     try:
         while True:
-            running.extend(
-                threads.submit(work, item) for item in islice(todo, _AHEAD * workers - len(running))
-            )
-            if not running:
+            free_places = _AHEAD * workers - len(in_flight)
+            for item in islice(remaining, free_places):
+                in_flight.append(threads.submit(work, item))
+            if not in_flight:
                 return
-            yield running.popleft().result()
+            yield in_flight.popleft().result()
     finally:
         closing.close()
         threads.shutdown(cancel_futures=True)
@@ -124,13 +127,14 @@ class _Worker(Generic[Item, Result]):
 
     def run(self, item: Item) -> Result | Lost:
         """The item's result, or why there is none; raises what the function raised."""
+        timeout_s = self._limits.seconds if self._limits else None
         reason = ""
         for _ in range(_ATTEMPTS):
             try:
                 if self._process is None:
                     self._start()
                 self._pipe.send(item)
-                result, error = self._answer(self._limits.seconds if self._limits else None)
+                result, error = self._receive(timeout_s)
             except _TookTooLong as slow:
                 reason = str(slow)
             except (EOFError, OSError):
@@ -158,30 +162,35 @@ class _Worker(Generic[Item, Result]):
         self._process.start()
         theirs.close()
         try:
-            self._answer(None)  # its imports do not count
+            self._receive(None)  # it is ready: its imports do not count against the first item
         except (EOFError, OSError):
             raise RuntimeError(
                 "a worker process ended before its first item; its message stands above"
             ) from None
 
-    def _answer(self, seconds: float | None) -> Any:
-        ready = wait([self._pipe, self._closed], seconds)
+    def _receive(self, timeout_s: float | None) -> Any:
+        """Wait for what the process says next, unless the pool is closed meanwhile."""
+        ready = wait([self._pipe, self._closed], timeout_s)
         if self._pipe in ready:
             return self._pipe.recv()
         if self._closed in ready:
             raise _NoLongerWanted
-        raise _TookTooLong(f"it took more than {seconds:g} s")
+        raise _TookTooLong(f"it took more than {timeout_s:g} s")
 
 
 class _TookTooLong(Exception):
-    pass
+    """An item has reached its limit of time."""
 
 
 class _NoLongerWanted(Exception):
-    pass
+    """The pool is being closed, and nobody takes the result."""
 
 
 def _serve(pipe: Connection, function: Callable[[Item], Result], limits: Limits | None) -> None:
+    """Work as a worker process: say that it is ready, then answer every item with (result, error).
+
+    Interrupts are the parent's: Ctrl-C reaches every process of a terminal.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     pipe.send(None)
@@ -208,19 +217,24 @@ def _serve(pipe: Connection, function: Callable[[Item], Result], limits: Limits 
 
 @contextmanager
 def _memory_limit(limits: Limits | None) -> Iterator[None]:
-    """MemoryError where the process asks for more than the limit on top of what it has."""
+    """Let an allocation fail that goes beyond the limit on top of what the process holds.
+
+    Python raises MemoryError then.
+    """
     if limits is None:
         yield
         return
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    resource.setrlimit(resource.RLIMIT_DATA, (_held_bytes() + limits.memory_mb * 2**20, hard))
+    limit_bytes = _data_bytes() + limits.memory_mb * 2**20
+    resource.setrlimit(resource.RLIMIT_DATA, (limit_bytes, hard))
     try:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_DATA, (hard, hard))
 
 
-def _held_bytes() -> int:
-    """What the kernel counts against RLIMIT_DATA: private memory that can be written."""
+def _data_bytes() -> int:
+    """Read what the kernel counts against RLIMIT_DATA: private memory that can be written."""
     status = Path("/proc/self/status").read_text()
-    return int(status.split("VmData:")[1].split()[0]) * 1024
+    size_kib = status.split("VmData:")[1].split()[0]
+    return int(size_kib) * 1024

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor
 
 from bsou_dist.common.errors import InputError
 from bsou_dist.common.files import whole_file
+from bsou_dist.common.strict_config import StrictConfig
 from bsou_dist.engine.buffers import average_buffers
 from bsou_dist.engine.processes import Processes
 from bsou_dist.engine.protocol import Engine
@@ -24,13 +25,11 @@ BEST = "best.pt"
 STEPS = "step-*.pt"
 
 
-class CheckpointConfig(BaseModel):
+class CheckpointConfig(StrictConfig):
     """How often a run saves within an epoch (at the end of each it always does), and how many
     checkpoints it keeps beside the best. What was done since the last one is what a killed job
     loses.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     every_minutes: float = Field(default=10.0, gt=0)
     every_steps: int | None = Field(default=None, ge=1)

@@ -5,23 +5,22 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 from torch import nn
 
 from bsou_dist.common.errors import InputError
+from bsou_dist.common.strict_config import StrictConfig
 from bsou_dist.engine.checkpoint import Checkpoint, Checkpoints
 from bsou_dist.engine.processes import Processes
 from bsou_dist.engine.protocol import Engine, Precision
 
 
-class EngineConfig(BaseModel):
+class EngineConfig(StrictConfig):
     """Which engine averages gradients and steps the optimizer.
 
     `deepspeed` is the engine, `ddp` (plain PyTorch) the reference it is tested against. ZeRO 1
     shards optimizer moments over ranks, ZeRO 2 gradients too.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: Literal["deepspeed", "ddp"] = "deepspeed"
     zero_stage: Literal[0, 1, 2] = 0

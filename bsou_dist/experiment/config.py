@@ -9,9 +9,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from bsou_dist.cohort.splits import SplitConfig
+from bsou_dist.common.strict_config import StrictConfig
 from bsou_dist.engine.checkpoint import CheckpointConfig
 from bsou_dist.engine.make import EngineConfig
 from bsou_dist.feed.augment import AugmentConfig
@@ -22,15 +23,11 @@ from bsou_dist.model.norm import BY_BATCH
 from bsou_dist.objective.batch_objectives import PositiveRule
 from bsou_dist.tasks.task import Task
 from bsou_dist.tasks.task_set import TaskSetConfig
-from bsou_dist.tracking.mlflow_tracker import check_uri, local_uri
+from bsou_dist.tracking.mlflow_store import check_uri, local_uri
 
 Method = Literal["mtscon", "mtce", "ucon", "stsl"]
 ClipClass = Literal["blind", "biometric", "diagnostic"]
 PatientSet = Literal["main", "obese", "handheld"]
-
-
-class StrictConfig(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class DataConfig(StrictConfig):

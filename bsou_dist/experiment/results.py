@@ -17,7 +17,7 @@ from bsou_dist.predict.prediction_table import read_predictions, write_predictio
 from bsou_dist.report.html_report import write_report
 from bsou_dist.report.method_table import Style, method_table
 from bsou_dist.tasks.task import Task
-from bsou_dist.tracking.mlflow_tracker import local_uri
+from bsou_dist.tracking.mlflow_store import local_uri
 from bsou_dist.tracking.tracker import code_version
 
 

@@ -17,11 +17,12 @@ from typing import Annotated
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
 from bsou_dist.common.keyed_random import keyed_generator
+from bsou_dist.common.strict_config import StrictConfig
 
 MEAN, DEVIATION = 0.4011, 0.2222
 """Normalisation of pixels in [0, 1]: the Kinetics-400 statistics of torchvision's video weights,
@@ -31,12 +32,10 @@ averaged over RGB.
 Probability = Annotated[float, Field(ge=0, le=1)]
 
 
-class AugmentConfig(BaseModel):
+class AugmentConfig(StrictConfig):
     """Strengths and probabilities, per clip and view. Lengths are fractions of the picture's
     side.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     frame_jitter: bool = True
     """Draw each frame from its share of the sweep instead of taking the middle one."""

@@ -9,10 +9,11 @@ from queue import Empty, SimpleQueue
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor
 
 from bsou_dist.common.keyed_random import keyed_generator
+from bsou_dist.common.strict_config import StrictConfig
 from bsou_dist.feed.augment import IDENTITY, AugmentConfig, augment, choose_frames, draw_parameters
 from bsou_dist.feed.dataset import ClipSet
 from bsou_dist.feed.decode.make import DecoderName, make_decoder
@@ -31,10 +32,8 @@ GPU_PIECE = 512
 """On a GPU: bounds the memory of what is under way."""
 
 
-class FeedConfig(BaseModel):
+class FeedConfig(StrictConfig):
     """How clips become tensors."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     frames: int = Field(default=16, ge=1)
     """Frames per clip; a clip with fewer repeats them evenly."""

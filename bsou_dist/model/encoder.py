@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, field_validator
+from pydantic import field_validator
 from torch import Tensor, nn
 from torchvision.models import get_model, list_models, video
 from torchvision.models.video.mvit import MViT
@@ -12,6 +12,7 @@ from torchvision.models.video.swin_transformer import SwinTransformer3d
 from torchvision.ops.misc import Permute
 
 from bsou_dist.common.errors import InputError
+from bsou_dist.common.strict_config import StrictConfig
 from bsou_dist.model.norm import Norm, with_norm
 from bsou_dist.model.weights import load_kinetics, use_one_channel
 
@@ -27,7 +28,7 @@ def encoder_names() -> list[str]:
     return [SMALL, *list_models(module=video)]
 
 
-class EncoderConfig(BaseModel):
+class EncoderConfig(StrictConfig):
     """Which encoder, how it starts, and its norm layers.
 
     `weights` is 'none' (random), 'kinetics400' (from torch hub's cache) or the path of a file with
@@ -44,8 +45,6 @@ class EncoderConfig(BaseModel):
     - `group` (Wu and He, 2018): statistics of each row alone. A step is the same on any number of
       processes, cached or not; what tests compare across ranks uses it.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str = "r3d_18"
     weights: str = "kinetics400"

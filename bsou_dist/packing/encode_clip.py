@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from bsou_dist.common.strict_config import StrictConfig
 from bsou_dist.packing.shard_record import GIVEN_UP
 from bsou_dist.prepare.prepare_clip import PrepareConfig, RejectedClip, prepare
 from bsou_dist.shards.codec import Codec, encode_frames
@@ -16,13 +17,11 @@ from bsou_dist.sources.raw_clip import UnreachableClip, UnreadableClip
 from bsou_dist.sources.read_clip import read_clip, refuse_outside
 
 
-class PackConfig(BaseModel):
+class PackConfig(StrictConfig):
     """How a cohort is packed.
 
     Preparation, codec ('jpeg' or 'h264' with its quality), and rows of the cohort per shard.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     prepare: PrepareConfig = PrepareConfig()
     codec: Codec = "jpeg"

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from bsou_dist.common.strict_config import StrictConfig
 from bsou_dist.common.sweeps import SWEEPS
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -14,7 +15,7 @@ GA_LIMITS_DAYS = (84, 294)
 """Range (days) in which the growth charts are used: 12 to 42 weeks."""
 
 
-class PhantomConfig(BaseModel):
+class PhantomConfig(StrictConfig):
     """One phantom cohort; every clip of it is a pure function of this record and the patient's
     index.
 
@@ -25,8 +26,6 @@ class PhantomConfig(BaseModel):
         pydantic.ValidationError: (a ``ValueError``) an unknown key or a value out of range, with
             what is allowed.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     seed: int = Field(default=0, ge=0)
     patients: int = Field(default=100, ge=1, le=99_999)

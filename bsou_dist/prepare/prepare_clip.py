@@ -9,8 +9,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
+from bsou_dist.common.strict_config import StrictConfig
 from bsou_dist.prepare.doppler import coloured_share
 from bsou_dist.prepare.fan import fan_mask
 from bsou_dist.sources.raw_clip import RawClip, checked_mm_per_px, even_indices, shrinkage
@@ -26,10 +27,8 @@ class RejectedClip(Exception):
     """A clip that can be read and is of no use; its message starts with the reason to count."""
 
 
-class PrepareConfig(BaseModel):
+class PrepareConfig(StrictConfig):
     """How clips are prepared. The default scale is 192 mm over 256 pixels, 0.75 mm per pixel."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     field_mm: float = Field(default=192.0, gt=0, allow_inf_nan=False)
     size_px: int = Field(default=256, ge=16, le=2048)

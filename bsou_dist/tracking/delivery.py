@@ -1,6 +1,4 @@
-"""Events kept first, sent behind training's back: a local spool and a thread that empties a
-queue.
-"""
+"""Events kept first and sent behind training's back: a local spool, a queue, and its thread."""
 
 from __future__ import annotations
 
@@ -19,11 +17,15 @@ from bsou_dist.common.errors import InputError
 logger = logging.getLogger(__name__)
 
 Event = dict[str, Any]
+"""What a run has recorded: 'event' is its kind, 'run' the run's id, 'time_ms' when it was."""
+
+POLL_S = 0.02
 
 
 class Delivery:
-    """Appends every event to a spool, then sends it from a daemon thread, in order, until it gets
-    through.
+    """Appends every event to a spool, then sends it from a daemon thread until it gets through.
+
+    Events arrive in order.
 
     Args:
         spool: JSON lines, appended to; its folder is made.
@@ -57,19 +59,23 @@ class Delivery:
     def put(self, event: Event) -> None:
         """Keep an event and have it sent; returns at once."""
         try:
+            line = json.dumps(event).encode() + b"\n"
             with self._spool.open("a+b") as spool:
-                spool.write((b"\n" if _torn(spool) else b"") + json.dumps(event).encode() + b"\n")
+                if _ends_within_a_line(spool):
+                    line = b"\n" + line
+                spool.write(line)
         except OSError as error:  # a full disk must not stop training by way of its diary
             self._warn_once(f"cannot write {self._spool} ({error})")
         self._queue.put(event)
 
     def wait(self, wait_s: float) -> None:
-        """Wait until all is sent, `wait_s` seconds at most, and not at all while the destination is
-        down.
+        """Wait until all is sent, but `wait_s` seconds at most.
+
+        While the destination is down this does not wait at all.
         """
         deadline = time.monotonic() + wait_s
         while self._queue.unfinished_tasks and not self._down and time.monotonic() < deadline:
-            time.sleep(0.02)
+            time.sleep(POLL_S)
         if self._queue.unfinished_tasks:
             logger.warning(
                 "not everything has reached %s yet; all of it is kept in %s",
@@ -80,11 +86,12 @@ class Delivery:
     def _send_forever(self) -> None:
         while True:
             event = self._queue.get()
-            while not self._is_settled(event):
+            while not self._try_to_send(event):
                 time.sleep(self._retry_s)
             self._queue.task_done()
 
-    def _is_settled(self, event: Event) -> bool:
+    def _try_to_send(self, event: Event) -> bool:
+        """Whether the event is settled: sent, or left to the spool for good."""
         try:
             self._send(event)
         except Exception as error:  # whatever goes wrong at the other end, training goes on
@@ -104,7 +111,11 @@ class Delivery:
 
 
 def read_spool(spool: Path) -> list[Event]:
-    """The events of a spool, in order; InputError if there is no such file."""
+    """Read the events of a spool, in order.
+
+    Raises:
+        InputError: there is no such file.
+    """
     if not spool.is_file():
         raise InputError(
             f"no tracking spool at {spool}; a tracked run keeps one as tracking.jsonl in its folder"
@@ -118,8 +129,8 @@ def read_spool(spool: Path) -> list[Event]:
     return events
 
 
-def _torn(spool: BinaryIO) -> bool:
-    """Whether a file ends within a line."""
+def _ends_within_a_line(spool: BinaryIO) -> bool:
+    """Whether a process that wrote the file was killed in the midst of an event."""
     if spool.seek(0, os.SEEK_END) == 0:
         return False
     spool.seek(-1, os.SEEK_END)
@@ -128,4 +139,5 @@ def _torn(spool: BinaryIO) -> bool:
 
 def first_line(error: Exception) -> str:
     """An error in one line, for a message."""
-    return (str(error).splitlines() or [type(error).__name__])[0]
+    lines = str(error).splitlines()
+    return lines[0] if lines else type(error).__name__

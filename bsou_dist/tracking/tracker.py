@@ -23,11 +23,10 @@ TAG_CODE = "bsou.code"
 
 
 class Tracker(Protocol):
-    """Memory of runs, one open run at a time: `start`, then any number of `metrics` and `artifact`,
-    then `finish`.
+    """Memory of runs, one open run at a time.
 
-    No method raises because the memory is out of reach, and none waits for it except `finish`, for
-    a bounded time.
+    After `start` come any number of `metrics` and `artifact`, then `finish`. No method raises
+    because the memory is out of reach, and none waits for it except `finish`, for a bounded time.
     """
 
     @property
@@ -43,21 +42,23 @@ class Tracker(Protocol):
         tags: Mapping[str, str],
         run: str | None = None,
     ) -> str:
-        """Open a run and return its id; `parent` is the id that `start` gave for the parent's run.
+        """Open a run and return its id.
 
-        `run`, an id that `start` gave before, goes on with that run.
-
-        `params` may be nested; they are stored flat, under dotted keys.
+        Args:
+            name: what people see.
+            parent: the id that `start` gave for the parent's run; None without one.
+            params: may be nested; they are stored flat, under dotted keys.
+            tags: by key, such as those above.
+            run: an id that `start` gave before, to go on with that run.
         """
 
     def metrics(self, values: Mapping[str, float], step: int | None = None) -> None:
-        """Record values at an optimizer step, or without one for values that hold for the whole
-        run.
-        """
+        """Record values at an optimizer step; without one, values that hold for the whole run."""
 
     def artifact(self, path: Path) -> None:
-        """Keep a copy of a file or folder with the run. It must stay in place until `finish`
-        returns.
+        """Keep a copy of a file or folder with the run.
+
+        It must stay in place until `finish` returns.
         """
 
     def finish(self, status: Status) -> None:
@@ -91,8 +92,9 @@ class NullTracker:
 
 
 def flatten(params: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Nested mappings as one level of dotted keys, values as text; an empty mapping stays visible
-    as '{}'.
+    """Flatten nested mappings to one level of dotted keys, with values as text.
+
+    An empty mapping stays visible as '{}'.
     """
     flat: dict[str, str] = {}
     for key, value in params.items():
@@ -100,21 +102,21 @@ def flatten(params: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
         if isinstance(value, Mapping) and value:
             flat |= flatten(value, f"{name}.")
         else:
-            flat[name] = str(dict(value) if isinstance(value, Mapping) else value)
+            plain = dict(value) if isinstance(value, Mapping) else value
+            flat[name] = str(plain)
     return flat
 
 
 def code_version(source: Path = Path(__file__)) -> str:
-    """Package version and, where `source` lies in its own git checkout, the commit:
-    '0.1.0+3f2c9a71d0e4-dirty'.
+    """Name the package's version and, where `source` lies in its own git checkout, the commit.
+
+    Such as '0.1.0+3f2c9a71d0e4-dirty'.
     """
+    folder = source.parent
     try:
-        # A package installed inside somebody else's repository must not report that repository's
-        # commit.
-        _git(source.parent, "ls-files", "--error-unmatch", source.name)
-        commit = _git(
-            source.parent, "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"
-        )
+        # A package installed inside somebody else's repository must not report the commit of that.
+        _git(folder, "ls-files", "--error-unmatch", source.name)
+        commit = _git(folder, "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*")
     except (OSError, subprocess.SubprocessError):
         return bsou_dist.__version__
     return f"{bsou_dist.__version__}+{commit}"

@@ -10,10 +10,11 @@ import pytest
 from famli_tables import Famli
 from PIL import Image
 
-from bsou_dist.cli import BAD_INPUT, DONE, main
+from bsou_dist.cli import main
 from bsou_dist.cohort.table import cohort_fingerprint, read_cohort
 from bsou_dist.commands.freeze_cohort import freeze_cohort
 from bsou_dist.common.errors import InputError
+from bsou_dist.common.exit_codes import BAD_INPUT, DONE
 
 
 @pytest.fixture

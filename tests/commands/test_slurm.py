@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
-from bsou_dist.cli import main
-from bsou_dist.commands.slurm import run
+from bsou_dist.cli import main as bsou
+from bsou_dist.commands import slurm
 
 STAGE_1 = {"finetune": None, "pretrain": {"global_batch": 12, "epochs": 1}}
 
@@ -42,7 +42,7 @@ def jobs_file(folder: Path, **jobs: dict[str, Any]) -> str:
 def test_without_slurm_there_is_one_message(
     write_config: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(main, [str(write_config(**STAGE_1)), "--gpus-per-node=0"]) == 2
+    assert slurm.main(bsou, [str(write_config(**STAGE_1)), "--gpus-per-node=0"]) == 2
     [line] = capsys.readouterr().err.splitlines()
     assert "this machine has no SLURM" in line
     assert "--local" in line
@@ -70,7 +70,7 @@ def test_a_mistake_is_told_once_before_anything_is_submitted(
 ) -> None:
     path = str(write_config(**STAGE_1))
     arguments = [path if text == "CONFIG" else text for text in arguments]
-    assert run(main, [*arguments, "--gpus-per-node=0", "--dry-run"]) == 2
+    assert slurm.main(bsou, [*arguments, "--gpus-per-node=0", "--dry-run"]) == 2
     captured = capsys.readouterr()
     assert message in captured.err
     assert captured.out == ""
@@ -80,7 +80,7 @@ def test_a_dry_run_prints_the_script(
     write_config: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = ["--nodes", "2", "name=other", "--gpus-per-node=0", "--dry-run"]
-    assert run(main, [str(write_config(**STAGE_1)), *arguments]) == 0
+    assert slurm.main(bsou, [str(write_config(**STAGE_1)), *arguments]) == 0
     text = capsys.readouterr().out
     assert text.startswith("#!/bin/bash\n")
     assert "#SBATCH --nodes=2\n" in text
@@ -92,8 +92,8 @@ def test_a_run_for_gpus_is_checked_as_such_where_there_is_none(
     write_config: Callable[..., Path],
 ) -> None:
     assert (
-        run(
-            main,
+        slurm.main(
+            bsou,
             [
                 str(write_config(**STAGE_1)),
                 "engine.precision=bfloat16",
@@ -109,8 +109,8 @@ def test_local_runs_the_same_command_here(
     write_config: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert (
-        run(
-            main,
+        slurm.main(
+            bsou,
             [
                 str(write_config(**STAGE_1)),
                 "name=here",
@@ -128,7 +128,7 @@ def test_local_runs_the_same_command_here(
 def test_a_local_experiment_goes_on_past_a_failing_job(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    bsou = Commands(embed=1)
+    commands = Commands(embed=1)
     path = jobs_file(
         tmp_path,
         first={"bsou": "inspect {each}", "each": ["a", "b c"]},
@@ -136,8 +136,8 @@ def test_a_local_experiment_goes_on_past_a_failing_job(
         left_out={"bsou": "verify x", "after": ["broken"]},
         table={"bsou": "compare 'my experiment'", "after_any": ["broken", "left_out"]},
     )
-    assert run(bsou, [path, "--local"]) == 1
-    assert bsou.given == ["inspect a", "inspect b c", "embed x", "compare my experiment"]
+    assert slurm.main(commands, [path, "--local"]) == 1
+    assert commands.given == ["inspect a", "inspect b c", "embed x", "compare my experiment"]
     errors = capsys.readouterr().err
     assert "broken: failed with exit code 1" in errors
     assert "left_out: left out" in errors
@@ -154,6 +154,10 @@ def test_a_local_experiment_goes_on_past_a_failing_job(
         ({"a": {"bsou": "verify 'x"}}, "is not a command"),
         ({"a": {"bsou": "train"}}, "is not a command of bsou"),
         ({"a": {"bsou": "verify x", "slurm": {"nodez": 1}}}, "did you mean 'nodes'?"),
+        (
+            {"a": {"bsou": "verify x", "slrum": {}}},
+            "jobs.a.slrum: no such key; did you mean 'slurm'?",
+        ),
         ({"a": {"bsou": "verify x", "slurm": {"nodes": 2}}}, "'bsou verify' is one process"),
         (
             {"a": {"bsou": "verify x"}, "b": {"bsou": "train nowhere.yaml", "after": "a"}},
@@ -164,7 +168,7 @@ def test_a_local_experiment_goes_on_past_a_failing_job(
 def test_mistakes_in_a_file_of_jobs(
     tmp_path: Path, jobs: dict[str, Any], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(Commands(), [jobs_file(tmp_path, **jobs), "--dry-run"]) == 2
+    assert slurm.main(Commands(), [jobs_file(tmp_path, **jobs), "--dry-run"]) == 2
     assert message in capsys.readouterr().err
 
 
@@ -176,7 +180,9 @@ def test_options_of_a_job_win_over_the_command_line_and_that_over_the_file(
         "slurm: {partition: file, account: file, qos: file}\n"
         "jobs:\n  a: {bsou: verify x, slurm: {partition: job}}\n"
     )
-    assert run(Commands(), [str(path), "--partition=line", "--account=line", "--dry-run"]) == 0
+    assert (
+        slurm.main(Commands(), [str(path), "--partition=line", "--account=line", "--dry-run"]) == 0
+    )
     text = capsys.readouterr().out
     for line in ("partition=job", "account=line", "qos=file", "ntasks-per-node=1"):
         assert f"#SBATCH --{line}\n" in text

@@ -25,7 +25,7 @@ from mlflow import MlflowClient
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from bsou_dist.tracking.mlflow_tracker import local_uri
+from bsou_dist.tracking.mlflow_store import local_uri
 
 ROOT = Path(__file__).parents[2]
 DOCKER = ROOT / "docker"

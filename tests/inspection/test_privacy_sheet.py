@@ -6,11 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from fan_clips import FanClip, fan_frames, printed_over, read_table, row
+from packed_cohort import quiet_packer
 from PIL import Image
 
 from bsou_dist.cli import main
+from bsou_dist.cohort.table import Cohort
 from bsou_dist.inspection.privacy_sheet import privacy_sheet
-from bsou_dist.packing.pack import PackConfig, pack
+from bsou_dist.packing.pack import PackConfig
 from bsou_dist.phantom.files.cohort_files import write_phantom
 from bsou_dist.prepare.prepare_clip import PrepareConfig
 from bsou_dist.shards.manifest import read_manifest
@@ -29,15 +31,8 @@ def test_the_sheet_begins_with_what_is_printed(
     clips[4] = FanClip(clips[4].row, printed_over(clips[4].frames, "ERIKA 10:42"), mm_per_px=0.6)
     table = read_table(write_phantom(clips, tmp_path / "cohort"))
     config = PackConfig(prepare=PrepareConfig(size_px=192, field_mm=120.0, max_frames=12))
-    pack(
-        table,
-        tmp_path / "cohort",
-        tmp_path / "shards",
-        config=config,
-        private=tmp_path / "shards.private",
-        workers=0,
-        progress=False,
-    )
+    packer = quiet_packer(tmp_path / "shards", tmp_path / "shards.private", config)
+    packer.run(Cohort(table, tmp_path / "cohort"))
     keys = read_manifest(tmp_path / "shards")["key"].tolist()
     sheet = tmp_path / "sheet.png"
     looked_at = privacy_sheet(tmp_path / "shards", sheet, clips=6, tile_px=128)

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import signal
 import socket
 import subprocess
@@ -19,8 +18,9 @@ from mlflow.entities import Run
 import bsou_dist
 from bsou_dist.common.errors import InputError
 from bsou_dist.tracking.delivery import read_spool
-from bsou_dist.tracking.mlflow_tracker import MlflowTracker, local_uri, read_runs, resend
-from bsou_dist.tracking.tracker import TAG_CODE, NullTracker, Tracker, code_version, flatten
+from bsou_dist.tracking.mlflow_store import local_uri, read_runs
+from bsou_dist.tracking.mlflow_tracker import MlflowTracker, resend
+from bsou_dist.tracking.tracker import TAG_CODE, Tracker
 
 
 @pytest.fixture(scope="module")
@@ -113,9 +113,8 @@ def warnings_about(spool: Path, caplog: pytest.LogCaptureFixture) -> list[str]:
 def test_a_server_that_never_answers_does_not_hold_training_up(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(
-        "MLFLOW_HTTP_REQUEST_TIMEOUT", "3600"
-    )  # a call that waited for an answer would take an hour
+    # A call that waited for an answer would take an hour.
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "3600")
     spool = tmp_path / "tracking.jsonl"
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
@@ -260,7 +259,7 @@ def eventually(holds: Callable[[], bool], seconds: float = 60.0) -> bool:
 
 
 def test_steps_that_are_done_again_are_on_record_once(store: str, tmp_path: Path) -> None:
-    """As after a crash, which left half an event behind."""
+    """A crash, for one, which left half an event behind."""
     spool = tmp_path / "tracking.jsonl"
     first = MlflowTracker(store, "again", spool)
     run = first.start("stage", parent=None, params={}, tags={})
@@ -312,7 +311,8 @@ import socket, sys
 from pathlib import Path
 import bsou_dist.tracking.compare
 from bsou_dist.tracking.delivery import read_spool
-from bsou_dist.tracking.mlflow_tracker import MlflowTracker, local_uri
+from bsou_dist.tracking.mlflow_store import local_uri
+from bsou_dist.tracking.mlflow_tracker import MlflowTracker
 assert "mlflow" not in sys.modules
 def refuse(*address, **options):
     print("looks for", address)
@@ -332,42 +332,3 @@ assert get_telemetry_client() is None
         [sys.executable, "-c", program], env=plain, capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-
-
-def test_the_null_tracker_takes_everything(tmp_path: Path) -> None:
-    assert record_run(NullTracker(), tmp_path) == ""
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["note.txt"]
-
-
-def test_flatten() -> None:
-    assert flatten({"a": {"b": 1, "c": {"d": None}}, "e": {}, "f": [1, {"g": 2}]}) == {
-        "a.b": "1",
-        "a.c.d": "None",
-        "e": "{}",
-        "f": "[1, {'g': 2}]",
-    }
-
-
-def test_code_version_names_the_commit_of_its_own_checkout_only(tmp_path: Path) -> None:
-    def git(*arguments: str) -> None:
-        subprocess.run(
-            ["git", "-c", "user.name=n", "-c", "user.email=e@example.org", *arguments],
-            cwd=tmp_path,
-            check=True,
-            capture_output=True,
-        )
-
-    version = re.escape(bsou_dist.__version__)
-    source = tmp_path / "tracker.py"
-    source.write_text("a = 1\n")
-    assert re.fullmatch(version, code_version(source))
-    git("init")
-    assert re.fullmatch(version, code_version(source))
-    git("add", "tracker.py")
-    git("commit", "-m", "one")
-    assert re.fullmatch(version + r"\+[0-9a-f]{12}", code_version(source))
-    source.write_text("a = 2\n")
-    assert re.fullmatch(version + r"\+[0-9a-f]{12}-dirty", code_version(source))
-    installed_here = tmp_path / "site-packages.py"
-    installed_here.touch()
-    assert re.fullmatch(version, code_version(installed_here))

@@ -6,9 +6,10 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from bsou_dist.common.errors import InputError
+from bsou_dist.common.strict_config import StrictConfig
 from bsou_dist.feed.dataset import ClipSet, ExamSet
 from bsou_dist.feed.order.balanced import Balanced
 from bsou_dist.feed.order.grouped import Grouped
@@ -17,10 +18,8 @@ from bsou_dist.feed.order.shuffled import Shuffled
 from bsou_dist.feed.order.windowed import Windowed
 
 
-class OrderConfig(BaseModel):
+class OrderConfig(StrictConfig):
     """In which order items are trained on; see `feed/order/`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     kind: Literal["shuffled", "windowed", "balanced", "grouped"] = "shuffled"
     window_shards: int = Field(default=16, ge=1)

@@ -13,8 +13,9 @@ import pydicom
 import pytest
 from PIL import Image
 
-from bsou_dist.cli import BAD_INPUT, main
+from bsou_dist.cli import main
 from bsou_dist.commands.write_phantom import write_phantom_layout
+from bsou_dist.common.exit_codes import BAD_INPUT
 from bsou_dist.phantom import PhantomConfig
 from bsou_dist.phantom.famli import MIN_PATIENTS, Layout
 from bsou_dist.sources.read_clip import read_clip
