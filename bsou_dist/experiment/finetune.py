@@ -173,6 +173,8 @@ def _finetune_one(
             seed=config.seed,
             checkpoints=checkpoints,
             saving=config.checkpoint,
+            processes=processes,
+            report=context.report,
             name=job.name,
             metadata={
                 "stage": 2,
@@ -183,7 +185,7 @@ def _finetune_one(
                 **context.encoder_metadata,
             },
         )
-        best = trainer.run(processes, context.report, start)
+        best = trainer.run(start)
         network.load_state_dict(load_checkpoint(folder / BEST).network)
         parts = [
             predict(network, task, feeds[split], processes).assign(split=split)

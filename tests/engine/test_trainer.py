@@ -112,7 +112,9 @@ def train(
         saving=CheckpointConfig(),
         metadata={},
         name="test",
-    ).run(processes, lambda values, step: reports.append((step, values)), start)
+        processes=processes,
+        report=lambda values, step: reports.append((step, values)),
+    ).run(start)
     end = kept.latest(processes)
     assert end
     return best, end
