@@ -166,9 +166,7 @@ class Trainer:
         validation is left of it. Collective.
         """
         try:
-            return validate(
-                self.engine, self.valid_feed, self.objective, self.processes, self.name
-            )
+            return validate(self.engine, self.valid_feed, self.objective, self.processes, self.name)
         except Stopped:
             self.save(checkpoint)
             raise
