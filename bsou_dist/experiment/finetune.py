@@ -21,7 +21,8 @@ from bsou_dist.experiment.pretrain import plateau, with_balanced
 from bsou_dist.experiment.record import stage1_of
 from bsou_dist.feed.dataset import ClipSet, ExamSet, missing_labels
 from bsou_dist.feed.embedded import Embedded
-from bsou_dist.feed.loader import ClipSource, Loader
+from bsou_dist.feed.loader import Loader
+from bsou_dist.feed.protocol import ClipSource
 from bsou_dist.model.encoder import Encoder
 from bsou_dist.model.network import TaskNetwork
 from bsou_dist.objective.batch_objectives import OneTask

@@ -1,4 +1,4 @@
-"""Checkpoints: whole or not at all, checked, pruned, nothing in them but tensors and plain values."""
+"""Checkpoints: whole or not at all, checked, pruned; nothing in them but plain values and tensors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The training loop: stopped while it validates, failing to save, and what it reports."""
+"""The training loop: stopped while it validates and resumed; what it reports."""
 
 from __future__ import annotations
 
