@@ -29,8 +29,8 @@ STEPS = "step-*.pt"
 class CheckpointConfig(BaseModel):
     """How often a run saves within an epoch, and how many checkpoints it keeps beside the best.
 
-    At the end of an epoch it always saves. What was done since the last checkpoint
-    is what a killed job loses.
+    At the end of an epoch it always saves. What was done since the last checkpoint is what a killed
+    job loses.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

@@ -24,7 +24,7 @@ from bsou_dist.feed.side_stream import SideStream, to_device
 from bsou_dist.tasks import MISSING_CLASS
 
 Filled = tuple[np.ndarray, torch.cuda.Event | None]
-"""Which clips of a piece are there, bool (n,), and what to wait for on a GPU before using them."""
+"""Clips of a piece that are there, bool (n,), and what a GPU must wait for before it uses them."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Loader:
         source: what stands for a clip of `dataset.clips`: its pixels, or an embedding made
             beforehand.
         global_batch: items (clips or exams) per step over all ranks.
-        seed: of all random choices.
+        seed: seed of all random choices.
         training: whether to draw an order, or to evaluate.
         order: which order training takes; evaluation has but one.
         prefetch: batches made ahead.

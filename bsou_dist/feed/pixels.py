@@ -64,7 +64,7 @@ class Pixels:
         clips: what is read.
         config: how many frames of which size, and how they are decoded.
         augment: strengths; None only resizes and takes the middle frames.
-        seed: of all random choices.
+        seed: seed of all random choices.
         views: augmented views of each clip, 1 or 2.
         quarantine: where clips that cannot be decoded go.
         device: where pixels are wanted.

@@ -20,7 +20,7 @@ Enough for matrix products at full speed, few enough that a tile is small beside
 
 
 class PositiveSets:
-    """Which rows are positives of which: those of one group, without those of one part of it.
+    """The positives of every row: the rows of its group, without those of its part of the group.
 
     Args:
         group: (M,) int64, equal for rows that are positives of each other; negative where a row has
