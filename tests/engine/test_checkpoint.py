@@ -1,4 +1,4 @@
-"""Checkpoints: whole or not at all, checked, pruned; nothing in them but plain values and tensors."""
+"""Checkpoints: whole or not at all, checked, pruned; only tensors and plain values in them."""
 
 from __future__ import annotations
 
