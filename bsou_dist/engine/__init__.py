@@ -1,0 +1,20 @@
+"""From a loss to updated weights, on any number of processes, stopped and resumed at any step.
+
+| file | question |
+|---|---|
+| `trainer` | What happens in an epoch? |
+| `step` | What happens in a training step and in a validation pass? |
+| `caching` | What if a global batch does not fit into memory at once? |
+| `dropout` | What makes dropout the same after a restart? |
+| `buffers` | What makes batch-norm statistics the same on all ranks? |
+| `checkpoint` | What is saved, how, and what does a run go on from? |
+| `stopping` | What happens on a signal? |
+| `watchdog` | What happens when a rank hangs? |
+| `processes` | Which process is this one, and how does it speak with the others? |
+| `protocol` | What must an engine do? |
+| `ddp_engine` | How does plain PyTorch do it? |
+| `deepspeed_engine` | How does DeepSpeed do it (the one door to it)? |
+| `make` | Which of the two does a config ask for? |
+| `progress` | What does a waiting person see? |
+| `keep_memory` | What keeps a CPU from clearing the same memory again and again? |
+"""

@@ -7,11 +7,10 @@ from torch import nn
 
 
 def average_buffers(network: nn.Module) -> None:
-    """Replace running statistics by their mean over ranks. Collective; call before validating and
-    before saving.
+    """Replace running statistics by their mean over ranks, before validating and before saving.
 
     Every rank saw other rows, so that running means drift apart; integer buffers (batch counts) are
-    equal already.
+    equal already. Collective.
     """
     for buffer in network.buffers():
         if buffer.is_floating_point():

@@ -1,7 +1,8 @@
-"""Checkpoints in one format that no engine and no number of ranks enters."""
+"""Checkpoints: one format, whatever the engine and the number of ranks."""
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import sys
 from contextlib import suppress
@@ -20,32 +21,34 @@ from bsou_dist.engine.buffers import average_buffers
 from bsou_dist.engine.processes import Processes
 from bsou_dist.engine.protocol import Engine
 
-FORMAT = 2
+FORMAT = 3
+"""Goes up with every change of what is in the file; files of another format are refused."""
 BEST = "best.pt"
 STEPS = "step-*.pt"
 
 
 class CheckpointConfig(StrictConfig):
-    """How often a run saves within an epoch (at the end of each it always does), and how many
-    checkpoints it keeps beside the best. What was done since the last one is what a killed job
-    loses.
+    """How often a run saves within an epoch, and how many checkpoints it keeps beside the best.
+
+    At the end of an epoch it always saves. What was done since the last checkpoint is what a killed
+    job loses.
     """
 
     every_minutes: float = Field(default=10.0, gt=0)
     every_steps: int | None = Field(default=None, ge=1)
-    """Optimizer steps; saves by whichever comes first."""
+    """Optimizer steps; a run saves when either number is reached."""
     keep: int = Field(default=2, ge=1)
 
 
 class CheckpointFailed(RuntimeError):
-    """A checkpoint could not be written; raised on every rank. Those before it are whole."""
+    """A checkpoint could not be written; raised on every rank. The older ones are whole."""
 
 
 @dataclass
 class Checkpoint:
     """All that a run needs to go on, on any number of ranks and with any engine.
 
-    `epoch` and `step` are the next ones to run; `step` equals the epoch's steps where only
+    `epoch` and `step` are the next ones to run; where `step` equals the epoch's steps, only
     validation is left of it. Every random choice is a function of (seed, epoch, step), so that no
     generator's state needs keeping.
     """
@@ -63,8 +66,9 @@ class Checkpoint:
 
 
 class Checkpoints:
-    """Those of one stage in its folder: the last few by number of steps, and the best, which holds
-    weights only.
+    """The checkpoints of one stage in its folder: the last few by number of steps, and the best.
+
+    The best holds weights but no optimizer moments.
     """
 
     def __init__(self, folder: Path, keep: int) -> None:
@@ -74,7 +78,8 @@ class Checkpoints:
     def save(
         self, checkpoint: Checkpoint, steps_done: int, processes: Processes, *, best: bool = False
     ) -> None:
-        """Write, whole or not at all, on the first process; remove those that are too many.
+        """Write a checkpoint whole or not at all, on the first process, and remove old ones.
+
         Collective.
 
         Raises:
@@ -86,39 +91,40 @@ class Checkpoints:
             path = self.folder / STEPS.replace("*", f"{steps_done:09d}")
             try:
                 if best:
-                    _write(Checkpoint(**{**vars(checkpoint), "moments": {}}), self.folder / BEST)
+                    _write(dataclasses.replace(checkpoint, moments={}), self.folder / BEST)
                 _write(checkpoint, path)
-            except (OSError, RuntimeError) as error:  # torch's writer wraps the first in the second
-                reason = (
-                    error.strerror if isinstance(error, OSError) else str(error).splitlines()[0]
+            except (OSError, RuntimeError) as error:
+                fault = (
+                    f"cannot write the checkpoint {path} ({_reason(error)}); those before it are "
+                    "whole"
                 )
-                fault = f"cannot write the checkpoint {path} ({reason}); those before it are whole"
             else:
                 self._prune(path)
-        if fault := processes.broadcast(fault):
+        fault = processes.broadcast(fault)
+        if fault:
             raise CheckpointFailed(fault)
 
     def _prune(self, newest: Path) -> None:
-        """Keep the last few up to the newest one; what lies beyond it was passed over as
-        damaged.
+        """Keep the last few up to the newest one.
+
+        What lies beyond it was passed over as damaged when the run was resumed.
         """
         steps = self.steps()
-        for old in [path for path in steps if path > newest] + [
-            path for path in steps if path <= newest
-        ][self.keep :]:
-            with suppress(OSError):  # the next time, then
-                old.unlink()
+        passed_over = [path for path in steps if path > newest]
+        too_old = [path for path in steps if path <= newest][self.keep :]
+        for path in passed_over + too_old:
+            with suppress(OSError):  # the next save tries again
+                path.unlink()
 
     def steps(self) -> list[Path]:
         """Checkpoints by number of steps, newest first."""
         return sorted(self.folder.glob(STEPS), reverse=True)
 
     def latest(self, processes: Processes) -> Checkpoint | None:
-        """The newest whole checkpoint; None where there is none at all. One that is damaged is
-        named on stderr.
+        """The newest whole checkpoint; None where there is none at all.
 
-        Collective: the first process chooses, since what the others see of a shared file system may
-        be older.
+        One that is damaged is named on stderr. Collective: the first process chooses, since what
+        the others see of a shared file system may be older.
 
         Raises:
             InputError: on every process: all are damaged, or not every process can read the one
@@ -127,61 +133,54 @@ class Checkpoints:
         chosen: Checkpoint | None = None
         name, fault = "", ""
         if processes.first:
-            for left in self.folder.glob("*.tmp"):  # of a process that was killed while it saved
-                left.unlink(missing_ok=True)
-            name, chosen, fault = self._newest_whole()
+            for unfinished in self.folder.glob("*.tmp"):  # a process was killed while it saved
+                unfinished.unlink(missing_ok=True)
+            try:
+                name, chosen = self._newest_whole()
+            except InputError as error:
+                fault = str(error)
         name, fault = processes.broadcast((name, fault))
         if fault:
             raise InputError(fault)
         if not name:
             return None
+        path = self.folder / name
         try:
-            chosen = chosen or load_checkpoint(self.folder / name)
+            chosen = chosen or load_checkpoint(path)
         except (InputError, OSError) as error:
-            fault = (
-                f"{self.folder / name}, from which the first process goes on, cannot be read "
-                f"here: {error}"
-            )
+            fault = f"{path}, from which the first process goes on, cannot be read here: {error}"
         if processes.all_reduce_max(len(fault)):
-            raise InputError(
-                fault or f"another process cannot read {self.folder / name}; its message says why"
-            )
+            raise InputError(fault or f"another process cannot read {path}; its message says why")
         return chosen
 
-    def _newest_whole(self) -> tuple[str, Checkpoint | None, str]:
-        """Its name and itself; or why there is none."""
+    def _newest_whole(self) -> tuple[str, Checkpoint | None]:
+        """The name of the newest whole checkpoint, and that checkpoint; ("", None) without any.
+
+        Raises:
+            InputError: there are some, and none is whole; or the file system fails.
+        """
         faults: list[str] = []
         for path in self.steps():
             try:
                 found = load_checkpoint(path)
             except InputError as error:
                 faults.append(str(error))
-            except (
-                OSError
-            ) as error:  # of the file system: another checkpoint would be a loss for nothing
-                return (
-                    "",
-                    None,
-                    f"{path} cannot be read ({error.strerror}); mend that, and start again",
-                )
-            else:
-                for fault in faults:
-                    print(
-                        f"note: {fault}; going on from {path.name}, the one before it",
-                        file=sys.stderr,
-                    )
-                return path.name, found, ""
+                continue
+            except OSError as error:
+                # Going on from an older checkpoint would throw away work that may well be whole.
+                raise InputError(
+                    f"{path} cannot be read ({error.strerror}); mend that, and start again"
+                ) from None
+            for fault in faults:
+                note = f"note: {fault}; going on from {path.name}, the one before it"
+                print(note, file=sys.stderr)
+            return path.name, found
         if faults:
-            return (
-                "",
-                None,
-                (
-                    f"no whole checkpoint in {self.folder}: {'; '.join(faults)}. Delete that "
-                    "folder to train "
-                    "this stage anew"
-                ),
+            raise InputError(
+                f"no whole checkpoint in {self.folder}: {'; '.join(faults)}. Delete that folder "
+                "to train this stage anew"
             )
-        return "", None, ""
+        return "", None
 
 
 def take_checkpoint(
@@ -194,13 +193,22 @@ def take_checkpoint(
     best_loss: float,
     metadata: dict[str, Any],
 ) -> Checkpoint:
-    """Collect a checkpoint. Collective: all ranks call it.
+    """Collect a checkpoint; batch-norm statistics become their mean over ranks. Collective.
 
     On CPU its weights are the network's own memory: save it before the next step.
     """
     average_buffers(engine.network)
-    network = {name: value.detach().cpu() for name, value in engine.network.state_dict().items()}
-    return Checkpoint(network, engine.moments(), schedule, epoch, step, losses, best_loss, metadata)
+    weights = engine.network.state_dict()
+    return Checkpoint(
+        network={name: value.detach().cpu() for name, value in weights.items()},
+        moments=engine.moments(),
+        schedule=schedule,
+        epoch=epoch,
+        step=step,
+        losses=losses,
+        best_loss=best_loss,
+        metadata=metadata,
+    )
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
@@ -215,9 +223,10 @@ def load_checkpoint(path: Path) -> Checkpoint:
         )
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-        version, digest = content.pop("format"), content.pop("digest", None)
+        version = content.pop("format")
+        digest = content.pop("digest", None)
     except (OSError, MemoryError):
-        raise
+        raise  # these say nothing about the file
     except Exception as error:
         raise InputError(
             f"{path} is not a checkpoint of bsou-dist ({type(error).__name__})"
@@ -229,6 +238,13 @@ def load_checkpoint(path: Path) -> Checkpoint:
     return Checkpoint(**content)
 
 
+def _reason(error: OSError | RuntimeError) -> str:
+    """What to say of a failed write; torch's writer wraps an OSError in a RuntimeError."""
+    if isinstance(error, OSError):
+        return str(error.strerror)
+    return str(error).splitlines()[0]
+
+
 def _write(checkpoint: Checkpoint, path: Path) -> None:
     content = vars(checkpoint)
     with whole_file(path) as temporary, temporary.open("wb") as file:
@@ -236,8 +252,9 @@ def _write(checkpoint: Checkpoint, path: Path) -> None:
 
 
 def _digest(content: dict[str, Any]) -> str:
-    """Checksum of all tensors and plain values. torch's reader does not compare the checksums of
-    its archive.
+    """Checksum of all tensors and plain values.
+
+    Needed since torch's reader does not compare the checksums of its archive.
     """
     digest = hashlib.blake2b(digest_size=16)
 
@@ -248,7 +265,8 @@ def _digest(content: dict[str, Any]) -> str:
                 add(value[key])
         elif isinstance(value, Tensor):
             digest.update(f"{value.dtype}{tuple(value.shape)}".encode())
-            digest.update(value.contiguous().flatten().view(torch.uint8).numpy().data)
+            content_bytes = value.contiguous().flatten().view(torch.uint8)
+            digest.update(content_bytes.numpy().data)
         else:
             digest.update(repr(value).encode())
 

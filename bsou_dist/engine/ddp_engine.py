@@ -25,21 +25,21 @@ class DdpEngine:
         processes: Processes,
     ) -> None:
         self.network = network
-        self._autocast = torch.autocast(
-            torch.device(processes.device).type, torch.bfloat16, enabled=precision == "bfloat16"
-        )
         self.optimizer = optimizer
+        device_type = torch.device(processes.device).type
+        self._autocast = torch.autocast(
+            device_type, torch.bfloat16, enabled=precision == "bfloat16"
+        )
         device_ids = None if processes.device == "cpu" else [processes.device]
         with warnings.catch_warnings():
             # Torch 2.11, which the project supports, does not know the successor of this argument.
             warnings.filterwarnings("ignore", "`broadcast_buffers`", FutureWarning)
-            # Buffers are averaged over ranks before they are used (engine/buffers.py), not
-            # overwritten by rank 0's. Gradients live in the buckets that are averaged: no copy of
-            # them, neither in time nor in memory.
             self._wrapped = DistributedDataParallel(
                 network,
                 device_ids=device_ids,
+                # Averaged over ranks before they are used (engine/buffers.py) instead.
                 broadcast_buffers=False,
+                # Gradients live in the buckets that are averaged, and are never copied.
                 gradient_as_bucket_view=True,
             )
 
@@ -60,23 +60,22 @@ class DdpEngine:
             part().backward()
 
     def moments(self) -> dict[str, dict[str, Tensor]]:
-        return {
-            name: {
-                key: value.detach().cpu().clone()
-                for key, value in self.optimizer.state[parameter].items()
-            }
-            for name, parameter in self.network.named_parameters()
-            if parameter in self.optimizer.state
-        }
+        moments = {}
+        for name, parameter in self.network.named_parameters():
+            if parameter in self.optimizer.state:
+                state = self.optimizer.state[parameter]
+                moments[name] = {key: value.detach().cpu().clone() for key, value in state.items()}
+        return moments
 
     def load_moments(self, moments: dict[str, dict[str, Tensor]]) -> None:
         for name, parameter in self.network.named_parameters():
-            if name in moments:
-                # Adam keeps its step count on the CPU and everything else beside the parameter.
-                self.optimizer.state[parameter] = {
-                    key: value.clone() if key == "step" else value.to(parameter.device, copy=True)
-                    for key, value in moments[name].items()
-                }
+            if name not in moments:
+                continue
+            state = {
+                key: value.to(parameter.device, copy=True) for key, value in moments[name].items()
+            }
+            state["step"] = moments[name]["step"].clone()  # Adam keeps its step count on the CPU
+            self.optimizer.state[parameter] = state
 
     def close(self) -> None:
         del self._wrapped

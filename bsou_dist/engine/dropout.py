@@ -1,4 +1,4 @@
-"""What is random inside a step: dropout, as a function of (seed, epoch, step, rank, chunk)."""
+"""Dropout, the random part of a step, as a function of (seed, epoch, step, rank, chunk)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import torch
 
 def dropout_seed(*parts: int) -> int:
     """A seed made of `parts`."""
-    return int.from_bytes(hashlib.blake2b(repr(parts).encode(), digest_size=7).digest(), "little")
+    digest = hashlib.blake2b(repr(parts).encode(), digest_size=7).digest()
+    return int.from_bytes(digest, "little")
 
 
 def seed_dropout(seed: int) -> None:

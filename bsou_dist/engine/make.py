@@ -1,4 +1,4 @@
-"""Which engine a config asks for, and that engine, new or resumed from a checkpoint."""
+"""The engine that a config asks for, new or resumed from a checkpoint."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from bsou_dist.engine.protocol import Engine, Precision
 
 
 class EngineConfig(StrictConfig):
-    """Which engine averages gradients and steps the optimizer.
+    """The engine that averages gradients and steps the optimizer, and how it does so.
 
-    `deepspeed` is the engine, `ddp` (plain PyTorch) the reference it is tested against. ZeRO 1
-    shards optimizer moments over ranks, ZeRO 2 gradients too.
+    `deepspeed` is the usual one, `ddp` (plain PyTorch) the reference that it is tested against.
+    ZeRO 1 shards optimizer moments over ranks, ZeRO 2 gradients too.
     """
 
     name: Literal["deepspeed", "ddp"] = "deepspeed"
@@ -39,19 +39,25 @@ class EngineConfig(StrictConfig):
 
 
 def check_precision(config: EngineConfig, device: str) -> None:
-    """InputError for bfloat16 on CPU."""
+    """Refuse what a device computes wrongly.
+
+    Raises:
+        InputError: bfloat16 on CPU.
+    """
     if config.precision == "bfloat16" and device == "cpu":
         raise InputError(
             "engine.precision is 'bfloat16', but on CPU torch gives wrong weight gradients for it "
-            "in the "
-            "last convolutions (docs/decisions.md): use 'float32'"
+            "in the last convolutions (docs/decisions.md): use 'float32'"
         )
 
 
 def make_engine(
     network: nn.Module, config: EngineConfig, *, learning_rate: float, processes: Processes
 ) -> Engine:
-    """The engine of `config` with Adam ([P1] 4.2) at `learning_rate`.
+    """The engine of `config` with Adam at `learning_rate`, as in section 4.2 of [P1].
+
+    [P1] is the paper *Improved Representation Learning with Multitasking in Blind Sweep Obstetric
+    Ultrasound Videos*.
 
     Raises:
         InputError: bfloat16 on CPU.
@@ -60,6 +66,7 @@ def make_engine(
     network.to(processes.device)
     trainable = [parameter for parameter in network.parameters() if parameter.requires_grad]
     optimizer = torch.optim.Adam(trainable, lr=learning_rate)
+    # Each engine is imported only where it is used: DeepSpeed takes seconds to load.
     if config.name == "ddp":
         from bsou_dist.engine.ddp_engine import DdpEngine
 
@@ -77,17 +84,17 @@ def resume_engine(
     checkpoints: Checkpoints,
     processes: Processes,
 ) -> tuple[Engine, Checkpoint | None]:
-    """An engine that goes on from the newest checkpoint, and that checkpoint; a new one where there
-    is none.
+    """An engine that goes on from the newest checkpoint, and that checkpoint.
+
+    Without a checkpoint: a new engine, and None. Collective.
 
     Raises:
         InputError: as `Checkpoints.latest` and `make_engine`.
     """
     start = checkpoints.latest(processes)
     if start:
-        network.load_state_dict(
-            start.network
-        )  # before the engine, which may keep a copy of its own
+        # Before the engine is made, which may keep a copy of the weights.
+        network.load_state_dict(start.network)
     engine = make_engine(network, config, learning_rate=learning_rate, processes=processes)
     if start:
         engine.load_moments(start.moments)

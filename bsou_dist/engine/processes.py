@@ -1,4 +1,4 @@
-"""The processes of a run: who this one is, and how they start and end together."""
+"""The processes of a run: this one's rank, what they tell each other, how they start and end."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ from bsou_dist.engine.keep_memory import keep_freed_memory
 from bsou_dist.engine.stopping import Stopped, StopSignals
 from bsou_dist.engine.watchdog import Watchdog
 
-COLLECTIVE_TIMEOUT = timedelta(
-    minutes=30
-)  # longer than the slowest thing one rank does while the others wait
+COLLECTIVE_TIMEOUT = timedelta(minutes=30)
+"""Longer than the slowest thing that one rank does while the others wait for it."""
+
 HANG_S = 15 * 60.0
+"""How long a process may stand at one place, if nothing else is asked for."""
 
 Value = TypeVar("Value")
 
@@ -37,25 +38,26 @@ class Processes:
 
     @property
     def first(self) -> bool:
-        """Whether this one writes what is written once."""
+        """Whether this is rank 0, which writes what is written once."""
         return self.rank == 0
 
     def barrier(self) -> None:
-        """Until all processes are here."""
+        """Wait until all processes are here. Collective."""
         dist.barrier()
 
     def at(self, where: str | None) -> None:
-        """Note where this process stands, for the watchdog; all processes pass the same places.
-        None: not watched.
+        """Tell the watchdog where this process stands; None: somewhere that is not watched.
+
+        All processes pass the same places in the same order.
         """
         if self.watchdog:
             self.watchdog.at(where)
 
     def all_reduce_max(self, value: int) -> int:
         """The largest of all processes' values. Collective."""
-        votes = torch.tensor([value], device=self.device)
-        dist.all_reduce(votes, dist.ReduceOp.MAX)
-        return int(votes.item())
+        largest = torch.tensor([value], device=self.device)
+        dist.all_reduce(largest, dist.ReduceOp.MAX)
+        return int(largest.item())
 
     def broadcast(self, value: Value) -> Value:
         """The first process's value. Collective."""
@@ -65,34 +67,40 @@ class Processes:
 
     def check_stop(self) -> None:
         """Raise `Stopped` on every process if any was asked to stop. Collective."""
-        if by := self.all_reduce_max(self.signals.received):
-            raise Stopped(signal.Signals(by))
+        received = self.all_reduce_max(self.signals.received)
+        if received:
+            raise Stopped(signal.Signals(received))
 
 
 @contextmanager
 def start_processes(hang_s: float = HANG_S) -> Iterator[Processes]:
-    """Join the other processes, as the launcher's environment names them; alone where no launcher
-    did.
+    """Join the other processes that a launcher's environment names, and leave them at the end.
 
-    A process group exists in either case, so that nothing behind this has two ways of working. NCCL
-    on GPUs, gloo else. Signals are noted until the end (see `stopping`), and a process that stands
-    still for `hang_s` ends the run.
+    Where no launcher started this process, it is the only one. A process group exists in either
+    case, so that nothing behind this has two ways of working: NCCL on GPUs, else gloo. Signals are
+    noted until the end (see `stopping`), and a process that stands still for `hang_s` ends the run.
     """
-    rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
-    device = "cpu"
+    rank = int(os.environ.get("RANK", 0))
+    world = int(os.environ.get("WORLD_SIZE", 1))
     if torch.cuda.is_available():
-        device = f"cuda:{int(os.environ.get('LOCAL_RANK', 0))}"
+        device, backend = f"cuda:{int(os.environ.get('LOCAL_RANK', 0))}", "nccl"
         torch.cuda.set_device(device)
     else:
+        device, backend = "cpu", "gloo"
         keep_freed_memory()
     signals = StopSignals()
     with signals.noted():
-        store = dist.HashStore() if world == 1 else next(dist.rendezvous("env://", rank, world))[0]
+        store: dist.Store
+        if world == 1:
+            store = dist.HashStore()
+        else:
+            store, _, _ = next(dist.rendezvous("env://", rank, world))
         dist.init_process_group(
-            "nccl" if device != "cpu" else "gloo",
+            backend,
             rank=rank,
             world_size=world,
             store=dist.PrefixStore("ranks", store),
+            # The watchdog must speak first: it says which rank hangs and where.
             timeout=max(COLLECTIVE_TIMEOUT, timedelta(seconds=2 * hang_s)),
         )
         watchdog = Watchdog(dist.PrefixStore("watchdog", store.clone()), rank, world, hang_s)

@@ -8,13 +8,17 @@ from types import TracebackType
 
 from tqdm import tqdm
 
-QUIET_S = 5.0  # at least, between two lines
-SMOOTHING = 0.1  # weight of the newest step in the running means
+QUIET_S = 5.0
+"""Least time between two lines about epochs."""
+
+SMOOTHING = 0.1
+"""Weight of the newest step in the running means."""
 
 
 class StepBar:
-    """Counts optimizer steps of a stage; `shown` only on one process. Where output is no terminal,
-    a line an epoch.
+    """A bar that counts the optimizer steps of a stage, and a line for every epoch.
+
+    `shown` is True on one process only. Where output is no terminal, there are only the lines.
     """
 
     def __init__(self, name: str, *, unit: str, total: int, done: int, shown: bool) -> None:
@@ -26,11 +30,13 @@ class StepBar:
             initial=done,
             desc=name,
             unit="step",
-            disable=None if shown else True,
+            disable=None if shown else True,  # None: tqdm hides it where there is no terminal
             dynamic_ncols=True,
             smoothing=SMOOTHING,
         )
-        self._began = self._said = time.perf_counter()
+        now = time.perf_counter()
+        self._step_began = now
+        self._last_line = now
         self._mean: dict[str, float] = {}
 
     def __enter__(self) -> StepBar:
@@ -45,36 +51,34 @@ class StepBar:
         self._bar.close()
 
     def step(self, loss: float, items: int, data_wait_s: float) -> None:
-        """One optimizer step is done, on `items` clips or exams of all ranks, after waiting for
-        them.
+        """Count an optimizer step on `items` clips or exams of all ranks.
+
+        `data_wait_s` is how long this process waited for them.
         """
         now = time.perf_counter()
-        duration, self._began = now - self._began, now
-        for key, value in (
-            ("loss", loss),
-            ("items", items),
-            ("s", duration),
-            ("wait", data_wait_s),
-        ):
-            self._mean[key] = (1 - SMOOTHING) * self._mean.get(key, value) + SMOOTHING * value
+        duration_s = now - self._step_began
+        self._step_began = now
+        newest = {"loss": loss, "items": items, "s": duration_s, "wait": data_wait_s}
+        for key, value in newest.items():
+            mean = self._mean.get(key, value)
+            self._mean[key] = (1 - SMOOTHING) * mean + SMOOTHING * value
         self._bar.set_postfix_str(f"loss {self._mean['loss']:.4f}, {self._speed()}", refresh=False)
         self._bar.update()
 
     def epoch(self, number: int, train_loss: float, valid_loss: float, last: bool) -> None:
-        """An epoch is done and validated; said in a line, but of quick epochs not each."""
-        self._began = time.perf_counter()  # validation is not part of the next step
-        if self.shown and (last or self._began - self._said > QUIET_S):
-            self._said = self._began
-            tqdm.write(
-                f"{self.name}: epoch {number}, train loss {train_loss:.4f}, validation loss "
-                f"{valid_loss:.4f}, "
-                f"{self._speed()}",
-                file=sys.stderr,
+        """Write a line about an epoch that is done and validated; not about every quick epoch."""
+        now = time.perf_counter()
+        self._step_began = now  # validation is not part of the next step
+        if self.shown and (last or now - self._last_line > QUIET_S):
+            self._last_line = now
+            line = (
+                f"{self.name}: epoch {number}, train loss {train_loss:.4f}, "
+                f"validation loss {valid_loss:.4f}, {self._speed()}"
             )
+            tqdm.write(line, file=sys.stderr)
 
     def _speed(self) -> str:
         mean = self._mean
-        return (
-            f"{mean['items'] / mean['s']:.1f} {self.unit}s/s, data wait "
-            f"{100 * mean['wait'] / mean['s']:.1f} %"
-        )
+        items_per_s = mean["items"] / mean["s"]
+        wait_percent = 100 * mean["wait"] / mean["s"]
+        return f"{items_per_s:.1f} {self.unit}s/s, data wait {wait_percent:.1f} %"

@@ -1,4 +1,4 @@
-"""What a training engine must do."""
+"""The engine protocol: what a training engine must do."""
 
 from __future__ import annotations
 
@@ -23,20 +23,22 @@ class Engine(Protocol):
         """Forward pass of this rank's rows, in the precision of the config."""
 
     def update(self, loss: Tensor) -> None:
-        """Backward, average of gradients over ranks, one optimizer step."""
+        """Backward, average of gradients over ranks, one optimizer step. Collective."""
 
     def accumulate(self, part: Callable[[], Tensor], *, last: bool) -> None:
-        """Add the gradient of a part of the loss, which `part` computes through this engine; after
-        the last one, average over ranks and step. All ranks have equally many parts.
+        """Add the gradient of a part of the loss; after the last part, average over ranks and step.
+
+        `part` computes its part through this engine. All ranks have equally many parts. Collective.
         """
 
     def moments(self) -> dict[str, dict[str, Tensor]]:
-        """Full optimizer state on the CPU by parameter name, whatever the sharding; empty before a
-        step. Collective.
+        """Full optimizer state on the CPU by parameter name, whatever the sharding.
+
+        Empty before the first step. Collective.
         """
 
     def load_moments(self, moments: dict[str, dict[str, Tensor]]) -> None:
-        """Restore what `moments` gave, under any sharding."""
+        """Restore what `moments` of any engine gave, under any sharding."""
 
     def close(self) -> None:
         """Let go of everything but the network, which stays as trained."""

@@ -30,9 +30,10 @@ def train_step(
     rank: int,
     cached: CachedStep | None = None,
 ) -> float:
-    """Forward, global loss, backward, update. Dropout is a function of (seed, epoch, step, rank).
+    """Forward, global loss, backward, update. Collective.
 
-    `cached` does it in chunks. Returns the global loss.
+    Dropout is a function of (seed, epoch, step, rank). `cached` does the step in chunks. Returns
+    the global loss.
 
     Raises:
         NonFiniteLoss: before the optimizer steps; the weights are still those of the step before.
@@ -40,6 +41,8 @@ def train_step(
     engine.network.train()
     chunks = cached.chunks if cached else 1
     seeds = [dropout_seed(seed, batch.epoch, batch.step, rank, chunk) for chunk in range(chunks)]
+    # A loss that is not finite must stop the run before the update. The two halves of a cached step
+    # stand around that check.
     if cached:
         loss, gradients = cached.loss(engine, batch, objective, seeds)
     else:
@@ -62,28 +65,28 @@ def train_step(
 def validate(
     engine: Engine, feed: Feed, objective: Objective, processes: Processes, name: str
 ) -> float:
-    """Mean validation loss over the fixed batches of `feed`, each by what it adds to the loss's
-    denominator.
+    """Mean validation loss over the fixed batches of `feed`. Collective.
 
-    Collective; the same number on every rank to the last bit, since schedules are steered by it.
-    `name` is the stage's, for the watchdog.
+    A batch weighs what it adds to the denominator of the loss. The result is the same on every rank
+    to the last bit, since schedules are steered by it. `name` is the stage's, for the watchdog.
 
     Raises:
         NonFiniteLoss: on every rank.
         Stopped: on every rank, by a signal.
     """
     engine.network.eval()
-    total, count = 0.0, 0.0
+    total = 0.0
+    count = 0.0
     for batch in feed.epoch(0):
         processes.at(f"{name}: validation, batch {batch.step + 1}")
         processes.check_stop()
         weight = objective.weight(batch).to(torch.float32)
         dist.all_reduce(weight)
         loss = objective(_forward(engine, batch), batch)
-        dist.broadcast(loss, src=0)
+        dist.broadcast(loss, src=0)  # the ranks' own sums may round differently
         total += loss.item() * weight.item()
         count += weight.item()
-    mean = total / max(count, 1e-12)
+    mean = total / max(count, 1e-12)  # 0 where nothing is labelled
     if not math.isfinite(mean):
         raise NonFiniteLoss(
             f"the validation loss is {mean}: training has diverged; lower the learning rate"

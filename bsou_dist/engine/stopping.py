@@ -1,8 +1,8 @@
-"""A signal asks a run to stop; it saves at the next step boundary and ends so that the same command
-goes on from there.
+"""Signals that ask a run to stop.
 
-SIGTERM, SIGUSR1 and SIGUSR2 are what schedulers and launchers send before they end a job; SIGINT is
-Ctrl-C. A handler only takes a note: nothing that needs the other ranks may happen inside one.
+The run saves at the next step boundary and ends, and the same command goes on from there. SIGTERM,
+SIGUSR1 and SIGUSR2 are what schedulers and launchers send before they end a job; SIGINT is Ctrl-C.
+A handler only takes a note: nothing that needs the other ranks may happen inside one.
 """
 
 from __future__ import annotations
@@ -26,7 +26,11 @@ class Stopped(Exception):
 
 
 class StopSignals:
-    """The signal that this process has received, if any."""
+    """The signal that this process has received, if any.
+
+    Attributes:
+        received: number of the last signal; 0 where there was none.
+    """
 
     def __init__(self) -> None:
         self.received = 0
@@ -36,10 +40,11 @@ class StopSignals:
     def noted(self) -> Iterator[None]:
         """Note signals instead of ending by them. A second Ctrl-C interrupts at once."""
         if threading.current_thread() is not threading.main_thread():
-            yield  # only the main thread may
+            yield  # only the main thread may handle signals
             return
         before = {number: signal.signal(number, self._note) for number in ASKS}
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, ASKS)  # what a launcher held back until now
+        # A launcher may have blocked them until there is somebody to note them.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, ASKS)
         try:
             yield
         finally:
@@ -57,8 +62,9 @@ class StopSignals:
 
     @contextmanager
     def raised(self) -> Iterator[None]:
-        """A signal raises `Stopped` at once: for what one process does alone and leaves nothing
-        half done.
+        """Let a signal raise `Stopped` at once.
+
+        For what one process does alone, and what leaves nothing half done.
         """
         self._raising = True
         try:

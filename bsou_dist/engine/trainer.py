@@ -1,15 +1,17 @@
-"""The training loop."""
+"""The training loop: epochs of steps, each epoch validated, saved and reported."""
 
 from __future__ import annotations
 
+import dataclasses
+import math
 import signal
 import sys
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
@@ -32,16 +34,39 @@ from bsou_dist.objective.batch_objectives import Objective
 
 Report = Callable[[dict[str, float], int], None]
 """Takes named values and the number of optimizer steps done."""
+
 GO_ON, SAVE = 0, 1
-"""What ranks vote for after a step; to stop is voted for by the number of a signal, which is
-larger.
+"""What a rank wants after a step. A rank that was asked to stop wants the number of the signal,
+which is larger; the largest wish of all ranks is what they all do.
 """
+
+
+@dataclass
+class TrainState:
+    """Where training stands: what a checkpoint restores beside weights, moments and schedule."""
+
+    epoch: int = 0
+    step: int = 0
+    """Steps done in `epoch`; where it equals the epoch's steps, only validation is left of it."""
+    losses: float = 0.0
+    """Sum of the training losses of those steps."""
+    best_loss: float = math.inf
+    """Lowest validation loss so far."""
+
+
+class EpochTimes(NamedTuple):
+    """How long this process trained in an epoch."""
+
+    trained_s: float
+    waited_s: float
+    """What the rank that waited longest for data waited: the others wait for it."""
 
 
 @dataclass(frozen=True)
 class Trainer:
-    """What a stage trains with; `schedule` lowers the learning rate when the validation loss stops
-    falling.
+    """All that a stage trains with.
+
+    `schedule` lowers the learning rate when the validation loss stops falling.
     """
 
     engine: Engine
@@ -55,150 +80,191 @@ class Trainer:
     saving: CheckpointConfig
     metadata: dict[str, Any]
     name: str
+    processes: Processes
+    report: Report
     cached: CachedStep | None = None
 
-    def run(self, processes: Processes, report: Report, start: Checkpoint | None = None) -> float:
+    def run(self, start: Checkpoint | None = None) -> float:
         """Train up to `epochs`, keeping checkpoints. Collective.
 
         `start` is the checkpoint that the engine's weights and moments came from. Returns the best
         validation loss.
 
         Raises:
-            Stopped: by a signal, once it is saved.
+            Stopped: by a signal, once what was done is saved.
             CheckpointFailed: at the end of an epoch or where asked to stop; within an epoch it is
                 only said.
         """
-        first, step, losses, best = 0, 0, 0.0, float("inf")
-        if start:
-            first, step, losses, best = start.epoch, start.step, start.losses, start.best_loss
-            self.schedule.load_state_dict(start.schedule)
-            for group, rate in zip(
-                self.engine.optimizer.param_groups, self.schedule.get_last_lr(), strict=True
-            ):
-                group["lr"] = rate  # the schedule restores what it has seen, not what it has done
-        steps = self.train_feed.steps()
-        unit = "clip" if self.train_feed.dataset.slots == 1 else "exam"
-        with (
-            StepBar(
-                self.name,
-                unit=unit,
-                total=self.epochs * steps,
-                done=first * steps + step,
-                shown=processes.first,
-            ) as bar,
-            closing(self._batches(processes, first, step)) as batches,
-        ):
-            for epoch in range(first, self.epochs):
-                began = saved = time.perf_counter()
-                waited_s = 0.0
-                for batch in islice(batches, steps - step):
-                    loss = train_step(
-                        self.engine,
-                        batch,
-                        self.objective,
-                        seed=self.seed,
-                        rank=processes.rank,
-                        cached=self.cached,
-                    )
-                    step, losses, waited_s = (
-                        batch.step + 1,
-                        losses + loss,
-                        waited_s + batch.data_wait_s,
-                    )
-                    bar.step(loss, self.train_feed.global_batch, batch.data_wait_s)
-                    report(
-                        {"train/loss": loss, "train/data_wait_s": batch.data_wait_s},
-                        epoch * steps + step,
-                    )
-                    due = processes.first and self._due(step, time.perf_counter() - saved)
-                    choice = processes.all_reduce_max(
-                        processes.signals.received or (SAVE if due else GO_ON)
-                    )
-                    if choice > SAVE:
-                        self._save(
-                            processes, self._take(epoch, step, losses, best), epoch * steps + step
-                        )
-                        raise Stopped(signal.Signals(choice))
-                    if choice == SAVE:
-                        self._try_to_save(
-                            processes, self._take(epoch, step, losses, best), epoch * steps + step
-                        )
-                        saved = time.perf_counter()
-                processes.at(f"{self.name}, validation: waiting for data")
-                trained_s = time.perf_counter() - began
-                waited_us = processes.all_reduce_max(
-                    round(1e6 * waited_s)
-                )  # the others wait for the one that waited longest
-                checkpoint = self._take(epoch + 1, 0, 0.0, best)
-                try:
-                    valid_loss = validate(
-                        self.engine, self.valid_feed, self.objective, processes, self.name
-                    )
-                except Stopped:
-                    checkpoint.epoch, checkpoint.step, checkpoint.losses = epoch, steps, losses
-                    self._save(processes, checkpoint, (epoch + 1) * steps)
-                    raise
-                self.schedule.step(valid_loss)
-                improved = valid_loss < best
-                best = min(best, valid_loss)
-                checkpoint.schedule, checkpoint.best_loss = self.schedule.state_dict(), best
-                self._save(processes, checkpoint, (epoch + 1) * steps, best=improved)
-                report(
-                    {
-                        "train/epoch_loss": losses / steps,
-                        "train/data_wait_share": 1e-6 * waited_us / trained_s,
-                        "valid/loss": valid_loss,
-                        "epoch_s": trained_s,
-                        "learning_rate": self.engine.optimizer.param_groups[0]["lr"],
-                    },
-                    (epoch + 1) * steps,
-                )
-                bar.epoch(epoch + 1, losses / steps, valid_loss, last=epoch + 1 == self.epochs)
-                step, losses = 0, 0.0
-        processes.at(None)
-        return best
+        state = self.restore(start)
+        bar = self._progress_bar(state)
+        with bar, closing(self._batches(state.epoch, state.step)) as batches:
+            while state.epoch < self.epochs:
+                times = self.train_epoch(state, batches, bar)
+                # Before validation, which must see the batch-norm statistics that this averages.
+                checkpoint = self.take_checkpoint(state)
+                valid_loss = self.validate(checkpoint)
+                self.after_epoch(state, checkpoint, times, valid_loss, bar)
+        self.processes.at(None)
+        return state.best_loss
 
-    def _batches(self, processes: Processes, epoch: int, step: int) -> Generator[Batch, None, None]:
-        """Those of all epochs, from `step` of `epoch` on; the watchdog hears whether data are
-        waited for or the step is under way.
+    def restore(self, start: Checkpoint | None) -> TrainState:
+        """The first step, or where `start` was taken, with its schedule and learning rate."""
+        if start is None:
+            return TrainState()
+        self.schedule.load_state_dict(start.schedule)
+        # The schedule restores what it has seen, not what it has done to the optimizer.
+        groups = self.engine.optimizer.param_groups
+        for group, rate in zip(groups, self.schedule.get_last_lr(), strict=True):
+            group["lr"] = rate
+        return TrainState(start.epoch, start.step, start.losses, start.best_loss)
+
+    def train_epoch(self, state: TrainState, batches: Iterator[Batch], bar: StepBar) -> EpochTimes:
+        """Take the steps that are left of an epoch; save where it is due, or stop. Collective."""
+        began = saved = time.perf_counter()
+        waited_s = 0.0
+        for batch in islice(batches, self.train_feed.steps() - state.step):
+            loss = train_step(
+                self.engine,
+                batch,
+                self.objective,
+                seed=self.seed,
+                rank=self.processes.rank,
+                cached=self.cached,
+            )
+            state.step = batch.step + 1
+            state.losses += loss
+            waited_s += batch.data_wait_s
+            bar.step(loss, self.train_feed.global_batch, batch.data_wait_s)
+            values = {"train/loss": loss, "train/data_wait_s": batch.data_wait_s}
+            self.report(values, self._steps_done(state))
+            if self.save_or_stop(state, since_saved_s=time.perf_counter() - saved):
+                saved = time.perf_counter()
+        self.processes.at(f"{self.name}, validation: waiting for data")
+        trained_s = time.perf_counter() - began
+        longest_us = self.processes.all_reduce_max(round(1e6 * waited_s))
+        return EpochTimes(trained_s, 1e-6 * longest_us)
+
+    def save_or_stop(self, state: TrainState, since_saved_s: float) -> bool:
+        """After a step: save where the first rank finds it due; save and stop where any was asked.
+
+        Collective. Returns whether there was an attempt to save.
+        """
+        due = self.processes.first and self._is_due(state.step, since_saved_s)
+        wish = self.processes.signals.received or (SAVE if due else GO_ON)
+        decision = self.processes.all_reduce_max(wish)
+        if decision == GO_ON:
+            return False
+        checkpoint = self.take_checkpoint(state)
+        if decision > SAVE:
+            self.save(checkpoint)
+            raise Stopped(signal.Signals(decision))
+        self.try_to_save(checkpoint)
+        return True
+
+    def validate(self, checkpoint: Checkpoint) -> float:
+        """The validation loss. Where stopped, `checkpoint` is saved: its epoch is trained, and only
+        validation is left of it. Collective.
+        """
+        try:
+            return validate(self.engine, self.valid_feed, self.objective, self.processes, self.name)
+        except Stopped:
+            self.save(checkpoint)
+            raise
+
+    def after_epoch(
+        self,
+        state: TrainState,
+        checkpoint: Checkpoint,
+        times: EpochTimes,
+        valid_loss: float,
+        bar: StepBar,
+    ) -> None:
+        """Steer the schedule, move on to the next epoch, save, report. Collective.
+
+        `checkpoint` has the weights of the trained epoch, which validation has left alone.
+        """
+        self.schedule.step(valid_loss)
+        improved = valid_loss < state.best_loss
+        train_loss = state.losses / self.train_feed.steps()
+
+        state.epoch += 1
+        state.step = 0
+        state.losses = 0.0
+        state.best_loss = min(state.best_loss, valid_loss)
+
+        validated = dataclasses.replace(
+            checkpoint, schedule=self.schedule.state_dict(), **vars(state)
+        )
+        self.save(validated, best=improved)
+
+        values = {
+            "train/epoch_loss": train_loss,
+            "train/data_wait_share": times.waited_s / times.trained_s,
+            "valid/loss": valid_loss,
+            "epoch_s": times.trained_s,
+            "learning_rate": self.engine.optimizer.param_groups[0]["lr"],
+        }
+        self.report(values, self._steps_done(state))
+        bar.epoch(state.epoch, train_loss, valid_loss, last=state.epoch == self.epochs)
+
+    def take_checkpoint(self, state: TrainState) -> Checkpoint:
+        """A checkpoint of the weights, the optimizer, the schedule and `state`. Collective."""
+        schedule = self.schedule.state_dict()
+        return take_checkpoint(self.engine, schedule, **vars(state), metadata=self.metadata)
+
+    def save(self, checkpoint: Checkpoint, *, best: bool = False) -> None:
+        """Write a checkpoint, named after the steps done. Collective.
+
+        Raises:
+            CheckpointFailed: it could not be written.
+        """
+        steps_done = self._steps_done(checkpoint)
+        self.processes.at(f"{self.name}: saving after step {steps_done}")
+        self.checkpoints.save(checkpoint, steps_done, self.processes, best=best)
+
+    def try_to_save(self, checkpoint: Checkpoint) -> None:
+        """Write a checkpoint, or say that it failed: a full disk may have room next time."""
+        try:
+            self.save(checkpoint)
+        except CheckpointFailed as error:
+            if self.processes.first:
+                print(f"note: {error}; training goes on", file=sys.stderr)
+
+    def _batches(self, epoch: int, step: int) -> Generator[Batch, None, None]:
+        """Batches of all epochs, from `step` of `epoch` on.
+
+        One iterator for all, so that the feed makes batches ahead across the ends of epochs. The
+        watchdog hears whether data are waited for or the step is under way.
         """
         steps = self.train_feed.steps()
         done = epoch * steps + step
         upcoming = self.train_feed.epochs(epoch, self.epochs, step)
         while True:
             where = f"{self.name}, epoch {done // steps + 1}, step {done % steps + 1}"
-            processes.at(f"{where}: waiting for data")
-            if (batch := next(upcoming, None)) is None:
+            self.processes.at(f"{where}: waiting for data")
+            batch = next(upcoming, None)
+            if batch is None:
                 return
-            processes.at(f"{where}: the training step")
+            self.processes.at(f"{where}: the training step")
             yield batch
             done += 1
 
-    def _due(self, step: int, since_s: float) -> bool:
-        every = self.saving.every_steps
-        return since_s > 60 * self.saving.every_minutes or (every is not None and step % every == 0)
-
-    def _take(self, epoch: int, step: int, losses: float, best: float) -> Checkpoint:
-        return take_checkpoint(
-            self.engine,
-            self.schedule.state_dict(),
-            epoch=epoch,
-            step=step,
-            losses=losses,
-            best_loss=best,
-            metadata=self.metadata,
+    def _progress_bar(self, state: TrainState) -> StepBar:
+        return StepBar(
+            self.name,
+            unit="clip" if self.train_feed.dataset.slots == 1 else "exam",
+            total=self.epochs * self.train_feed.steps(),
+            done=self._steps_done(state),
+            shown=self.processes.first,
         )
 
-    def _save(
-        self, processes: Processes, checkpoint: Checkpoint, steps_done: int, *, best: bool = False
-    ) -> None:
-        processes.at(f"{self.name}: saving after step {steps_done}")
-        self.checkpoints.save(checkpoint, steps_done, processes, best=best)
+    def _steps_done(self, at: TrainState | Checkpoint) -> int:
+        """Optimizer steps from the beginning of the stage."""
+        return at.epoch * self.train_feed.steps() + at.step
 
-    def _try_to_save(self, processes: Processes, checkpoint: Checkpoint, steps_done: int) -> None:
-        """A disk that is full now may not be at the next attempt; training goes on."""
-        try:
-            self._save(processes, checkpoint, steps_done)
-        except CheckpointFailed as error:
-            if processes.first:
-                print(f"note: {error}; training goes on", file=sys.stderr)
+    def _is_due(self, step: int, since_saved_s: float) -> bool:
+        """Whether it is time for a checkpoint within an epoch."""
+        if since_saved_s > 60 * self.saving.every_minutes:
+            return True
+        every_steps = self.saving.every_steps
+        return every_steps is not None and step % every_steps == 0

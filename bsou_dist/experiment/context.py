@@ -18,9 +18,10 @@ from bsou_dist.experiment.corpus import Corpus
 from bsou_dist.experiment.record import DONE, Stage1Run, finished, method_title, stage1_of
 from bsou_dist.feed.augment import AugmentConfig
 from bsou_dist.feed.dataset import ClipSet, ExamSet
-from bsou_dist.feed.loader import ClipSource, Loader
+from bsou_dist.feed.loader import Loader
 from bsou_dist.feed.order.make import OrderConfig
 from bsou_dist.feed.pixels import Pixels
+from bsou_dist.feed.protocol import ClipSource
 from bsou_dist.feed.quarantine import Quarantine, default_budget, quarantined
 from bsou_dist.tasks.task import Task
 from bsou_dist.tracking.tracker import (

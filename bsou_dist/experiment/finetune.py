@@ -21,7 +21,8 @@ from bsou_dist.experiment.pretrain import plateau, with_balanced
 from bsou_dist.experiment.record import stage1_of
 from bsou_dist.feed.dataset import ClipSet, ExamSet
 from bsou_dist.feed.embedded import Embedded
-from bsou_dist.feed.loader import ClipSource, Loader
+from bsou_dist.feed.loader import Loader
+from bsou_dist.feed.protocol import ClipSource
 from bsou_dist.model.network import TaskNetwork
 from bsou_dist.objective.kinds.make import make_loss
 from bsou_dist.predict.forward import labels_only, predict
@@ -154,6 +155,8 @@ def _finetune_one(
             seed=config.seed,
             checkpoints=checkpoints,
             saving=config.checkpoint,
+            processes=processes,
+            report=context.report,
             name=job.name,
             metadata={
                 "stage": 2,
@@ -164,7 +167,7 @@ def _finetune_one(
                 **context.encoder_metadata,
             },
         )
-        best = trainer.run(processes, context.report, start)
+        best = trainer.run(start)
         network.load_state_dict(load_checkpoint(folder / BEST).network)
         rows = [
             predict(network, task, feeds["valid"], processes).assign(split="valid"),

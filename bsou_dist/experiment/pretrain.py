@@ -68,9 +68,11 @@ def _pretrain_one(context: Context, stage: PretrainConfig, encoder: str, names: 
             saving=config.checkpoint,
             metadata={"stage": 1, "tasks": tasks, **context.encoder_metadata},
             name=encoder,
+            processes=processes,
+            report=context.report,
             cached=_cached(stage, processes.world),
         )
-        best = trainer.run(processes, context.report, start)
+        best = trainer.run(start)
         context.tracker.metrics({"best/valid_loss": best})
     engine.close()
     if processes.first:

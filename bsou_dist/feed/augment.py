@@ -1,10 +1,15 @@
 """Augmentation as a pure function of (seed, epoch, key, view).
 
-The paper names speckle noise, random black patches, motion blur, brightness artifacts and
-rotations, without their strengths; the strengths here are ours. Parameters are drawn on the CPU per
-clip and view; pixels are computed by operations whose result for a clip does not depend on its
-neighbours in the batch (no matrix product, no convolution, no fused multiply-add), so that a clip
-comes out bit for bit the same in any batch on one type of device.
+[P1] (*Improved Representation Learning with Multitasking in Blind Sweep Obstetric Ultrasound
+Videos*) names speckle noise, random black patches, motion blur, brightness artifacts and rotations,
+without their strengths; the strengths here are ours.
+
+Parameters are drawn on the CPU per clip and view. Pixels are computed by operations whose result
+for a clip does not depend on its neighbours in the batch (no matrix product, no convolution, no
+fused multiply-add), so that a clip comes out bit for bit the same in any batch on one type of
+device.
+
+Shapes: B clips of F frames of H by W pixels; S is the side of the result.
 """
 
 from __future__ import annotations
@@ -25,16 +30,18 @@ from bsou_dist.common.keyed_random import keyed_generator
 from bsou_dist.common.strict_config import StrictConfig
 
 MEAN, DEVIATION = 0.4011, 0.2222
-"""Normalisation of pixels in [0, 1]: the Kinetics-400 statistics of torchvision's video weights,
-averaged over RGB.
+"""Normalisation of pixels in [0, 1].
+
+The Kinetics-400 statistics of torchvision's video weights, averaged over RGB.
 """
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 
 
 class AugmentConfig(StrictConfig):
-    """Strengths and probabilities, per clip and view. Lengths are fractions of the picture's
-    side.
+    """Strengths and probabilities, per clip and view.
+
+    Lengths are fractions of the picture's side.
     """
 
     frame_jitter: bool = True
@@ -58,9 +65,7 @@ class AugmentConfig(StrictConfig):
 
 @dataclass(frozen=True)
 class Parameters:
-    """What is done to one view of one clip. The defaults change nothing but the size of the
-    picture.
-    """
+    """What is done to one view of one clip; the defaults change only the size of the picture."""
 
     rotation_degrees: float = 0.0
     gain: float = 1.0
@@ -80,8 +85,9 @@ IDENTITY = Parameters()
 def draw_parameters(
     config: AugmentConfig, seed: int, epoch: int, key: str, view: int
 ) -> Parameters:
-    """Parameters of one view of one clip. Every draw is made whatever the probabilities, so none
-    moves another.
+    """Parameters of one view of one clip.
+
+    Every draw is made whatever the probabilities, so that none moves another.
     """
     random = keyed_generator("augment", seed, epoch, key, view)
 
@@ -91,29 +97,35 @@ def draw_parameters(
     def happens(probability: float) -> bool:
         return bool(random.random() < probability)
 
-    rotation = config.rotation_degrees * signed() * happens(config.rotation_probability)
+    # The order of the draws is part of the result: what is drawn once stays drawn.
+    rotation_degrees = config.rotation_degrees * signed() * happens(config.rotation_probability)
+
     brightness = config.brightness * happens(config.brightness_probability)
-    gain, slope, direction = 1 + brightness * signed(), brightness * signed(), math.pi * signed()
-    blur, heading = (
-        config.blur_length * float(random.random()) * happens(config.blur_probability),
-        math.pi * signed(),
-    )
+    gain = 1 + brightness * signed()
+    slope = brightness * signed()
+    slope_angle = math.pi * signed()
+
+    blur_length = config.blur_length * float(random.random()) * happens(config.blur_probability)
+    blur_angle = math.pi * signed()
+
     speckle = config.speckle * float(random.random()) * happens(config.speckle_probability)
     noise_seed = int(random.integers(2**63))
-    count = happens(config.patch_probability) * int(random.integers(config.patches, endpoint=True))
+
+    patched = happens(config.patch_probability)
+    count = int(random.integers(config.patches, endpoint=True))
     patches = []
-    for _ in range(count):
+    for _ in range(count if patched else 0):
         height, width = random.uniform(config.patch_size / 4, config.patch_size, size=2)
-        top, left = (
-            random.uniform(-height / 2, 1 - height / 2),
-            random.uniform(-width / 2, 1 - width / 2),
-        )
+        # Half of a patch may lie outside the picture.
+        top = random.uniform(-height / 2, 1 - height / 2)
+        left = random.uniform(-width / 2, 1 - width / 2)
         patches.append((float(top), float(left), float(top + height), float(left + width)))
+
     return Parameters(
-        rotation_degrees=rotation,
+        rotation_degrees=rotation_degrees,
         gain=gain,
-        gradient=(slope * math.cos(direction), slope * math.sin(direction)),
-        blur=(blur * math.cos(heading), blur * math.sin(heading)),
+        gradient=(slope * math.cos(slope_angle), slope * math.sin(slope_angle)),
+        blur=(blur_length * math.cos(blur_angle), blur_length * math.sin(blur_angle)),
         speckle=speckle,
         patches=tuple(patches),
         noise_seed=noise_seed,
@@ -121,13 +133,12 @@ def draw_parameters(
 
 
 def choose_frames(total: int, wanted: int, shares: np.ndarray | None = None) -> np.ndarray:
-    """Frames spread evenly over a sweep: the middle of each of `wanted` equal shares, or the point
-    `shares` names.
+    """Choose frames spread evenly over a sweep: one in each of `wanted` equal parts of it.
 
     Args:
-        total: frames of the clip. wanted: frames to take; where there are fewer, frames repeat
-            evenly.
-        shares: (wanted,) in [0, 1), position within each share.
+        total: frames of the clip.
+        wanted: frames to take; where there are fewer, frames repeat evenly.
+        shares: (wanted,) in [0, 1), position within each part; None takes the middles.
 
     Returns:
         int64 (wanted,), never falling.
@@ -143,8 +154,9 @@ def augment(
     size_px: int,
     out: Tensor | None = None,
 ) -> Tensor:
-    """Warp, resize, disturb and normalise clips; all frames of a clip share geometry, gain, blur
-    and patches.
+    """Warp, resize, disturb and normalise clips.
+
+    All frames of a clip share geometry, gain, blur and patches.
 
     Args:
         clips: (B, 1, F, H, W), or B of (1, F, H, W), with values 0 .. 255, uint8 or floating.
@@ -154,49 +166,41 @@ def augment(
 
     Returns:
         float32 (B, 1, F, size_px, size_px), pixels clamped to [0, 1] and then normalised by MEAN
-        and DEVIATION.
+        and DEVIATION; `out` where it is given.
     """
     assert len(clips) == len(parameters), (len(clips), len(parameters))
     assert all(clip.ndim == 4 for clip in clips), [clip.shape for clip in clips]
     if out is None:
-        out = clips[0].new_empty(
-            (len(clips), 1, clips[0].shape[1], size_px, size_px), dtype=torch.float32
-        )
-    # A GPU wants many clips at once. A CPU is more than twice as fast on one, which stays in its
-    # cache.
-    at_once = len(clips) if out.is_cuda else 1
-    for first in range(0, len(clips), at_once):
-        some = slice(first, first + at_once)
-        together = torch.stack(list(clips[some])) if at_once > 1 else clips[first][None]
-        _augment(together.squeeze(1), parameters[some], size_px, out[some].squeeze(1))
+        shape = (len(clips), 1, clips[0].shape[1], size_px, size_px)
+        out = clips[0].new_empty(shape, dtype=torch.float32)
+    if out.is_cuda:
+        _augment(torch.stack(list(clips)).squeeze(1), parameters, size_px, out.squeeze(1))
+        return out
+    # A CPU is more than twice as fast on one clip at a time, which stays in its cache.
+    for clip, parameter, row in zip(clips, parameters, out, strict=True):
+        _augment(clip, [parameter], size_px, row)
     return out
 
 
 def _augment(clips: Tensor, parameters: Sequence[Parameters], size_px: int, out: Tensor) -> None:
     """`augment` of (B, F, H, W) into (B, F, S, S)."""
     pictures = _warp(clips, parameters, size_px)
-    for clip, parameter in zip(pictures, parameters, strict=True):  # views: written in place
-        _blur(clip, parameter, size_px)
+    for clip, parameter in zip(pictures, parameters, strict=True):
+        _blur(clip, parameter, size_px)  # in place, as all that follows
     pictures.mul_(_gain(parameters, size_px, pictures.device) / 255)
     for clip, parameter in zip(pictures, parameters, strict=True):
         _speckle(clip, parameter)
-        for top, left, bottom, right in parameter.patches:
-            clip[
-                :,
-                max(0, round(top * size_px)) : max(0, round(bottom * size_px)),
-                max(0, round(left * size_px)) : max(0, round(right * size_px)),
-            ] = 0
+        _blacken(clip, parameter, size_px)
     torch.div(pictures.clamp_(0, 1).sub_(MEAN), DEVIATION, out=out)
 
 
 def _column(values: Sequence[float], device: torch.device) -> Tensor:
+    """A value per clip, float32 (B, 1, 1)."""
     return torch.tensor(values, dtype=torch.float32, device=device)[:, None, None]
 
 
 def _pixel_centres(size_px: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """x (1, 1, S) and y (1, S, 1) in [-1, 1], as `grid_sample` with align_corners=False counts
-    them.
-    """
+    """x (1, 1, S) and y (1, S, 1) in [-1, 1], as `grid_sample` with align_corners=False counts."""
     centres = _centres(size_px).to(device)
     return centres[None, None, :], centres[None, :, None]
 
@@ -207,42 +211,44 @@ def _centres(size_px: int) -> Tensor:
 
 
 def _warp(clips: Tensor, parameters: Sequence[Parameters], size_px: int) -> Tensor:
-    """Rotate about the centre and resize (B, F, H, W) to float32 (B, F, S, S) in one bilinear
-    sampling.
-    """
+    """Rotate (B, F, H, W) about the centre and resize to float32 (B, F, S, S), in one sampling."""
     pictures = _shrunk(clips.float(), size_px)
     angles = [math.radians(parameter.rotation_degrees) for parameter in parameters]
     cosine = _column([math.cos(angle) for angle in angles], clips.device)
     sine = _column([math.sin(angle) for angle in angles], clips.device)
     x, y = _pixel_centres(size_px, clips.device)
-    # Spelled out, since affine_grid's matrix product may round otherwise in a batch of another
-    # size.
+    # Spelled out, since the matrix product of torch's affine_grid may round otherwise in a batch of
+    # another size.
     grid = torch.stack([cosine * x - sine * y, sine * x + cosine * y], dim=-1)
     return F.grid_sample(pictures, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
 
 
 def _shrunk(pictures: Tensor, size_px: int) -> Tensor:
-    """Means over whole blocks of pixels: less than a factor of two is left to bilinear sampling,
-    which sees four.
+    """Means over whole blocks of pixels, before bilinear sampling.
+
+    A factor of less than two is left to that sampling, which sees four pixels.
     """
-    times = min(pictures.shape[-2:]) // size_px
-    if times < 2:
+    height, width = pictures.shape[-2:]
+    factor = min(height, width) // size_px
+    if factor < 2:
         return pictures
-    if pictures.shape[-2] % times or pictures.shape[-1] % times:
-        return F.interpolate(
-            pictures, size=[side // times for side in pictures.shape[-2:]], mode="area"
-        )
+    if height % factor or width % factor:
+        return F.interpolate(pictures, size=[height // factor, width // factor], mode="area")
     # Slices added up take a quarter of the time of avg_pool2d.
-    columns = reduce(torch.add, [pictures[..., first::times] for first in range(times)])
-    return reduce(torch.add, [columns[..., first::times, :] for first in range(times)]) / times**2
+    columns = [pictures[..., first::factor] for first in range(factor)]
+    row_sums = reduce(torch.add, columns)
+    rows = [row_sums[..., first::factor, :] for first in range(factor)]
+    return reduce(torch.add, rows) / factor**2
 
 
 def _blur(clip: Tensor, parameter: Parameters, size_px: int) -> None:
-    """Average (F, S, S) in place along the path `parameter.blur`, in whole pixels; the border is
-    repeated.
+    """Average (F, S, S) in place along the path `parameter.blur`, in whole pixels.
+
+    The border is repeated.
     """
-    right, down = parameter.blur[0] * size_px, parameter.blur[1] * size_px
-    taps = round(math.hypot(right, down)) + 1
+    right_px = parameter.blur[0] * size_px
+    down_px = parameter.blur[1] * size_px
+    taps = round(math.hypot(right_px, down_px)) + 1
     if taps == 1:
         return
     reach = taps  # no tap lies further out
@@ -250,8 +256,8 @@ def _blur(clip: Tensor, parameter: Parameters, size_px: int) -> None:
     total = torch.zeros_like(clip)
     for tap in range(taps):
         share = tap / (taps - 1)
-        top = reach + round(share * down) - round(down / 2)
-        left = reach + round(share * right) - round(right / 2)
+        top = reach + round(share * down_px) - round(down_px / 2)
+        left = reach + round(share * right_px) - round(right_px / 2)
         total += padded[:, top : top + size_px, left : left + size_px]
     clip.copy_(total / taps)
 
@@ -272,3 +278,10 @@ def _speckle(clip: Tensor, parameter: Parameters) -> None:
     generator = torch.Generator(clip.device).manual_seed(parameter.noise_seed)
     noise = torch.randn(clip.shape, generator=generator, device=clip.device)
     clip.mul_(noise.mul_(parameter.speckle).add_(1))
+
+
+def _blacken(clip: Tensor, parameter: Parameters, size_px: int) -> None:
+    """Black patches on (F, S, S) in place."""
+    for patch in parameter.patches:
+        top, left, bottom, right = (max(0, round(edge * size_px)) for edge in patch)
+        clip[:, top:bottom, left:right] = 0

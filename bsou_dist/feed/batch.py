@@ -1,4 +1,4 @@
-"""What the loader hands to a training step."""
+"""The batch that a loader hands to a training step."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ from torch import Tensor
 
 @dataclass
 class Batch:
-    """One rank's share of a global batch. R rows: B items, or 2B for two views, view-major (all of
-    view 0 first).
+    """One rank's share of a global batch.
 
-    Shapes: F frames of S by S pixels. Rows that are padding or could not be decoded have `valid`
-    False, missing labels and pixels of zero; padding moreover has no key and -1 in every integer
-    field.
+    R rows: B items, or 2B for two views, view-major (all of view 0 first). F frames of S by S
+    pixels. Rows that are padding or could not be decoded have `valid` False, missing labels and
+    pixels of zero; padding moreover has no key and -1 in every integer field.
     """
 
     clips: Tensor
@@ -22,22 +21,23 @@ class Batch:
     slots: Tensor
     """bool (R, 1) or (R, 6): False where a slot is empty or could not be decoded."""
     valid: Tensor
-    """bool (R,): has at least one slot."""
+    """bool (R,): True where at least one slot is."""
     labels: dict[str, Tensor]
     """Per task int64 (R,) with -1, or float32 (R,) with NaN, for missing."""
     key: list[str]
     """R clip keys, or exam pseudonyms."""
     study: Tensor
-    """int64 (R,), as exam and subject: codes that are equal for equal identities, within one
-    set.
-    """
+    """int64 (R,): a code that is equal for equal studies, within one set."""
     exam: Tensor
+    """int64 (R,): the same for exams."""
     subject: Tensor
+    """int64 (R,): the same for patients."""
     sweep: Tensor
     """int64 (R,): position in `SWEEPS`; -1 for exams and for sweeps of no canonical type."""
     index: Tensor
     """int64 (R,): position in the ClipSet or ExamSet."""
     views: int
+    """Rows per item, 1 or 2."""
     epoch: int
     step: int
     data_wait_s: float = 0.0

@@ -11,7 +11,7 @@ from bsou_dist.feed.dataset import ClipSet
 
 
 class Embedded:
-    """A `ClipSource` of one embedding per clip.
+    """A `ClipSource` that gives one embedding per clip.
 
     Args:
         embeddings: float32 (clips, C), in the order of the ClipSet; NaN where a clip could not be
@@ -21,33 +21,36 @@ class Embedded:
 
     views = 1
     threads = 1
-    piece = 1 << 20
+    piece = 1 << 20  # whole batches: there is nothing to share
 
     def __init__(self, embeddings: np.ndarray, device: str = "cpu") -> None:
         self.device = device
-        self._there = ~np.isnan(embeddings).any(axis=1)
+        self._decoded = ~np.isnan(embeddings).any(axis=1)
         self._rows = torch.from_numpy(np.nan_to_num(embeddings)).to(device)
 
     @classmethod
     def of(cls, clips: ClipSet, embeddings: pd.Series, device: str = "cpu") -> Embedded:
-        """Those of `clips` among `embeddings`, which are arrays (C,) by clip key."""
-        return cls(np.stack(embeddings.loc[clips.key].to_list()).astype(np.float32), device)
+        """A source of the embeddings of `clips`, out of arrays (C,) by clip key."""
+        in_order = np.stack(embeddings.loc[clips.key].to_list())
+        return cls(in_order.astype(np.float32), device)
 
     def empty(self, count: int) -> Tensor:
         """float32 (1, count, C) of any values."""
         return self._rows.new_empty((1, count, self._rows.shape[1]))
 
     def fill(self, rows: Tensor, picked: np.ndarray, epoch: int) -> np.ndarray:
-        """Write embeddings to `rows` (1, n, C), zero where there is none; bool (n,), which there
-        are.
+        """Write embeddings to `rows` (1, n, C), zero where there is none.
+
+        Returns bool (n,): where there is one.
         """
-        present = (picked >= 0) & self._there[picked]
-        found = self._rows[torch.from_numpy(np.where(present, picked, 0)).to(self.device)]
-        torch.mul(found, torch.from_numpy(present).to(self.device)[:, None], out=rows[0])
+        present = (picked >= 0) & self._decoded[picked]
+        index = torch.from_numpy(np.where(present, picked, 0)).to(self.device)
+        mask = torch.from_numpy(present).to(self.device)
+        torch.mul(self._rows[index], mask[:, None], out=rows[0])
         return present
 
     def prefetch(self, picked: np.ndarray) -> None:
-        """They are all in memory."""
+        """Do nothing: all embeddings are in memory."""
 
     def prefetch_shard(self, number: int) -> None:
-        """They are all in memory."""
+        """Do nothing: all embeddings are in memory."""

@@ -1,4 +1,4 @@
-"""Clips out of shards: read, decoded, augmented; those that cannot be decoded set aside."""
+"""Pixels of clips out of shards: read, decoded, augmented; what cannot be decoded is set aside."""
 
 from __future__ import annotations
 
@@ -14,7 +14,14 @@ from torch import Tensor
 
 from bsou_dist.common.keyed_random import keyed_generator
 from bsou_dist.common.strict_config import StrictConfig
-from bsou_dist.feed.augment import IDENTITY, AugmentConfig, augment, choose_frames, draw_parameters
+from bsou_dist.feed.augment import (
+    IDENTITY,
+    AugmentConfig,
+    Parameters,
+    augment,
+    choose_frames,
+    draw_parameters,
+)
 from bsou_dist.feed.dataset import ClipSet
 from bsou_dist.feed.decode.make import DecoderName, make_decoder
 from bsou_dist.feed.decode.protocol import Decoder, Request, attempt
@@ -24,12 +31,13 @@ from bsou_dist.shards.codec import CorruptClip
 from bsou_dist.shards.reader import ShardReader
 
 CPU_PIECE = 16
-"""Clips that a thread reads, decodes and augments in one go: enough to be worth its while, few
-enough that threads share a small batch evenly.
+"""Clips that a thread reads, decodes and augments in one go.
+
+Enough to be worth its while, few enough that threads share a small batch evenly.
 """
 
 GPU_PIECE = 512
-"""On a GPU: bounds the memory of what is under way."""
+"""The same on a GPU, where it bounds the memory of what is under way."""
 
 
 class FeedConfig(StrictConfig):
@@ -47,12 +55,15 @@ class FeedConfig(StrictConfig):
 
 
 class Pixels:
-    """A `ClipSource` of pixels, a pure function of (seed, epoch, key, view) bit for bit on one type
-    of device.
+    """A `ClipSource` that gives pixels.
+
+    They are a pure function of (seed, epoch, key, view), bit for bit on one type of device.
 
     Args:
         clips: what is read.
+        config: how many frames of which size, and how they are decoded.
         augment: strengths; None only resizes and takes the middle frames.
+        seed: seed of all random choices.
         views: augmented views of each clip, 1 or 2.
         quarantine: where clips that cannot be decoded go.
         device: where pixels are wanted.
@@ -88,20 +99,21 @@ class Pixels:
         self._idle_decoders: SimpleQueue[Decoder] = SimpleQueue()
         self._idle_decoders.put(decoder)
         # Threads share what a CPU decodes; for a GPU one of them queues the whole of it.
-        self.threads, self.piece = (
-            (1, GPU_PIECE) if decoder.device.type == "cuda" else (config.threads, CPU_PIECE)
-        )
+        if decoder.device.type == "cuda":
+            self.threads = 1
+            self.piece = GPU_PIECE
+        else:
+            self.threads = config.threads
+            self.piece = CPU_PIECE
         self._damaged: dict[int, Exception] = {}
-        """Clips that could not be decoded, and need not be tried again: whoever decodes one alone
-        loses time.
+        """Clips that could not be decoded. Not tried again, since one makes its whole piece be
+        decoded clip by clip.
         """
 
     def empty(self, count: int) -> Tensor:
         """float32 (views, count, 1, F, S, S) of any values."""
-        size_px = self.config.size_px
-        return torch.empty(
-            (self.views, count, 1, self.config.frames, size_px, size_px), device=self.device
-        )
+        frames, size_px = self.config.frames, self.config.size_px
+        return torch.empty((self.views, count, 1, frames, size_px, size_px), device=self.device)
 
     def prefetch(self, picked: np.ndarray) -> None:
         """See `ClipSource.prefetch`."""
@@ -113,8 +125,10 @@ class Pixels:
         self._reader.prefetch_shard(number)
 
     def fill(self, rows: Tensor, picked: np.ndarray, epoch: int) -> np.ndarray:
-        """Write the pixels of the clips that `picked` (n,) names to `rows` (views, n, 1, F, S, S),
-        zero where there is none; bool (n,), which there are.
+        """Write the pixels of the clips that `picked` (n,) names to `rows` (views, n, 1, F, S, S).
+
+        Zero where it is negative or the clip cannot be decoded. Returns bool (n,): where there is
+        one.
 
         Raises:
             QuarantineExceeded: more clips could not be decoded than allowed.
@@ -125,56 +139,60 @@ class Pixels:
         present[places] = True
         if not present.all():
             rows.zero_()
-        for view in range(self.views if places else 0):
-            parameters = [
-                IDENTITY
-                if self.augment is None
-                else draw_parameters(
-                    self.augment, self.seed, epoch, self.clips.key[picked[place]], view
-                )
-                for place in places
-            ]
-            clips = [of_views[view][None] for of_views in frames.values()]
+        if not places:
+            return present
+        for view in range(self.views):
+            parameters = [self._parameters(int(picked[place]), epoch, view) for place in places]
+            clips = [frames[place][view][None] for place in places]
             if present.all():
                 augment(clips, parameters, self.config.size_px, out=rows[view])
             else:
                 rows[view, places] = augment(clips, parameters, self.config.size_px)
         return present
 
+    def _parameters(self, clip: int, epoch: int, view: int) -> Parameters:
+        if self.augment is None:
+            return IDENTITY
+        return draw_parameters(self.augment, self.seed, epoch, self.clips.key[clip], view)
+
     def _decode(self, picked: np.ndarray, epoch: int) -> dict[int, Tensor]:
-        """Frames at rest, uint8 (views, F, H, W), by place in `picked`; clips that fail go into
-        quarantine instead.
+        """Frames at rest, uint8 (views, F, H, W), by place in `picked`.
+
+        Clips that fail are not among them and go into quarantine.
         """
+        places = np.flatnonzero(picked >= 0).tolist()
+        clip_at = {place: int(picked[place]) for place in places}
         chosen: dict[int, np.ndarray] = {}
         requests: dict[int, Request] = {}
         failures: dict[int, Exception] = {}
-        for place in np.flatnonzero(picked >= 0).tolist():
-            known = self._damaged.get(int(picked[place]))
-            member = attempt(self._reader.read, int(picked[place])) if known is None else known
+        for place, clip in clip_at.items():
+            damage = self._damaged.get(clip)
+            member = attempt(self._reader.read, clip) if damage is None else damage
             if isinstance(member, Exception):
                 failures[place] = member
                 continue
-            chosen[place] = self._frames(int(picked[place]), epoch)
-            requests[place] = (
-                member[1],
-                member[0],
-                np.unique(chosen[place]),
-            )  # views share frames: decoded once
-        frames: dict[int, Tensor] = {}
-        expected = (self.clips.height, self.clips.width)
+            record, data = member
+            chosen[place] = self._frames(clip, epoch)
+            # Frames that both views chose are decoded once.
+            requests[place] = (data, record, np.unique(chosen[place]))
+
         with self._decoder() as decoder:
             decoded = decoder.decode(list(requests.values()))
+        expected = (self.clips.height, self.clips.width)
+        frames: dict[int, Tensor] = {}
         for (place, request), result in zip(requests.items(), decoded, strict=True):
             if isinstance(result, Exception):
-                failures[place] = self._damaged[int(picked[place])] = result
+                failures[place] = result
+                self._damaged[clip_at[place]] = result
             elif result.shape[1:] != expected:
                 failures[place] = CorruptClip(
                     f"pictures of {tuple(result.shape[1:])}, the manifest says {expected}"
                 )
             else:
-                frames[place] = _by_view(to_device(result, self.device), request[2], chosen[place])
+                _, _, indices = request
+                frames[place] = _by_view(to_device(result, self.device), indices, chosen[place])
         for place in sorted(failures):
-            self._set_aside(int(picked[place]), failures[place])
+            self._set_aside(clip_at[place], failures[place])
         return frames
 
     @contextmanager
@@ -189,34 +207,30 @@ class Pixels:
 
     def _frames(self, clip: int, epoch: int) -> np.ndarray:
         """Frames of a clip for every view, int64 (views, F)."""
-        total, wanted, key = int(self.clips.frames[clip]), self.config.frames, self.clips.key[clip]
+        total = int(self.clips.frames[clip])
+        wanted = self.config.frames
         if self.augment is None or not self.augment.frame_jitter:
             return np.tile(choose_frames(total, wanted), (self.views, 1))
-        return np.stack(
-            [
-                choose_frames(
-                    total,
-                    wanted,
-                    keyed_generator("frames", self.seed, epoch, key, view).random(wanted),
-                )
-                for view in range(self.views)
-            ]
-        )
+        frames = []
+        for view in range(self.views):
+            random = keyed_generator("frames", self.seed, epoch, self.clips.key[clip], view)
+            frames.append(choose_frames(total, wanted, random.random(wanted)))
+        return np.stack(frames)
 
     def _set_aside(self, clip: int, reason: Exception) -> None:
+        """Put a clip into quarantine."""
         row = self.clips.manifest.iloc[clip]
-        self.quarantine.add(
-            str(row["shard"]),
-            int(row["offset"]),
-            str(row["key"]),
-            f"{type(reason).__name__}: {reason}",
-        )
+        said = f"{type(reason).__name__}: {reason}"
+        self.quarantine.add(str(row["shard"]), int(row["offset"]), str(row["key"]), said)
 
 
 def _by_view(decoded: Tensor, indices: np.ndarray, chosen: np.ndarray) -> Tensor:
-    """Frames (views, F, H, W) that each view chose, int64 (views, F), from the decoded ones of
-    `indices`.
+    """Frames of every view, (views, F, H, W).
+
+    `decoded` (n, H, W) are the frames of `indices` (n,), rising; each view chose some of them,
+    `chosen` (views, F).
     """
     if len(chosen) == 1 and len(indices) == chosen.shape[1]:
         return decoded[None]  # all of them, in order: no copy
-    return decoded[torch.from_numpy(np.searchsorted(indices, chosen)).to(decoded.device)]
+    positions = torch.from_numpy(np.searchsorted(indices, chosen))
+    return decoded[positions.to(decoded.device)]

@@ -1,16 +1,19 @@
-"""What a training loop asks of a feed."""
+"""The feed protocols: what a training loop asks of a feed, and a loader of a source of clips."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Protocol
 
+import numpy as np
+from torch import Tensor
+
 from bsou_dist.feed.batch import Batch
 from bsou_dist.feed.dataset import ClipSet, ExamSet
 
 
 class Feed(Protocol):
-    """One rank's rows of every global batch."""
+    """A feed of one rank: its rows of every global batch."""
 
     dataset: ClipSet | ExamSet
     global_batch: int
@@ -23,6 +26,32 @@ class Feed(Protocol):
         """Batches `start_step` .. `steps()`-1 of an epoch."""
 
     def epochs(self, first: int, end: int, start_step: int = 0) -> Iterator[Batch]:
-        """Those of epochs `first` .. `end`-1 one after the other; of the first from `start_step`
-        on.
+        """Batches of epochs `first` .. `end`-1, of the first one from `start_step` on."""
+
+
+class ClipSource(Protocol):
+    """A source of what stands for a clip in a batch: its pixels, or an embedding."""
+
+    views: int
+    """Rows per clip, 1 or 2."""
+    device: str
+    """Where rows are wanted."""
+    threads: int
+    """How many threads may fill rows at once."""
+    piece: int
+    """Clips that one thread fills in one go."""
+
+    def empty(self, count: int) -> Tensor:
+        """float32 (views, count, ...) of any values."""
+
+    def fill(self, rows: Tensor, picked: np.ndarray, epoch: int) -> np.ndarray:
+        """Write the clips that `picked` (n,) names to `rows` (views, n, ...).
+
+        Zero where it is negative or the clip cannot be had. Returns bool (n,): where there is one.
         """
+
+    def prefetch(self, picked: np.ndarray) -> None:
+        """Prepare for reading these clips soon; negative where there is none."""
+
+    def prefetch_shard(self, number: int) -> None:
+        """Prepare for reading all clips of a shard soon."""

@@ -11,9 +11,7 @@ COLUMNS = ("shard", "offset", "key", "reason")
 
 
 class QuarantineExceeded(RuntimeError):
-    """More clips could not be decoded than the budget allows: a failed run, not a user's
-    mistake.
-    """
+    """More clips could not be decoded than the budget allows: a failed run, no user's mistake."""
 
 
 def default_budget(clips: int) -> int:
@@ -22,23 +20,20 @@ def default_budget(clips: int) -> int:
 
 
 def quarantined(folder: Path) -> set[str]:
-    """Keys of the clips that the processes of a run have set aside, from all quarantine files in
-    its folder.
-    """
-    keys = set()
+    """Keys of the clips in all quarantine files of a folder: what a run's processes set aside."""
+    keys: set[str] = set()
     for path in folder.glob(FILES):
         with path.open(newline="") as lines:
-            keys |= {row["key"] for row in csv.DictReader(lines)}
+            keys.update(row["key"] for row in csv.DictReader(lines))
     return keys
 
 
 class Quarantine:
-    """CSV file of undecodable clips (shard, byte offset, key, reason), a line per clip,
-    `quarantine-RANK.csv`.
+    """A CSV file of undecodable clips, a line per clip: shard, byte offset, key, reason.
 
-    Files that are already there are continued, and a clip counts once however many epochs,
-    processes or restarts meet it. Each process of a run writes a file of its own into one folder;
-    the budget is that of all of them.
+    Each process of a run writes a file of its own, `quarantine-RANK.csv`, into one folder; the
+    budget is that of all of them. Files that are already there are continued, and a clip counts
+    once however many epochs, processes or restarts meet it.
     """
 
     def __init__(self, folder: Path, budget: int, rank: int = 0) -> None:
@@ -50,9 +45,7 @@ class Quarantine:
 
     @property
     def count(self) -> int:
-        """Clips known to be set aside: all of this process's, and others' as of its last
-        addition.
-        """
+        """Clips known to be set aside: this process's, and others' as of its last addition."""
         return len(self._keys)
 
     def add(self, shard: str, offset: int, key: str, reason: str) -> None:
@@ -77,6 +70,6 @@ class Quarantine:
         if self.count > self.budget:
             raise QuarantineExceeded(
                 f"{self.count} clips could not be decoded, and {self.budget} are allowed; they "
-                "are listed in "
-                f"{self.folder / FILES}. The last: {key} in {shard} at byte {offset}: {reason}"
+                f"are listed in {self.folder / FILES}. "
+                f"The last: {key} in {shard} at byte {offset}: {reason}"
             )

@@ -1,6 +1,4 @@
-"""Batches made on a CUDA stream of their own, so that copies and decoding overlap the training
-step; CPUs have none.
-"""
+"""A CUDA stream beside the training step's, so that batches are copied and decoded meanwhile."""
 
 from __future__ import annotations
 
@@ -12,8 +10,9 @@ from torch import Tensor
 
 
 def to_device(values: np.ndarray | Tensor, device: str) -> Tensor:
-    """A tensor on a device; a copy to a GPU goes on in the background, behind what is queued there
-    already.
+    """Values as a tensor on a device.
+
+    A copy to a GPU goes on in the background, behind what is queued there already.
     """
     tensor = torch.from_numpy(values) if isinstance(values, np.ndarray) else values
     if tensor.device.type == torch.device(device).type:
@@ -28,7 +27,7 @@ class SideStream:
         self._stream = torch.cuda.Stream(device) if torch.device(device).type == "cuda" else None
 
     def making(self) -> AbstractContextManager[object]:
-        """What runs inside is queued on the side stream, in whichever thread."""
+        """A context in which GPU work is queued on the side stream, in whichever thread."""
         return torch.cuda.stream(self._stream) if self._stream else nullcontext()
 
     def mark(self) -> torch.cuda.Event | None:
@@ -36,9 +35,7 @@ class SideStream:
         return self._stream.record_event() if self._stream else None
 
     def hand_over(self, marks: list[torch.cuda.Event | None], tensors: list[Tensor]) -> None:
-        """Let the current stream wait for the marks, and keep the tensors' memory until it is done
-        with them.
-        """
+        """Let the current stream wait for marks, and keep tensors until it is done with them."""
         if self._stream is None:
             return
         current = torch.cuda.current_stream(self._stream.device)

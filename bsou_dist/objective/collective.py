@@ -1,4 +1,4 @@
-"""Sums and rows over all ranks, differentiable.
+"""Differentiable sums and rows over all ranks.
 
 One convention everywhere: a loss has the same global value on every rank, and its backward gives W
 times the one-process gradient of the local rows (W ranks), because engines average gradients over
@@ -18,9 +18,7 @@ Group = dist.ProcessGroup
 
 
 def world_of(group: Group | None) -> tuple[int, int]:
-    """(rank, size) in `group`; in the default group if None; (0, 1) where no group is
-    initialised.
-    """
+    """Rank and size in `group`, by default the default group; (0, 1) where none is initialised."""
     if group is None and not (dist.is_available() and dist.is_initialized()):
         return 0, 1
     return dist.get_rank(group), dist.get_world_size(group)
@@ -53,26 +51,25 @@ def exchange_sizes(sizes: list[int], group: Group | None, device: torch.device) 
     mine = torch.tensor(sizes, dtype=torch.int64, device=device)
     all_sizes = [torch.empty_like(mine) for _ in range(world)]
     dist.all_gather(all_sizes, mine, group=group)
-    return [one.tolist() for one in all_sizes]
+    return [sizes_of_rank.tolist() for sizes_of_rank in all_sizes]
 
 
 def gather(rows: Tensor, counts: list[int], group: Group | None = None, dim: int = 0) -> Tensor:
-    """Rows of all ranks (counts[r] of them from rank r) along `dim`, in rank order, without a
-    gradient.
+    """Rows of all ranks along `dim`, in rank order, without a gradient.
 
-    Ranks may hold different numbers of rows, none included.
+    counts[r] of them come from rank r; it may have none.
     """
     if len(counts) == 1:
         return rows
+    # Collectives take tensors of one shape.
     shape = [*rows.shape]
     shape[dim] = max(counts)
     padded = rows.new_zeros(shape)
     padded.narrow(dim, 0, rows.shape[dim]).copy_(rows)
-    parts = [torch.empty_like(padded) for _ in counts]
-    dist.all_gather(parts, padded, group=group)
-    return torch.cat(
-        [part.narrow(dim, 0, count) for part, count in zip(parts, counts, strict=True)], dim=dim
-    )
+    per_rank = [torch.empty_like(padded) for _ in counts]
+    dist.all_gather(per_rank, padded, group=group)
+    parts = [part.narrow(dim, 0, count) for part, count in zip(per_rank, counts, strict=True)]
+    return torch.cat(parts, dim=dim)
 
 
 class _GatherRows(torch.autograd.Function):

@@ -1,4 +1,8 @@
-"""Supervised contrastive loss over all tasks and all ranks ([P1] equations 2 and 3)."""
+"""Supervised contrastive loss over all tasks and all ranks: equations 2 and 3 of [P1].
+
+[P1] is the paper *Improved Representation Learning with Multitasking in Blind Sweep Obstetric
+Ultrasound Videos*. Shapes: T tasks, N rows of this rank, D dimensions.
+"""
 
 from __future__ import annotations
 
@@ -20,11 +24,12 @@ def multitask_supcon(
     valid: Tensor | None = None,
     group: Group | None = None,
 ) -> Tensor:
-    """Multi-head supervised contrastive loss of [P1] eq. 2 over the global batch B of all ranks
-    (the 'out' form).
+    """Multi-head supervised contrastive loss over the global batch B of all ranks.
 
-    L = 1/|B| sum_i sum_t -1/|P_t(i)| sum_{p in P_t(i)} [z_i.z_p / tau - log sum_{a in A_t(i)}
-    exp(z_i.z_a / tau)]
+    Equation 2 of [P1] (the 'out' form):
+
+        L = 1/|B| sum_i sum_t -1/|P_t(i)| sum_{p in P_t(i)}
+            [z_i.z_p / tau - log sum_{a in A_t(i)} exp(z_i.z_a / tau)]
 
     A_t(i) holds every other clip with a label for task t; P_t(i) those of A_t(i) with the label of
     i. An anchor with an empty P_t(i) or without a label adds 0; |B| counts every valid row. Without
@@ -46,22 +51,19 @@ def multitask_supcon(
         one-process gradient of the local rows, so that the mean over ranks is the one-process
         gradient.
 
-    No N x N matrix is held: see `contrastive_tiled.py`. `contrastive_reference.py` is the form that
-    it is tested against.
+    No matrix of all pairs is made: see `contrastive_tiled.py`. `contrastive_reference.py` is the
+    form that this one is tested against.
 
     Raises:
         ValueError: on every rank, if any rank's shapes, types or temperature do not fit, or ranks
             disagree.
     """
-    tau = torch.as_tensor(
-        temperature,
-        dtype=torch.float64 if embeddings.dtype == torch.float64 else torch.float32,
-        device=embeddings.device,
-    )
+    wide = torch.float64 if embeddings.dtype == torch.float64 else torch.float32
+    tau = torch.as_tensor(temperature, dtype=wide, device=embeddings.device)
     counts = agree(embeddings, labels, tau, sweep, subject, valid, group)
-    labels, sweep, subject, rows = gather_labels(labels, sweep, subject, valid, counts, group)
+    labels, sweep, subject, valid_rows = gather_labels(labels, sweep, subject, valid, counts, group)
     total = TiledSupcon.apply(embeddings, tau, labels, sweep, subject, counts, group)
-    return total / max(rows, 1)
+    return total / max(valid_rows, 1)
 
 
 def ucon(
@@ -72,14 +74,18 @@ def ucon(
     valid: Tensor | None = None,
     group: Group | None = None,
 ) -> Tensor:
-    """NT-Xent of [P1] eq. 3 over the global batch: the one positive of a row is the other view of
-    its clip.
+    """NT-Xent over the global batch: equation 3 of [P1].
+
+    The one positive of a row is the other view of its clip.
 
     Args:
         embeddings: (N, D), unit norm; two rows per clip.
         clip: (N,) int64, >= 0, equal for the two views of a clip and for nothing else in the global
             batch.
         temperature, valid, group: as in `multitask_supcon`.
+
+    Returns:
+        Scalar: as `multitask_supcon`.
     """
     return multitask_supcon(
         embeddings[None], clip[None], temperature=temperature, valid=valid, group=group

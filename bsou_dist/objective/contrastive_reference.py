@@ -1,6 +1,7 @@
-"""The plain form of the contrastive loss: one N x N matrix per task, autograd, nothing clever.
+"""The plain form of the contrastive loss: a matrix of all pairs per task, and autograd.
 
-It is what the tiled form is tested and measured against.
+It is what the tiled form is tested and measured against. Shapes: T tasks, N rows of this rank, R
+rows of all ranks, D dimensions, A anchors (rows with a positive).
 """
 
 from __future__ import annotations
@@ -24,11 +25,11 @@ def reference_multitask_supcon(
     group: Group | None = None,
 ) -> Tensor:
     """`contrastive.multitask_supcon`, argument for argument, for valid input."""
-    counts = [one[0] for one in exchange_sizes([labels.shape[1]], group, labels.device)]
-    wide = embeddings.dtype if embeddings.dtype == torch.float64 else torch.float32
-    rows = gather_rows(
-        embeddings.to(wide).transpose(0, 1).contiguous(), counts, group
-    )  # (N, T, D), all ranks'
+    sizes = exchange_sizes([labels.shape[1]], group, labels.device)
+    counts = [rows_of_rank for (rows_of_rank,) in sizes]
+    wide = torch.float64 if embeddings.dtype == torch.float64 else torch.float32
+    own_rows = embeddings.to(wide).transpose(0, 1).contiguous()  # (N, T, D)
+    rows = gather_rows(own_rows, counts, group)  # (R, T, D)
     all_labels, sweep, subject, valid_rows = gather_labels(
         labels, sweep, subject, valid, counts, group
     )
@@ -44,16 +45,20 @@ def reference_multitask_supcon(
 
 
 def _supcon_sum(z: Tensor, label: Tensor, allowed: Tensor, temperature: float | Tensor) -> Tensor:
-    """Sum over anchors for one task. z (N, D), label (N,) with -1 for missing, allowed (N, N) extra
-    condition.
+    """Sum over anchors for one task.
+
+    z (R, D), label (R,) with -1 for missing, allowed (R, R): which pairs may be positive beside
+    having the same label.
     """
-    others = (label != MISSING_CLASS)[None, :] & ~torch.eye(
-        len(z), dtype=torch.bool, device=z.device
-    )
+    itself = torch.eye(len(z), dtype=torch.bool, device=z.device)
+    others = (label != MISSING_CLASS)[None, :] & ~itself
     positives = others & (label[:, None] == label) & allowed
-    anchors = positives.any(dim=1)  # the others add 0, and a row without candidates would be NaN
-    positives, others = positives[anchors], others[anchors]
-    scores = z[anchors] @ z.T / temperature
+    # Rows without a positive add 0, and would be NaN where they have no other row at all.
+    anchors = positives.any(dim=1)
+    positives = positives[anchors]  # (A, R)
+    others = others[anchors]  # (A, R)
+    scores = z[anchors] @ z.T / temperature  # (A, R)
     log_denominator = scores.masked_fill(~others, -torch.inf).logsumexp(dim=1)
-    mean_positive = torch.where(positives, scores, 0.0).sum(dim=1) / positives.sum(dim=1)
+    positive_sum = torch.where(positives, scores, 0.0).sum(dim=1)
+    mean_positive = positive_sum / positives.sum(dim=1)
     return (log_denominator - mean_positive).sum()

@@ -166,7 +166,7 @@ def test_a_rank_that_hangs_is_named_and_the_run_ends(frozen, write_config, tmp_p
         assert ("hung: rank 1 has stood for about" if frozen else "Look at rank 0 first") in said
         assert "s at: pretrain" in said
         assert f"rank {other} stands here" in said
-        assert "engine/loop.py" in said  # its stack
+        assert "engine/trainer.py" in said  # its stack
     assert STEPS * last(run).epoch + last(run).step >= 2
 
 

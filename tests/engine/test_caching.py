@@ -1,6 +1,4 @@
-"""Gradient caching equals the step on all rows at once, through every engine, and batch norm's
-statistics move once.
-"""
+"""Gradient caching: equal to the step on all rows at once through every engine, batch norm too."""
 
 from __future__ import annotations
 
@@ -55,11 +53,11 @@ def batch(rows: slice, step: int) -> Batch:
     clips = torch.randn(ROWS, 1, 4, 16, 16, generator=generator)[rows]
     labels = {name: torch.randint(-1, 2, (ROWS,), generator=generator)[rows] for name in "ab"}
     index = torch.arange(ROWS)[rows]
-    there = torch.arange(ROWS)[rows] != 2  # one row could not be decoded
+    decoded = index != 2  # one row could not be
     return Batch(
         clips=clips,
-        slots=there[:, None],
-        valid=there,
+        slots=decoded[:, None],
+        valid=decoded,
         labels=labels,
         key=[str(i) for i in index.tolist()],
         study=index,
@@ -106,15 +104,16 @@ def _on_rank(rank: int, world: int) -> dict:
         )
     if world == 1:
         ddp = ENGINES[0]
-        one = CachedStep(rows=ROWS, chunks=1)
+        one_chunk = CachedStep(rows=ROWS, chunks=1)
         heads = network().heads
         for name, net, cached in (
-            ("dropout", WithDropout(network().encoder, dict(heads)), one),
-            ("batch norm", network("batch"), one),
+            ("dropout", WithDropout(network().encoder, dict(heads)), one_chunk),
+            ("batch norm", network("batch"), one_chunk),
             ("frozen batch norm", frozen(), CachedStep(rows=2, chunks=4)),
         ):
             state = {key: value.clone() for key, value in net.state_dict().items()}
-            out[name, "initial"], out[name, "whole"] = state, train(0, 1, ddp, rows, None, net)
+            out[name, "initial"] = state
+            out[name, "whole"] = train(0, 1, ddp, rows, None, net)
             net.load_state_dict(state)
             out[name, "cached"] = train(0, 1, ddp, rows, cached, net)
         cross_entropy = MultitaskCrossEntropy(["a", "b"])
@@ -122,10 +121,8 @@ def _on_rank(rank: int, world: int) -> dict:
             network().encoder, {"a": nn.Linear(128, 2), "b": nn.Linear(128, 2)}
         )
         state = {key: value.clone() for key, value in linear.state_dict().items()}
-        out["mtce", "initial"], out["mtce", "whole"] = (
-            state,
-            train(0, 1, ddp, rows, None, linear, cross_entropy),
-        )
+        out["mtce", "initial"] = state
+        out["mtce", "whole"] = train(0, 1, ddp, rows, None, linear, cross_entropy)
         linear.load_state_dict(state)
         out["mtce", "cached"] = train(0, 1, ddp, rows, CachedStep(2, 4), linear, cross_entropy)
     return out
@@ -142,8 +139,8 @@ def test_equal_to_the_step_on_all_rows(world):
             initial = result[what, "initial"]
             for name, value in whole[1].items():
                 if value.is_floating_point():
-                    # By norm: under Adam a gradient of nearly 0 moves a weight by its rounding's
-                    # sign.
+                    # By norm: under Adam a gradient of nearly 0 moves a weight by the sign of its
+                    # rounding.
                     moved = (value - initial[name]).norm()
                     assert (cached[1][name] - value).norm() <= 0.01 * moved + 1e-6, (what, name)
         for engine in ENGINES:

@@ -1,6 +1,4 @@
-"""Checkpoints: whole or not at all, checked, pruned, and nothing but tensors and plain values in
-them.
-"""
+"""Checkpoints: whole or not at all, checked, pruned; only tensors and plain values in them."""
 
 from __future__ import annotations
 
@@ -32,7 +30,14 @@ def example(epoch: int = 1) -> Checkpoint:
     moments = {"weight": {"step": torch.tensor(3.0), "exp_avg": torch.ones(2)}}
     schedule = {"best": 0.5, "num_bad_epochs": 2}
     return Checkpoint(
-        {"weight": torch.arange(4.0)}, moments, schedule, epoch, 7, 2.5, 0.5, {"stage": 1}
+        network={"weight": torch.arange(4.0)},
+        moments=moments,
+        schedule=schedule,
+        epoch=epoch,
+        step=7,
+        losses=2.5,
+        best_loss=0.5,
+        metadata={"stage": 1},
     )
 
 
@@ -70,7 +75,8 @@ def test_a_damaged_one_is_said_and_the_one_before_it_taken(tmp_path, alone, caps
     data[spot + 6] ^= 1  # one bit of one weight
     newest.write_bytes(data)
     assert kept.latest(alone).epoch == 1
-    assert "step-000000002.pt is damaged" in (said := capsys.readouterr().err)
+    said = capsys.readouterr().err
+    assert "step-000000002.pt is damaged" in said
     assert "going on from step-000000001.pt" in said
     # What was passed over goes with the next save, which it would otherwise stand before.
     (tmp_path / "step-000000001.pt.tmp").touch()
@@ -122,3 +128,17 @@ def test_missing_and_foreign_formats(tmp_path):
     torch.save({"format": 99}, tmp_path / BEST)
     with pytest.raises(InputError, match=f"has checkpoint format 99; this version reads {FORMAT}"):
         load_checkpoint(tmp_path / BEST)
+
+
+def test_checkpoints_of_format_2_are_refused(tmp_path, alone):
+    """In format 2 the field `metadata` was named `facts`."""
+    content = vars(example()).copy()
+    content["facts"] = content.pop("metadata")
+    path = tmp_path / "step-000000017.pt"
+    torch.save({"format": 2, "digest": checkpoint._digest(content), **content}, path)
+    refusal = f"{path.name} has checkpoint format 2; this version reads 3"
+    with pytest.raises(InputError, match=refusal):
+        load_checkpoint(path)
+    with pytest.raises(InputError, match=rf"no whole checkpoint in .*{refusal}.*train this stage"):
+        Checkpoints(tmp_path, keep=2).latest(alone)
+    assert path.exists()

@@ -1,6 +1,4 @@
-"""Both engines over real processes: equal to one process with plain Adam, and their state moves
-between them.
-"""
+"""Engines over real processes: equal to one process with plain Adam; state moves between them."""
 
 from __future__ import annotations
 
@@ -40,19 +38,17 @@ def plain_adam(steps: int = STEPS) -> dict[str, Tensor]:
 def _train(
     rank: int, world: int
 ) -> dict[tuple[str, int], tuple[dict[str, Tensor], dict[str, Tensor]]]:
-    """Per engine: the weights after STEPS steps; and after two steps, a move into the next engine,
-    and the rest.
+    """Weights per engine: after STEPS steps, and after two steps in the engine before it and the
+    rest in this one.
     """
     out, half_way = {}, None
     mine = slice(0, 5) if rank == 0 else slice(5, ROWS)  # uneven
     for name, stage in [*ENGINES, ENGINES[0]]:
-        straight = _run(name, stage, rank, world, mine, range(STEPS), None)
-        moved = (
-            None
-            if half_way is None
-            else _run(name, stage, rank, world, mine, range(2, STEPS), half_way)
-        )
-        out[(name, stage)] = (straight[0], None if moved is None else moved[0])
+        straight, _ = _run(name, stage, rank, world, mine, range(STEPS), None)
+        moved = None
+        if half_way is not None:
+            moved, _ = _run(name, stage, rank, world, mine, range(2, STEPS), half_way)
+        out[(name, stage)] = (straight, moved)
         half_way = _run(name, stage, rank, world, mine, range(2), None)
     return out
 
@@ -71,9 +67,8 @@ def _run(name, stage, rank, world, mine, steps, state):
         engine.load_moments(state[1])
     for step in steps:
         engine.update(global_sum(engine(rows(step)[mine]).square().sum()) / ROWS)
-    return {
-        key: value.clone() for key, value in engine.network.state_dict().items()
-    }, engine.moments()
+    weights = {key: value.clone() for key, value in engine.network.state_dict().items()}
+    return weights, engine.moments()
 
 
 def test_engines_equal_plain_adam_and_take_over_from_each_other():

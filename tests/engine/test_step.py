@@ -118,9 +118,8 @@ def test_validation_weighs_batches_by_their_valid_rows_and_changes_nothing(alone
     full = batch(torch.full((4, 1), 1.0))
     ragged = batch(torch.full((4, 1), 3.0), valid=torch.tensor([True, False, False, False]))
     loss = validate(net, Batches(full, ragged), MeanSquare(), alone, "test")
-    assert loss == pytest.approx(
-        (4 * 1 + 1 * 9) / 5, rel=1e-4
-    )  # eval mode: no dropout, running statistics 0 and 1
+    # In eval mode there is no dropout, and the running statistics are 0 and 1.
+    assert loss == pytest.approx((4 * 1 + 1 * 9) / 5, rel=1e-4)
     assert norm.num_batches_tracked == 0
     with pytest.raises(NonFiniteLoss, match="validation loss is nan"):
         validate(net, Batches(batch(torch.full((4, 1), torch.nan))), MeanSquare(), alone, "test")

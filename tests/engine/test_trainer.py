@@ -1,6 +1,4 @@
-"""A run that is stopped while it validates has trained its epoch, and validates it when it goes on;
-what it tells.
-"""
+"""The training loop: stopped while it validates and resumed; what it reports."""
 
 from __future__ import annotations
 
@@ -35,8 +33,9 @@ class Net(nn.Module):
 
 
 class Feed:
-    """Batches drawn from (epoch, step); `stop` receives a signal while the given validation is
-    under way.
+    """Batches drawn from (epoch, step).
+
+    `processes` receive a signal while pass number `stop_at` over this feed is under way.
     """
 
     dataset = SimpleNamespace(slots=1)
@@ -45,12 +44,10 @@ class Feed:
     def __init__(
         self, processes: Processes | None = None, stop_at: int = -1, data_wait_s: float = 0.0
     ) -> None:
-        self.processes, self.stop_at, self.passes, self.data_wait_s = (
-            processes,
-            stop_at,
-            0,
-            data_wait_s,
-        )
+        self.processes = processes
+        self.stop_at = stop_at
+        self.data_wait_s = data_wait_s
+        self.passes = 0
 
     def steps(self) -> int:
         return STEPS
@@ -59,12 +56,13 @@ class Feed:
         for step in range(start_step, STEPS):
             if self.processes and self.passes == self.stop_at and step == 1:
                 self.processes.signals.received = signal.SIGUSR1
-            index, there = torch.arange(5), torch.ones(5, dtype=torch.bool)
+            index = torch.arange(5)
+            valid = torch.ones(5, dtype=torch.bool)
             rows = torch.randn(5, 4, generator=torch.Generator().manual_seed(100 * epoch + step))
             yield Batch(
                 clips=rows,
-                slots=there[:, None],
-                valid=there,
+                slots=valid[:, None],
+                valid=valid,
                 labels={},
                 key=["clip"] * 5,
                 study=index,
@@ -112,7 +110,9 @@ def train(
         saving=CheckpointConfig(),
         metadata={},
         name="test",
-    ).run(processes, lambda values, step: reports.append((step, values)), start)
+        processes=processes,
+        report=lambda values, step: reports.append((step, values)),
+    ).run(start)
     end = kept.latest(processes)
     assert end
     return best, end
@@ -130,34 +130,29 @@ def test_stopped_in_validation(tmp_path):
             train(tmp_path / "stopped", processes, Feed(processes, stop_at=1), again)
         saved = Checkpoints(tmp_path / "stopped", keep=2).latest(processes)
         assert saved
-        assert (saved.epoch, saved.step) == (
-            1,
-            STEPS,
-        )  # nothing left of the epoch but to validate it
+        # Nothing is left of the epoch but to validate it.
+        assert (saved.epoch, saved.step) == (1, STEPS)
     with start_processes() as processes:
         best_again, end_again = train(tmp_path / "stopped", processes, Feed(), again)
     assert best_again == best
     assert all(torch.equal(end_again.network[name], value) for name, value in end.network.items())
     assert end_again.schedule == end.schedule
 
-    def told(reports: list) -> list:
+    def epochs_of(reports: list) -> list:
         return [
             (step, values["train/epoch_loss"], values["valid/loss"])
             for step, values in reports
             if "valid/loss" in values
         ]
 
-    assert told(again) == told(reports)
+    assert epochs_of(again) == epochs_of(reports)
 
 
-def _told_waits(rank: int, world: int, folder: Path) -> list[float]:
-    """Seconds that an epoch is said to have waited, by epoch, where the second rank waits three
-    times as long.
-    """
+def _reported_waits(rank: int, world: int, folder: Path) -> list[float]:
+    """Seconds of waiting reported for each epoch, where rank 1 waits three times as long."""
     reports: list = []
-    train(
-        folder, Processes(rank, world, "cpu"), Feed(), reports, Feed(data_wait_s=[0.25, 0.75][rank])
-    )
+    train_feed = Feed(data_wait_s=[0.25, 0.75][rank])
+    train(folder, Processes(rank, world, "cpu"), Feed(), reports, train_feed)
     return [
         values["train/data_wait_share"] * values["epoch_s"]
         for _, values in reports
@@ -167,4 +162,4 @@ def _told_waits(rank: int, world: int, folder: Path) -> list[float]:
 
 def test_the_share_of_waiting_is_that_of_the_process_that_waited_longest(tmp_path):
     expected = pytest.approx([0.75 * STEPS] * EPOCHS)
-    assert run_ranks(2, _told_waits, tmp_path) == [expected, expected]
+    assert run_ranks(2, _reported_waits, tmp_path) == [expected, expected]

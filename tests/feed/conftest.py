@@ -1,4 +1,4 @@
-"""A small shard folder, written by the packer's own hand from made-up clips."""
+"""A small shard folder of made-up clips, written with the packer's own functions."""
 
 from __future__ import annotations
 
@@ -23,17 +23,18 @@ def clip_pixels(number: int, frames: int, side: int) -> np.ndarray:
     random = np.random.default_rng(number)
     y, x = np.mgrid[:side, :side] / side
     t = np.arange(frames)[:, None, None] / frames
-    wave = np.sin(2 * np.pi * (x * (1 + number % 3) + t)) * np.cos(2 * np.pi * y * (1 + number % 2))
-    return np.clip(128 + 90 * wave + random.normal(0, 8, (frames, side, side)), 0, 255).astype(
-        np.uint8
-    )
+    across = np.sin(2 * np.pi * (x * (1 + number % 3) + t))
+    down = np.cos(2 * np.pi * y * (1 + number % 2))
+    grain = random.normal(0, 8, (frames, side, side))
+    return np.clip(128 + 90 * (across * down) + grain, 0, 255).astype(np.uint8)
 
 
 def write_shards(
     folder: Path, clips: int = 14, frames: int = 10, side: int = 32, codec: Codec = "jpeg"
 ) -> tuple[Path, pd.DataFrame]:
-    """Write `clips` into two shards; an exam has the six sweeps and one of no canonical type, a
-    patient two exams.
+    """Write `clips` into two shards.
+
+    An exam has the six sweeps and one of no canonical type; a patient has two exams.
     """
     rows = []
     for shard, numbers in enumerate(np.array_split(np.arange(clips), 2)):

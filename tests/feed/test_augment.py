@@ -40,8 +40,8 @@ def pixels(result: torch.Tensor) -> torch.Tensor:
 
 
 def test_parameters_are_a_function_of_seed_epoch_key_and_view() -> None:
-    one = draw_parameters(EVERYTHING, 1, 2, "study-M-0", 0)
-    assert one == draw_parameters(EVERYTHING, 1, 2, "study-M-0", 0)
+    parameters = draw_parameters(EVERYTHING, 1, 2, "study-M-0", 0)
+    assert parameters == draw_parameters(EVERYTHING, 1, 2, "study-M-0", 0)
     others = [
         (2, 2, "study-M-0", 0),
         (1, 3, "study-M-0", 0),
@@ -51,7 +51,7 @@ def test_parameters_are_a_function_of_seed_epoch_key_and_view() -> None:
         (1, 22, "study-M-0", 0),
     ]
     drawn = [draw_parameters(EVERYTHING, *other) for other in others]
-    assert len({one.noise_seed, *(other.noise_seed for other in drawn)}) == len(others) + 1
+    assert len({parameters.noise_seed, *(other.noise_seed for other in drawn)}) == len(others) + 1
 
 
 def test_a_probability_moves_no_other_draw() -> None:
@@ -95,12 +95,10 @@ def test_identity_only_resizes() -> None:
     quarter = batch.float().unflatten(-1, (20, 2)).unflatten(-3, (20, 2)).mean((-1, -3)) / 255
     assert torch.allclose(pixels(augment(batch, [IDENTITY] * 2, 20)), quarter, atol=1e-5)
     tenth = batch.float().unflatten(-1, (4, 10)).unflatten(-3, (4, 10)).mean((-1, -3)) / 255
-    assert torch.allclose(
-        pixels(augment(batch, [IDENTITY] * 2, 4)), tenth, atol=1e-5
-    )  # every pixel counts
-    assert torch.equal(
-        augment(batch.float(), [IDENTITY] * 2, 20), augment(batch, [IDENTITY] * 2, 20)
-    )
+    # Every pixel counts.
+    assert torch.allclose(pixels(augment(batch, [IDENTITY] * 2, 4)), tenth, atol=1e-5)
+    floating = augment(batch.float(), [IDENTITY] * 2, 20)
+    assert torch.equal(floating, augment(batch, [IDENTITY] * 2, 20))
 
 
 def test_rotation_turns_all_frames_alike() -> None:

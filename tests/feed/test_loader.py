@@ -1,6 +1,4 @@
-"""The loader: the same rows for any world, any start and any number of threads; masks; faults;
-threads that end.
-"""
+"""The loader: the same rows for any world, start and number of threads; masks; faults; threads."""
 
 from __future__ import annotations
 
@@ -45,24 +43,29 @@ def clip_set(shards: tuple[Path, pd.DataFrame]) -> ClipSet:
 
 def exam_set(shards: tuple[Path, pd.DataFrame]) -> ExamSet:
     folder, manifest = shards
-    return ExamSet(
-        ClipSet(
-            folder, manifest, {"ga": np.repeat(np.array([200, 180, 220, 250], dtype=np.float32), 7)}
-        )
-    )
+    ga_days = np.array([200, 180, 220, 250], dtype=np.float32)
+    return ExamSet(ClipSet(folder, manifest, {"ga": np.repeat(ga_days, 7)}))
 
 
 def loader(dataset: ClipSet | ExamSet, tmp_path: Path, **changes: Any) -> Loader:
-    settings: dict[str, Any] = {
+    """A loader of pixels; `changes` are arguments of `Pixels` or of `Loader`."""
+    of_loader: dict[str, Any] = {"global_batch": 8, "seed": 5, "training": True, **changes}
+    of_source: dict[str, Any] = {
         "config": CONFIG,
         "augment": AugmentConfig(),
         "views": 1,
         "quarantine": Quarantine(tmp_path, 0),
     }
-    of_source = {name: changes.pop(name, value) for name, value in settings.items()}
-    order: dict[str, Any] = {"global_batch": 8, "seed": 5, "training": True, **changes}
-    source = Pixels(dataset.clips, of_source.pop("config"), seed=order["seed"], **of_source)
-    return Loader(dataset, source, **order)
+    for name, default in of_source.items():
+        of_source[name] = of_loader.pop(name, default)
+    source = Pixels(dataset.clips, seed=of_loader["seed"], **of_source)
+    return Loader(dataset, source, **of_loader)
+
+
+def first_batch(
+    dataset: ClipSet | ExamSet, tmp_path: Path, epoch: int = 0, **changes: Any
+) -> Batch:
+    return next(iter(loader(dataset, tmp_path, **changes).epoch(epoch)))
 
 
 def join(parts: list[Batch], name: str) -> torch.Tensor:
@@ -106,19 +109,14 @@ def test_an_epoch_continues_from_the_middle_on_any_number_of_ranks(
     shards, tmp_path, order: OrderConfig
 ) -> None:
     whole = list(loader(clip_set(shards), tmp_path, order=order, global_batch=4).epoch(2))
-    one_thread = CONFIG.model_copy(update={"threads": 1})
+    settings = {
+        "config": CONFIG.model_copy(update={"threads": 1}),
+        "order": order,
+        "global_batch": 4,
+        "world": 2,
+    }
     ranks = [
-        list(
-            loader(
-                clip_set(shards),
-                tmp_path,
-                config=one_thread,
-                order=order,
-                global_batch=4,
-                rank=rank,
-                world=2,
-            ).epoch(2, 2)
-        )
+        list(loader(clip_set(shards), tmp_path, rank=rank, **settings).epoch(2, 2))
         for rank in range(2)
     ]
     assert len(whole) > 3
@@ -137,14 +135,13 @@ def test_orders_know_shards_classes_and_studies(shards, tmp_path) -> None:
     assert balanced.labels["kind"].bincount().tolist() == [4, 4]
     [grouped, *_] = loader(dataset, tmp_path, order=ORDERS[3], global_batch=8).epoch(0)
     assert [len(set(grouped.study[rows].tolist())) for rows in (slice(4), slice(4, 8))] == [1, 1]
-    by_exam = (
-        loader(exam_set(shards), tmp_path, order=ORDERS[1], global_batch=1).order.epoch(0).ravel()
-    )
+    exams = loader(exam_set(shards), tmp_path, order=ORDERS[1], global_batch=1)
+    by_exam = exams.order.epoch(0).ravel()
     assert sorted(by_exam[:2]) in ([0, 1], [2, 3])
 
 
 @pytest.mark.parametrize("start_step", [0, 3])
-def test_windows_are_announced_before_they_are_read(
+def test_windows_are_prefetched_before_they_are_read(
     make_shards, tmp_path, monkeypatch, start_step: int
 ) -> None:
     folder, manifest = make_shards(tmp_path)
@@ -161,46 +158,39 @@ def test_windows_are_announced_before_they_are_read(
         config=CONFIG.model_copy(update={"threads": 1}),
     )
     events: list[tuple[str, int]] = []
-    monkeypatch.setattr(
-        windowed.source, "prefetch_shard", lambda shard: events.append(("announced", shard))
-    )
-    numbers = windowed.source._reader.shard
+    shard_of_clip = windowed.source._reader.shard
     fill = windowed.source.fill
-    monkeypatch.setattr(
-        windowed.source,
-        "fill",
-        lambda rows, picked, epoch: (
-            events.extend(("read", int(numbers[clip])) for clip in picked),
-            fill(rows, picked, epoch),
-        )[1],
-    )
+
+    def record_prefetch(shard: int) -> None:
+        events.append(("prefetched", shard))
+
+    def record_fill(rows: torch.Tensor, picked: np.ndarray, epoch: int) -> np.ndarray:
+        events.extend(("read", int(shard_of_clip[clip])) for clip in picked)
+        return fill(rows, picked, epoch)
+
+    monkeypatch.setattr(windowed.source, "prefetch_shard", record_prefetch)
+    monkeypatch.setattr(windowed.source, "fill", record_fill)
     list(windowed.epoch(0, start_step))
-    windows = windowed.order.windows(0)  # of a shard each
+
+    windows = windowed.order.windows(0)  # a shard each
     ends = [begin for begin, _ in windows[1:]] + [len(manifest)]
-    expected = [
-        shard for (_, [shard]), end in zip(windows, ends, strict=True) if end > 2 * start_step
-    ]
-    assert [shard for kind, shard in events if kind == "announced"] == expected, (
-        "each once, in the order of reading"
-    )
+    first_item = 2 * start_step
+    expected = [shard for (_, [shard]), end in zip(windows, ends, strict=True) if end > first_item]
+    in_order = [shard for kind, shard in events if kind == "prefetched"]
+    assert in_order == expected, "each once, in the order of reading"
     for shard in expected:
-        assert events.index(("announced", shard)) < events.index(("read", shard))
+        assert events.index(("prefetched", shard)) < events.index(("read", shard))
     for now in range(len(events)):
-        announced, begun = (
-            {shard for kind, shard in events[:now] if kind == done}
-            for done in ("announced", "read")
-        )
-        assert len(announced - begun) <= 2, "one window ahead, since memory must hold them"
+        prefetched = {shard for kind, shard in events[:now] if kind == "prefetched"}
+        read = {shard for kind, shard in events[:now] if kind == "read"}
+        assert len(prefetched - read) <= 2, "one window ahead, since memory must hold them"
 
 
 def test_training_draws_anew_each_epoch_and_evaluation_does_not(shards, tmp_path) -> None:
-    first, second = (
-        next(iter(loader(clip_set(shards), tmp_path).epoch(epoch))) for epoch in (0, 1)
-    )
+    first, second = (first_batch(clip_set(shards), tmp_path, epoch) for epoch in (0, 1))
     assert first.key != second.key
     first, second = (
-        next(iter(loader(clip_set(shards), tmp_path, training=False).epoch(epoch)))
-        for epoch in (0, 1)
+        first_batch(clip_set(shards), tmp_path, epoch, training=False) for epoch in (0, 1)
     )
     assert torch.equal(first.clips, second.clips)
 
@@ -214,14 +204,8 @@ def test_evaluation_sees_each_clip_once_and_masks_padding(shards, tmp_path) -> N
     assert tail.valid.tolist() == [True] * 4 + [False] * 4
     assert tail.key[4:] == [""] * 4
     assert (tail.clips[4:] == 0).all()
-    for values in (
-        tail.index,
-        tail.study,
-        tail.exam,
-        tail.subject,
-        tail.sweep,
-        tail.labels["kind"],
-    ):
+    codes = [tail.index, tail.study, tail.exam, tail.subject, tail.sweep, tail.labels["kind"]]
+    for values in codes:
         assert values[4:].tolist() == [-1] * 4
     assert tail.labels["ga"].isnan().tolist() == [False] * 4 + [True] * 4
 
@@ -230,31 +214,28 @@ def test_evaluation_sees_each_clip_once_and_masks_padding(shards, tmp_path) -> N
 def test_pixels_are_those_of_the_clip(make_shards, packed_pixels, tmp_path, codec: str) -> None:
     config = CONFIG.model_copy(update={"size_px": 32, "decoder": "auto"})
     dataset = clip_set(make_shards(tmp_path, codec=codec))
-    batch = next(
-        iter(loader(dataset, tmp_path, training=False, augment=None, config=config).epoch(0))
-    )
+    batch = first_batch(dataset, tmp_path, training=False, augment=None, config=config)
     for row in (0, 5):
         packed = packed_pixels(row, 10, 32)[choose_frames(10, 4)]
         shown = (batch.clips[row, 0].numpy() * DEVIATION + MEAN) * 255
-        assert (
-            np.abs(shown - packed).mean() < 5
-        )  # loss of the codec; another frame or clip differs by 15 and more
+        # The loss of the codec; another frame or clip differs by 15 and more.
+        assert np.abs(shown - packed).mean() < 5
 
 
 def test_two_views_share_identity_and_differ_in_pixels(shards, tmp_path) -> None:
-    batch = next(iter(loader(clip_set(shards), tmp_path, views=2).epoch(0)))
-    one = next(iter(loader(clip_set(shards), tmp_path).epoch(0)))
+    batch = first_batch(clip_set(shards), tmp_path, views=2)
+    single = first_batch(clip_set(shards), tmp_path)
     assert batch.clips.shape == (16, 1, 4, 16, 16)
     assert batch.views == 2
-    assert batch.key == one.key * 2
-    for values, single in (
-        (batch.index, one.index),
-        (batch.sweep, one.sweep),
-        (batch.valid, one.valid),
-        (batch.labels["kind"], one.labels["kind"]),
+    assert batch.key == single.key * 2
+    for of_two, of_one in (
+        (batch.index, single.index),
+        (batch.sweep, single.sweep),
+        (batch.valid, single.valid),
+        (batch.labels["kind"], single.labels["kind"]),
     ):
-        assert torch.equal(values, torch.cat([single, single]))
-    assert torch.equal(batch.clips[:8], one.clips)
+        assert torch.equal(of_two, torch.cat([of_one, of_one]))
+    assert torch.equal(batch.clips[:8], single.clips)
     assert all(not torch.equal(batch.clips[row], batch.clips[row + 8]) for row in range(8))
 
 
@@ -263,16 +244,12 @@ def test_exams_have_six_masked_slots(shards, tmp_path) -> None:
     manifest = manifest.copy()
     manifest.loc[2, "sweep"] = None
     exams = ExamSet(ClipSet(folder, manifest, {}))
-    batch = next(
-        iter(loader(exams, tmp_path, global_batch=2, training=False, augment=None).epoch(0))
-    )
+    batch = first_batch(exams, tmp_path, global_batch=2, training=False, augment=None)
     assert batch.clips.shape == (2, 6, 1, 4, 16, 16)
     assert batch.slots.tolist() == [[True, True, False, True, True, True], [True] * 6]
     assert (batch.clips[0, 2] == 0).all()
     assert batch.key == ["exam0", "exam1"]
-    clips = next(
-        iter(loader(clip_set(shards), tmp_path, training=False, augment=None).epoch(0))
-    ).clips
+    clips = first_batch(clip_set(shards), tmp_path, training=False, augment=None).clips
     assert torch.equal(batch.clips[0, [0, 1, 3, 4, 5]], clips[[0, 1, 3, 4, 5]])
 
 
@@ -311,7 +288,7 @@ def test_a_corrupt_clip_is_set_aside_and_masked(make_shards, tmp_path, decoder: 
     assert quarantine.count == Quarantine(tmp_path / "run", 1).count == 1
 
     exams = ExamSet(ClipSet(folder, manifest, {}))
-    batch = next(iter(loader(exams, tmp_path, **{**settings, "global_batch": 1}).epoch(0)))
+    batch = first_batch(exams, tmp_path, **{**settings, "global_batch": 1})
     assert batch.slots[0].tolist() == [True] * 3 + [False] + [True] * 2
     assert batch.valid.all()
 
@@ -324,22 +301,21 @@ def test_past_the_budget_the_run_stops_and_names_the_file(make_shards, tmp_path)
         shard.truncate(int(manifest["offset"].iloc[-1]) + 5)
     quarantine = Quarantine(tmp_path, 2)
     one_after_another = CONFIG.model_copy(update={"threads": 1})
-    batches = loader(
+    feed = loader(
         clip_set((folder, manifest)),
         tmp_path,
         global_batch=5,
         training=False,
         config=one_after_another,
         quarantine=quarantine,
-    ).epoch(0)
-    assert [next(batches).valid.all().item() for _ in range(2)] == [False, False]
-    with pytest.raises(
-        QuarantineExceeded, match=r"(?s)3 clips .* 2 are allowed.*quarantine-\*\.csv.*000001\.tar"
-    ):
-        next(batches)
-    assert (
-        pd.read_csv(quarantine.path)["reason"].iloc[-1].startswith("CorruptClip: 000001.tar ends")
     )
+    batches = feed.epoch(0)
+    assert [next(batches).valid.all().item() for _ in range(2)] == [False, False]
+    exceeded = r"(?s)3 clips .* 2 are allowed.*quarantine-\*\.csv.*000001\.tar"
+    with pytest.raises(QuarantineExceeded, match=exceeded):
+        next(batches)
+    reasons = pd.read_csv(quarantine.path)["reason"]
+    assert reasons.iloc[-1].startswith("CorruptClip: 000001.tar ends")
     assert (default_budget(100), default_budget(654_448)) == (10, 654)
 
 
@@ -371,9 +347,7 @@ def test_batches_are_made_ahead_but_not_without_bound(shards, tmp_path, monkeypa
 
 
 def test_epochs_follow_each_other_without_a_gap(shards, tmp_path, monkeypatch) -> None:
-    """What a trainer sees are the epochs one by one, but the next one is begun before it asks for
-    it.
-    """
+    """A trainer sees the epochs one by one, but the next one is begun before it asks for it."""
     feed = loader(clip_set(shards), tmp_path)
     steps, fill, epochs = feed.steps(), feed.source.fill, []
 
@@ -395,13 +369,11 @@ def test_epochs_follow_each_other_without_a_gap(shards, tmp_path, monkeypatch) -
         *((2, step) for step in range(steps)),
     ]
     wanted = [*feed.epoch(1, steps - 2), *feed.epoch(2)]
-    assert all(
-        torch.equal(one.clips, other.clips) and one.key == other.key
-        for one, other in zip(got, wanted, strict=True)
-    )
-    assert [batch.epoch for batch in feed.epochs(1, 3, start_step=steps)] == [
-        2
-    ] * steps  # stopped after its last step
+    for found, expected in zip(got, wanted, strict=True):
+        assert torch.equal(found.clips, expected.clips)
+        assert found.key == expected.key
+    # An epoch that was stopped after its last step has no batch left.
+    assert [batch.epoch for batch in feed.epochs(1, 3, start_step=steps)] == [2] * steps
     assert not list(feed.epochs(2, 2))
 
 

@@ -62,19 +62,15 @@ def case(rows: int = 17, tasks: int = 3, seed: int = 0) -> dict[str, Tensor]:
 
 
 @pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize(
-    "temperature", [TEMPERATURE, 0.002]
-)  # with the second one, row maxima are needed
+@pytest.mark.parametrize("temperature", [TEMPERATURE, 0.002])  # the second one needs row maxima
 @pytest.mark.parametrize(
     "extra", [(), ("sweep",), ("subject",), ("valid",), ("sweep", "subject", "valid")]
 )
 def test_equals_the_double_loop(extra, temperature, form):
     data = case()
     options = {name: data[name] for name in extra}
-    z, tau = (
-        data["z"].clone().requires_grad_(),
-        torch.tensor(temperature, dtype=torch.float64, requires_grad=True),
-    )
+    z = data["z"].clone().requires_grad_()
+    tau = torch.tensor(temperature, dtype=torch.float64, requires_grad=True)
     loss = FORMS[form](z, data["labels"], temperature=tau, **options)
     grads = torch.autograd.grad(loss, (z, tau))
     expected = double_loop(z, data["labels"], tau, **options)
@@ -134,23 +130,21 @@ def test_fused_tiles_change_nothing(monkeypatch):
     """What a GPU compiles, traced and functionalised here without its code generator."""
     data = case(rows=23)
     z = data["z"].clone().requires_grad_()
-    eager = torch.autograd.grad(multitask_supcon(z, data["labels"], temperature=TEMPERATURE), z)[0]
+    traced = []
+
+    def trace(function):
+        traced.append(function)
+        return torch.compile(function, dynamic=True, backend="aot_eager")
+
+    def gradient() -> Tensor:
+        loss = multitask_supcon(z, data["labels"], temperature=TEMPERATURE)
+        return torch.autograd.grad(loss, z)[0]
+
+    eager = gradient()
     monkeypatch.setitem(tiled.FUSED, "cpu", True)
     monkeypatch.setattr(tiled, "_can_compile", lambda device: True)
-    traced = []
-    monkeypatch.setattr(
-        tiled,
-        "_compiled",
-        lambda function: (
-            traced.append(function) or torch.compile(function, dynamic=True, backend="aot_eager")
-        ),
-    )
-    torch.testing.assert_close(
-        torch.autograd.grad(multitask_supcon(z, data["labels"], temperature=TEMPERATURE), z)[0],
-        eager,
-        rtol=1e-12,
-        atol=1e-12,
-    )
+    monkeypatch.setattr(tiled, "_compiled", trace)
+    torch.testing.assert_close(gradient(), eager, rtol=1e-12, atol=1e-12)
     assert set(traced) == {tiled._exp_sums, tiled._weigh}
 
 
@@ -165,24 +159,20 @@ def test_on_a_gpu_it_is_as_exact(monkeypatch, temperature, dtype, tolerance):
     options = {name: data[name] for name in ("sweep", "subject", "valid")}
     expected = reference_multitask_supcon(z, data["labels"], temperature=temperature, **options)
     wanted = torch.autograd.grad(expected, z)[0]
-    there = data["z"].to("cuda", dtype).requires_grad_()
+    on_gpu = data["z"].to("cuda", dtype).requires_grad_()
+    options_on_gpu = {name: value.cuda() for name, value in options.items()}
     loss = multitask_supcon(
-        there,
-        data["labels"].cuda(),
-        temperature=temperature,
-        **{name: value.cuda() for name, value in options.items()},
+        on_gpu, data["labels"].cuda(), temperature=temperature, **options_on_gpu
     )
-    got = torch.autograd.grad(loss, there)[0].cpu().double()
+    got = torch.autograd.grad(loss, on_gpu)[0].cpu().double()
     assert abs(loss.item() - expected.item()) <= tolerance * expected.item()
     assert (got - wanted).norm() <= tolerance * wanted.norm()
 
 
 def test_ucon_is_nt_xent():
     clips = 5
-    z = F.normalize(
-        torch.randn(2 * clips, 8, generator=torch.Generator().manual_seed(3), dtype=torch.float64),
-        dim=-1,
-    )
+    generator = torch.Generator().manual_seed(3)
+    z = F.normalize(torch.randn(2 * clips, 8, generator=generator, dtype=torch.float64), dim=-1)
     index = torch.arange(clips).repeat(2)  # view-major: all first views, then all second ones
     scores = (z @ z.T / TEMPERATURE).fill_diagonal_(-torch.inf)
     expected = F.cross_entropy(scores, (torch.arange(2 * clips) + clips) % (2 * clips))
@@ -250,20 +240,17 @@ def test_processes_equal_one_process(world):
     for _counts in SPLITS[world]:
         for extra in ((), ("sweep", "subject", "valid")):
             data = case()
-            z, tau = (
-                data["z"].clone().requires_grad_(),
-                torch.tensor(TEMPERATURE, dtype=torch.float64, requires_grad=True),
-            )
-            loss = multitask_supcon(
-                z, data["labels"], temperature=tau, **{name: data[name] for name in extra}
-            )
+            z = data["z"].clone().requires_grad_()
+            tau = torch.tensor(TEMPERATURE, dtype=torch.float64, requires_grad=True)
+            options = {name: data[name] for name in extra}
+            loss = multitask_supcon(z, data["labels"], temperature=tau, **options)
             loss.backward()
-            per_rank = [result[number] for result in results]
-            assert all(abs(one[0] - loss.item()) < 1e-12 for one in per_rank)
+            losses, z_grads, tau_grads = zip(*(result[number] for result in results), strict=True)
+            assert all(abs(rank_loss - loss.item()) < 1e-12 for rank_loss in losses)
             # Raw autograd gives the world size times the one-process gradient of the local rows ...
-            gathered = torch.cat([one[1] for one in per_rank], dim=1) / world
+            gathered = torch.cat(z_grads, dim=1) / world
             assert (gathered - z.grad).norm() <= 1e-10 * z.grad.norm()
             # ... and the mean over ranks is the gradient itself, also of what all ranks share.
-            mean_tau = torch.stack([one[2] for one in per_rank]).mean()
+            mean_tau = torch.stack(tau_grads).mean()
             assert (mean_tau - tau.grad).abs() <= 1e-10 * tau.grad.abs()
             number += 1

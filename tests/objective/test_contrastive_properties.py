@@ -32,17 +32,17 @@ def batches(draw: st.DrawFn) -> dict[str, Tensor]:
     rows = draw(st.integers(1, 14))
     generator = torch.Generator().manual_seed(draw(st.integers(0, 2**31)))
     z = F.normalize(torch.randn(TASKS, rows, DIM, generator=generator, dtype=torch.float64), dim=-1)
-    facts = {
+    options = {
         "sweep": torch.randint(-1, 3, (rows,), generator=generator),
         "subject": torch.randint(0, 4, (rows,), generator=generator),
         "valid": torch.rand(rows, generator=generator) > 0.2,
     }
-    chosen = draw(st.sets(st.sampled_from(sorted(facts))))
+    chosen = draw(st.sets(st.sampled_from(sorted(options))))
     classes = draw(st.integers(1, 4))
     return {
         "embeddings": z,
         "labels": torch.randint(-1, classes, (TASKS, rows), generator=generator),
-        **{name: facts[name] for name in sorted(chosen)},
+        **{name: options[name] for name in sorted(chosen)},
     }
 
 
@@ -139,26 +139,25 @@ def _cases() -> list[tuple[dict[str, Tensor], list[list[int]]]]:
         labels = torch.from_numpy(rng.integers(-1, 3, (TASKS, rows)))
         owner = rng.integers(0, WORLD, rows)
         order = rng.permutation(rows)
-        cases.append(
-            (
-                {
-                    "embeddings": F.normalize(z, dim=-1),
-                    "labels": labels,
-                    "subject": torch.from_numpy(rng.integers(0, 5, rows)),
-                },
-                [[int(i) for i in order if owner[i] == rank] for rank in range(WORLD)],
-            )
-        )
+        batch = {
+            "embeddings": F.normalize(z, dim=-1),
+            "labels": labels,
+            "subject": torch.from_numpy(rng.integers(0, 5, rows)),
+        }
+        rows_of_ranks = [[int(i) for i in order if owner[i] == rank] for rank in range(WORLD)]
+        cases.append((batch, rows_of_ranks))
     return cases
 
 
 def _on_rank(rank: int, world: int) -> list[tuple[Tensor, Tensor]]:
     tiled.TILE_ROWS["cpu"] = 3
     out = []
-    for case, held in _cases():
+    for batch, rows_of_ranks in _cases():
+        rows = rows_of_ranks[rank]
         mine = {
-            name: value[:, held[rank]] if name != "subject" else value[held[rank]]
-            for name, value in case.items()
+            "embeddings": batch["embeddings"][:, rows],
+            "labels": batch["labels"][:, rows],
+            "subject": batch["subject"][rows],
         }
         out.append(loss_and_gradient(multitask_supcon, **mine, temperature=0.1))
     return out
@@ -166,9 +165,10 @@ def _on_rank(rank: int, world: int) -> list[tuple[Tensor, Tensor]]:
 
 def test_which_rank_holds_which_rows_changes_nothing():
     results = run_ranks(WORLD, _on_rank)
-    for number, (case, held) in enumerate(_cases()):
-        loss, gradient = loss_and_gradient(multitask_supcon, **case, temperature=0.1)
+    for number, (batch, rows_of_ranks) in enumerate(_cases()):
+        loss, gradient = loss_and_gradient(multitask_supcon, **batch, temperature=0.1)
         for rank, result in enumerate(results):
+            rank_loss, rank_gradient = result[number]
             assert_equal(
-                (result[number][0], result[number][1] / WORLD), (loss, gradient[:, held[rank]])
+                (rank_loss, rank_gradient / WORLD), (loss, gradient[:, rows_of_ranks[rank]])
             )

@@ -1,5 +1,6 @@
-"""The contrastive loss at 1 to 4 ranks, through every engine, whole and cached, against one
-process' plain form.
+"""The contrastive loss at 1 to 4 ranks, through every engine, whole and cached.
+
+Held against the plain form in one process.
 """
 
 from __future__ import annotations
@@ -23,25 +24,22 @@ from bsou_dist.objective.contrastive_reference import reference_multitask_supcon
 
 ROWS, CACHE_ROWS = 17, 4
 CUTS = {1: [(17,)], 2: [(9, 8), (17, 0)], 3: [(5, 12, 0)], 4: [(4, 4, 4, 5), (0, 15, 0, 2)]}
-"""Rows per rank; the last two of the last cut are padding, so that its last rank has no valid
-row.
-"""
+"""Rows per rank. The last two rows are padding, so that one cut has a rank without a valid row."""
 ENGINES = [
     ("ddp", 0, torch.float64),
     ("ddp", 0, torch.float32),
-    *(("deepspeed", stage, torch.float32) for stage in (0, 1, 2)),
-]  # DeepSpeed takes no float64
+    # DeepSpeed takes no float64.
+    ("deepspeed", 0, torch.float32),
+    ("deepspeed", 1, torch.float32),
+    ("deepspeed", 2, torch.float32),
+]
 TOLERANCE = {torch.float64: 1e-10, torch.float32: 5e-5}
 BETA1 = 0.9
-"""Of Adam: after one step from nothing, the first moment is (1 - beta1) times the gradient, under
-any sharding.
-"""
+"""Adam's: after one step from nothing, its first moment is (1 - beta1) times the gradient."""
 
 
 class Heads(nn.Module):
-    """Two projection heads whose temperature is trained: z / sqrt(tau), for a loss with temperature
-    1.
-    """
+    """Two projection heads that train the temperature: z / sqrt(tau), for a loss with tau = 1."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -154,7 +152,5 @@ def test_loss_and_gradients_equal_one_process(world):
             assert abs(loss - want_loss) <= TOLERANCE[dtype] * abs(want_loss), what
             assert gradients.keys() == want.keys(), what
             for name, gradient in gradients.items():
-                assert (gradient - want[name]).norm() <= TOLERANCE[dtype] * want[name].norm(), (
-                    what,
-                    name,
-                )
+                error = (gradient - want[name]).norm()
+                assert error <= TOLERANCE[dtype] * want[name].norm(), (what, name)

@@ -1,4 +1,4 @@
-"""Encoded clips to frames.
+"""From encoded clips to frames.
 
 | file | question |
 |---|---|

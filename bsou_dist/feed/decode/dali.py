@@ -24,7 +24,7 @@ MAX_VIDEOS = 64
 """Clips per run of the video pipeline."""
 
 _START_OF_SCAN = b"\xff\xda"
-"""What ends the header of a JPEG picture."""
+"""Marker that ends the header of a JPEG picture."""
 
 
 class DaliDecoder:
@@ -50,52 +50,49 @@ class DaliDecoder:
         try:
             clips = self._jpeg(requests) if self.codec == "jpeg" else self._video(requests)
             return list(self._kept(clips))
-        except (
-            RuntimeError,
-            ValueError,
-            LookupError,
-            TypeError,
-        ) as error:  # DALI's, or a record that does not add up
+        except (RuntimeError, ValueError, LookupError, TypeError) as error:
+            # DALI's own error, or that of a record that does not add up.
             if "out of memory" in str(error).lower():
                 raise  # no clip's fault
             self._pipeline = self._build()  # one that failed cannot be used again
             if len(requests) == 1:
-                reason = str(error).split("encountered:")[-1].split("Current pipeline")[0].strip()
-                return [CorruptClip(f"DALI: {reason or type(error).__name__}")]
-            return [result for request in requests for result in self.decode([request])]
+                return [_corrupt(error)]
+            results: list[Tensor | Exception] = []
+            for request in requests:
+                results += self.decode([request])
+            return results
 
     def _build(self) -> Pipeline:
         cuda = self.device.type == "cuda"
-        device_id = (self.device.index or 0) if cuda else None
-        # Dynamic execution owns its outputs, so that a tensor made of one outlives the next run.
         pipeline = Pipeline(
             batch_size=MAX_PICTURES if self.codec == "jpeg" else MAX_VIDEOS,
             num_threads=self.threads,
-            device_id=device_id,
+            device_id=(self.device.index or 0) if cuda else None,
             prefetch_queue_depth=1,
+            # Dynamic execution owns its outputs: a tensor made of one outlives the next run.
             exec_dynamic=True,
         )
         backend = "mixed" if cuda else "cpu"
         with pipeline:
             encoded = fn.external_source(name="encoded", dtype=types.DALIDataType.UINT8, ndim=1)
             if self.codec == "jpeg":
-                pipeline.set_outputs(
-                    fn.decoders.image(
-                        encoded,
-                        device=backend,
-                        output_type=types.DALIImageType.GRAY,
-                        adjust_orientation=False,
-                    )
+                decoded = fn.decoders.image(
+                    encoded,
+                    device=backend,
+                    output_type=types.DALIImageType.GRAY,
+                    adjust_orientation=False,
                 )
             else:
                 frames = fn.external_source(name="frames", dtype=types.DALIDataType.INT32, ndim=1)
-                pipeline.set_outputs(fn.decoders.video(encoded, device=backend, frames=frames))
+                decoded = fn.decoders.video(encoded, device=backend, frames=frames)
+            pipeline.set_outputs(decoded)
         pipeline.build()
         return pipeline
 
     def _kept(self, clips: list[Tensor]) -> list[Tensor]:
-        """The clips, safe from DALI: on a GPU it takes back memory without regard to what torch has
-        queued on it.
+        """Clips that are safe from DALI.
+
+        On a GPU it takes its memory back without regard to what torch has queued on it.
         """
         if self.device.type == "cuda":
             clips = [clip.clone() for clip in clips]
@@ -104,25 +101,32 @@ class DaliDecoder:
 
     def _jpeg(self, requests: Sequence[Request]) -> list[Tensor]:
         pictures: list[np.ndarray] = []
-        for data, meta, indices in requests:
-            member, offsets = np.frombuffer(data, dtype=np.uint8), meta["frame_offsets"]
+        for data, record, indices in requests:
+            member = np.frombuffer(data, dtype=np.uint8)
+            offsets = record["frame_offsets"]
             for index in indices:
-                picture = member[offsets[index] : offsets[index + 1]]
-                self._check_header(
-                    picture, data[offsets[index] : data.find(_START_OF_SCAN, offsets[index])]
-                )
+                start, stop = offsets[index], offsets[index + 1]
+                picture = member[start:stop]
+                header = data[start : data.find(_START_OF_SCAN, start)]
+                self._check_header(picture, header)
                 pictures.append(picture)
+        if not pictures:
+            return []
+        decoded = self._decode_pictures(pictures)
+        return list(decoded.split([len(indices) for _, _, indices in requests]))
+
+    def _decode_pictures(self, pictures: list[np.ndarray]) -> Tensor:
+        """Encoded pictures, in as many runs as they need, to uint8 (pictures, H, W)."""
         runs = [
             self._run(encoded=pictures[start : start + MAX_PICTURES])
             for start in range(0, len(pictures), MAX_PICTURES)
         ]
-        dense = [run for run in runs if isinstance(run, Tensor)]
-        if len(dense) < len(runs) or len({run.shape[1:] for run in dense}) > 1:
+        stacked = [run for run in runs if isinstance(run, Tensor)]
+        sizes = {run.shape[1:] for run in stacked}
+        if len(stacked) < len(runs) or len(sizes) > 1:
             raise ValueError("pictures of several sizes")
-        if not dense:
-            return []
-        together = dense[0] if len(dense) == 1 else torch.cat(dense)
-        return list(together.squeeze(-1).split([len(indices) for _, _, indices in requests]))
+        decoded = stacked[0] if len(stacked) == 1 else torch.cat(stacked)
+        return decoded.squeeze(-1)
 
     def _check_header(self, picture: np.ndarray, header: bytes) -> None:
         """Let DALI see a header that it has not met yet in a run of its own.
@@ -139,22 +143,29 @@ class DaliDecoder:
     def _video(self, requests: Sequence[Request]) -> list[Tensor]:
         clips: list[Tensor] = []
         for start in range(0, len(requests), MAX_VIDEOS):
-            some = requests[start : start + MAX_VIDEOS]
+            batch = requests[start : start + MAX_VIDEOS]
             decoded = self._run(
-                encoded=[np.frombuffer(data, dtype=np.uint8) for data, _, _ in some],
-                frames=[indices.astype(np.int32) for _, _, indices in some],
+                encoded=[np.frombuffer(data, dtype=np.uint8) for data, _, _ in batch],
+                frames=[indices.astype(np.int32) for _, _, indices in batch],
             )
             clips += [frames[..., 0] for frames in decoded]  # RGB of a grey picture: any channel
         return clips
 
     def _run(self, **inputs: list[np.ndarray]) -> Tensor | list[Tensor]:
-        """Run the pipeline once; its samples as one tensor (N, ...), or where they differ in shape,
-        a list of N.
+        """Run the pipeline once.
+
+        Returns its samples as one tensor (N, ...), or where they differ in shape, as a list of N.
         """
         for name, arrays in inputs.items():
             self._pipeline.feed_input(name, arrays)
         (samples,) = self._pipeline.run()
         if samples.is_dense_tensor():
-            together: Tensor = torch.from_dlpack(samples.as_tensor())
-            return together
+            stacked: Tensor = torch.from_dlpack(samples.as_tensor())
+            return stacked
         return [torch.from_dlpack(samples[position]) for position in range(len(samples))]
+
+
+def _corrupt(error: Exception) -> CorruptClip:
+    """What DALI says of a clip, without what it says of its pipeline."""
+    reason = str(error).split("encountered:")[-1].split("Current pipeline")[0].strip()
+    return CorruptClip(f"DALI: {reason or type(error).__name__}")

@@ -20,6 +20,7 @@ def make_decoder(name: DecoderName, codec: str, device: str, threads: int) -> De
 
     'auto' takes DALI for independent JPEG frames where it is installed, and the reference
     otherwise. H.264 through DALI (NVDEC) is to be asked for by name: it has not been measured.
+    `threads` is how many DALI uses for a GPU.
 
     Raises:
         InputError: a codec that this program does not know, or DALI is asked for and is not
@@ -32,10 +33,7 @@ def make_decoder(name: DecoderName, codec: str, device: str, threads: int) -> De
             f"{', '.join(EXTENSIONS)}); take the program that packed them, or {again}"
         )
     cuda = torch.device(device).type == "cuda"
-    installed = (
-        importlib.util.find_spec("nvidia") is not None
-        and importlib.util.find_spec("nvidia.dali") is not None
-    )
+    installed = _dali_is_installed()
     if name == "dali":
         if not installed:
             raise InputError(
@@ -45,15 +43,21 @@ def make_decoder(name: DecoderName, codec: str, device: str, threads: int) -> De
         if codec == "h264" and not cuda:
             raise InputError(
                 "decoder is 'dali', and DALI decodes h264 on a GPU only; set decoder to "
-                "'reference', or "
-                f"{again}"
+                f"'reference', or {again}"
             )
-    if name == "reference" or not installed or (name == "auto" and codec != "jpeg"):
+    wanted = name == "dali" or (name == "auto" and codec == "jpeg")
+    if not (wanted and installed):
         return ReferenceDecoder()
-    from bsou_dist.feed.decode.dali import (
-        DaliDecoder,  # an optional dependency that is slow to load
-    )
+    # Here, since DALI is an optional dependency that is slow to load.
+    from bsou_dist.feed.decode.dali import DaliDecoder
 
-    return DaliDecoder(
-        codec, device, threads if cuda else 1
-    )  # on a CPU, whoever calls is one of several threads
+    # On a CPU, whoever calls is one of several threads already.
+    return DaliDecoder(codec, device, threads if cuda else 1)
+
+
+def _dali_is_installed() -> bool:
+    # In two steps: to look for a part of a package that is not there is an error.
+    return (
+        importlib.util.find_spec("nvidia") is not None
+        and importlib.util.find_spec("nvidia.dali") is not None
+    )

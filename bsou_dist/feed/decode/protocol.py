@@ -1,4 +1,4 @@
-"""What a decoder does, and how one clip's failure is kept its own."""
+"""The decoder protocol, and a way to keep one clip's failure its own."""
 
 from __future__ import annotations
 
@@ -12,10 +12,7 @@ from torch import Tensor
 Request = tuple[bytes, dict[str, Any], np.ndarray]
 """Bytes of a clip member, its JSON record, and the indices of the frames wanted (int64, rising)."""
 
-
 Item = TypeVar("Item")
-
-
 Result = TypeVar("Result")
 
 
@@ -26,8 +23,9 @@ class Decoder(Protocol):
     """Where the frames are."""
 
     def decode(self, requests: Sequence[Request]) -> list[Tensor | Exception]:
-        """uint8 (F, H, W) per request, or what went wrong with it; one bad clip does not harm the
-        others.
+        """Frames, uint8 (F, H, W), per request, or what went wrong with it.
+
+        One bad clip does not harm the others.
         """
 
 

@@ -12,13 +12,15 @@ from bsou_dist.shards.codec import decode_frames
 
 
 class ReferenceDecoder:
-    """One clip after the other through `shards.codec`; CPU tensors for every codec."""
+    """Decodes one clip after the other through `shards.codec`; CPU tensors for every codec."""
 
     device = torch.device("cpu")
 
     def decode(self, requests: Sequence[Request]) -> list[Tensor | Exception]:
         """See `Decoder.decode`."""
-        return [
-            attempt(lambda request: torch.from_numpy(decode_frames(*request)), request)
-            for request in requests
-        ]
+        return [attempt(_decode, request) for request in requests]
+
+
+def _decode(request: Request) -> Tensor:
+    data, record, indices = request
+    return torch.from_numpy(decode_frames(data, record, indices))

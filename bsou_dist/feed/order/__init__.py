@@ -1,4 +1,4 @@
-"""Which item (a clip or an exam) stands at which position of which global batch.
+"""Orders: the item (a clip or an exam) at every position of every global batch.
 
 An order is a pure function of (seed, epoch, items): ranks, workers and restarts do not enter, and a
 position is all there is to resume by. Ranks take slices of a global batch.

@@ -13,10 +13,13 @@ from bsou_dist.feed.order.protocol import whole_batches
 
 @dataclass(frozen=True, eq=False)
 class Grouped:
-    """Training on batches made of groups: `group` items of one study each. Groups are formed and
-    shuffled anew each epoch; what a study has over whole groups is left out of it.
+    """Groups of `group` items of one study each, formed and shuffled anew each epoch.
 
-    `study` (n,) is the code of an item's study, -1 where it is unknown: such items are left out.
+    What a study has over whole groups is left out of an epoch. `study` (n,) is the code of an
+    item's study, -1 where it is unknown: such items are left out.
+
+    Raises:
+        InputError: a batch that groups do not fill, or too few groups for a batch.
     """
 
     study: np.ndarray
@@ -28,8 +31,7 @@ class Grouped:
         if self.global_batch % self.group:
             raise InputError(
                 f"global_batch is {self.global_batch}, which groups of {self.group} clips of a "
-                "study do "
-                f"not fill; set it to a multiple of {self.group}"
+                f"study do not fill; set it to a multiple of {self.group}"
             )
         if not self.steps():
             groups = self._groups()
@@ -44,16 +46,23 @@ class Grouped:
         return self._groups() * self.group // self.global_batch
 
     def _groups(self) -> int:
-        return int((np.bincount(self.study[self.study >= 0]) // self.group).sum())
+        """Whole groups of all studies."""
+        study_sizes = np.bincount(self.study[self.study >= 0])
+        return int((study_sizes // self.group).sum())
 
     def epoch(self, epoch: int) -> np.ndarray:
         """See `Order`."""
-        within = keyed_permutation(len(self.study), "order in studies", self.seed, epoch)
-        within = within[self.study[within] >= 0]
-        by_study = within[np.argsort(self.study[within], kind="stable")]
-        sizes = np.bincount(self.study[by_study])
-        place = np.arange(len(by_study)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-        whole = place < np.repeat(sizes // self.group * self.group, sizes)
-        groups = by_study[whole].reshape(-1, self.group)
-        shuffled = groups[keyed_permutation(len(groups), "group order", self.seed, epoch)]
-        return whole_batches(shuffled.ravel(), self.global_batch)
+        shuffled = keyed_permutation(len(self.study), "order in studies", self.seed, epoch)
+        shuffled = shuffled[self.study[shuffled] >= 0]
+        # A stable sort by study leaves the items of a study shuffled.
+        by_study = shuffled[np.argsort(self.study[shuffled], kind="stable")]
+
+        study_sizes = np.bincount(self.study[by_study])
+        study_starts = np.cumsum(study_sizes) - study_sizes
+        place_in_study = np.arange(len(by_study)) - np.repeat(study_starts, study_sizes)
+        in_whole_groups = study_sizes // self.group * self.group
+        kept = by_study[place_in_study < np.repeat(in_whole_groups, study_sizes)]
+
+        groups = kept.reshape(-1, self.group)
+        turn = keyed_permutation(len(groups), "group order", self.seed, epoch)
+        return whole_batches(groups[turn].ravel(), self.global_batch)

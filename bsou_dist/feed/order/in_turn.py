@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,8 +12,9 @@ from bsou_dist.feed.order.protocol import PADDING
 
 @dataclass(frozen=True)
 class InTurn:
-    """Evaluation: every one of `n` items once and in turn, the last batch filled with PADDING,
-    whatever the epoch.
+    """Every one of `n` items once and in turn, whatever the epoch.
+
+    The last batch is filled with PADDING.
     """
 
     n: int
@@ -20,7 +22,7 @@ class InTurn:
 
     def steps(self) -> int:
         """See `Order`."""
-        return -(-self.n // self.global_batch)
+        return math.ceil(self.n / self.global_batch)
 
     def epoch(self, epoch: int) -> np.ndarray:
         """See `Order`."""

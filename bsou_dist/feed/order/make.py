@@ -19,28 +19,25 @@ from bsou_dist.feed.order.windowed import Windowed
 
 
 class OrderConfig(StrictConfig):
-    """In which order items are trained on; see `feed/order/`."""
+    """The order that items are trained in; see `feed/order/`."""
 
     kind: Literal["shuffled", "windowed", "balanced", "grouped"] = "shuffled"
     window_shards: int = Field(default=16, ge=1)
-    """For 'windowed': shards of a window. Its clips must fit into the machine's free memory
-    twice.
-    """
+    """For 'windowed': shards of a window. The machine's free memory must hold its clips twice."""
     by: str | None = None
-    """For 'balanced': the task whose classes a batch holds equally many of; None is the stage's own
-    task.
-    """
+    """For 'balanced': the task whose classes are balanced; None is the stage's own task."""
     group: int = Field(default=2, ge=2)
     """For 'grouped': clips of one study that come together."""
 
     @model_validator(mode="after")
-    def _of_its_kind(self) -> OrderConfig:
-        for name, kind in (("window_shards", "windowed"), ("by", "balanced"), ("group", "grouped")):
-            if kind != self.kind and getattr(self, name) != type(self).model_fields[name].default:
+    def _check(self) -> OrderConfig:
+        kinds = {"window_shards": "windowed", "by": "balanced", "group": "grouped"}
+        for name, kind in kinds.items():
+            default = type(self).model_fields[name].default
+            if kind != self.kind and getattr(self, name) != default:
                 raise ValueError(
                     f"{name} is for kind {kind!r}, and kind is {self.kind!r}: leave {name} out, "
-                    "or set "
-                    f"kind to {kind!r}"
+                    f"or set kind to {kind!r}"
                 )
         return self
 
@@ -63,12 +60,13 @@ def make_order(
     if config.kind == "grouped":
         return Grouped(dataset.study, global_batch, seed, config.group)
     if config.kind == "balanced":
-        by = config.by or next(iter(dataset.labels))
-        return Balanced(dataset.labels[by], global_batch, seed)
+        task = config.by or next(iter(dataset.labels))
+        return Balanced(dataset.labels[task], global_batch, seed)
     return Shuffled(len(dataset), global_batch, seed)
 
 
 def shard_of(dataset: ClipSet | ExamSet) -> np.ndarray:
     """Number of the shard of each item's first clip, int64 (n,), as `ShardReader` numbers them."""
-    numbers: np.ndarray = pd.factorize(dataset.clips.manifest["shard"])[0].astype(np.int64)
-    return numbers[dataset.first_clip]
+    codes, _ = pd.factorize(dataset.clips.manifest["shard"])
+    shard_of_clip: np.ndarray = codes.astype(np.int64)
+    return shard_of_clip[dataset.first_clip]

@@ -1,4 +1,4 @@
-"""What an order of items must tell, and how ranks share a global batch."""
+"""The order protocol, and what orders share: whole batches, and the slices that ranks take."""
 
 from __future__ import annotations
 
@@ -13,15 +13,13 @@ PADDING = -1
 
 
 class Order(Protocol):
-    """Global batches of one kind."""
+    """Items of every global batch, as a function of the epoch."""
 
     def steps(self) -> int:
         """Global batches in an epoch."""
 
     def epoch(self, epoch: int) -> np.ndarray:
-        """Indices of the items of an epoch, int64 (steps, global_batch), PADDING where there is
-        none.
-        """
+        """Indices of the items of an epoch, int64 (steps, global_batch); PADDING: no item."""
 
 
 def whole_batches(index: np.ndarray, global_batch: int) -> np.ndarray:
@@ -31,8 +29,9 @@ def whole_batches(index: np.ndarray, global_batch: int) -> np.ndarray:
 
 
 def rank_slice(count: int, rank: int, world: int) -> slice:
-    """Rows of a global batch of `count` that `rank` of `world` holds: contiguous, the first ranks
-    one longer.
+    """Rows of a global batch of `count` that `rank` of `world` holds.
+
+    They are contiguous; where the count does not divide, the first ranks hold one more.
 
     Raises:
         InputError: fewer rows than ranks.
@@ -43,6 +42,8 @@ def rank_slice(count: int, rank: int, world: int) -> slice:
             f"a global batch of {count} cannot be shared by {world} processes; "
             f"set global_batch to at least {world} or start fewer processes"
         )
-    size, longer = divmod(count, world)
-    start = rank * size + min(rank, longer)
-    return slice(start, start + size + (rank < longer))
+    size, left_over = divmod(count, world)
+    start = rank * size + min(rank, left_over)
+    if rank < left_over:
+        size += 1
+    return slice(start, start + size)

@@ -12,7 +12,7 @@ from bsou_dist.feed.order.protocol import whole_batches
 
 @dataclass(frozen=True)
 class Shuffled:
-    """Training: a permutation of `n` items, drawn anew each epoch; its ragged tail is dropped."""
+    """A permutation of `n` items, drawn anew each epoch; its ragged tail is dropped."""
 
     n: int
     global_batch: int
@@ -24,6 +24,5 @@ class Shuffled:
 
     def epoch(self, epoch: int) -> np.ndarray:
         """See `Order`."""
-        return whole_batches(
-            keyed_permutation(self.n, "epoch order", self.seed, epoch), self.global_batch
-        )
+        shuffled = keyed_permutation(self.n, "epoch order", self.seed, epoch)
+        return whole_batches(shuffled, self.global_batch)

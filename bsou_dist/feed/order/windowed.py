@@ -12,10 +12,10 @@ from bsou_dist.feed.order.protocol import whole_batches
 
 @dataclass(frozen=True, eq=False)
 class Windowed:
-    """Training where random reads are dear: shards are shuffled, and then their items within a
-    window of `window` shards, so that each shard can be read once and in sequence.
+    """Shards in a random order, and items shuffled within a window of `window` shards.
 
-    `shard` (n,) is the number of the shard that holds an item.
+    Each shard can be read once and in sequence. `shard` (n,) is the number of the shard that holds
+    an item. The ragged tail of an epoch is dropped.
     """
 
     shard: np.ndarray
@@ -29,24 +29,27 @@ class Windowed:
 
     def epoch(self, epoch: int) -> np.ndarray:
         """See `Order`."""
-        within = keyed_permutation(len(self.shard), "order in windows", self.seed, epoch)
-        window = (self._turn(epoch) // self.window)[self.shard]
-        return whole_batches(within[np.argsort(window[within], kind="stable")], self.global_batch)
+        shuffled = keyed_permutation(len(self.shard), "order in windows", self.seed, epoch)
+        window_of_shard = self._turn(epoch) // self.window
+        window_of_item = window_of_shard[self.shard]
+        # A stable sort by window leaves the items of a window shuffled.
+        by_window = np.argsort(window_of_item[shuffled], kind="stable")
+        return whole_batches(shuffled[by_window], self.global_batch)
 
     def windows(self, epoch: int) -> list[tuple[int, list[int]]]:
-        """The shards of every window in the order of reading, and the position in the epoch at
-        which it begins.
-        """
+        """Per window, the position in the epoch at which it begins, and its shards as read."""
         turn = self._turn(epoch)
+        shards_in_turn = np.argsort(turn)
         sizes = np.bincount(turn[self.shard] // self.window)
-        shards = np.argsort(turn)
-        return [
-            (int(start), shards[number * self.window : (number + 1) * self.window].tolist())
-            for number, start in enumerate(np.cumsum(sizes) - sizes)
-        ]
+        starts = np.cumsum(sizes) - sizes
+        windows = []
+        for number, start in enumerate(starts.tolist()):
+            first = number * self.window
+            windows.append((start, shards_in_turn[first : first + self.window].tolist()))
+        return windows
 
     def _turn(self, epoch: int) -> np.ndarray:
-        """At which place each shard's turn comes."""
-        return np.argsort(
-            keyed_permutation(int(self.shard.max()) + 1, "shard order", self.seed, epoch)
-        )
+        """Position of each shard in the order of reading, int64 (shards,)."""
+        shards = int(self.shard.max()) + 1
+        shards_in_turn = keyed_permutation(shards, "shard order", self.seed, epoch)
+        return np.argsort(shards_in_turn)
