@@ -16,7 +16,7 @@ import pandas as pd
 
 from bsou_dist import __version__
 from bsou_dist.cohort.column_map import load_column_map
-from bsou_dist.cohort.exclusions import Flow, FlowStep
+from bsou_dist.cohort.exclusions import ExclusionFlow, FlowStep
 from bsou_dist.cohort.table import Cohort, cohort_fingerprint, read_cohort
 from bsou_dist.common.errors import InputError
 from bsou_dist.common.files import check_outside
@@ -100,7 +100,7 @@ def _flow_of_packing(table: pd.DataFrame, shards: Path) -> Sequence[FlowStep]:
         raise InputError(
             f"no clip of the cohort was packed into {shards}; name the shards that were made of it"
         )
-    flow = Flow(table)
+    flow = ExclusionFlow(table)
     for reason in outcome[outcome.ne(PACKED)].value_counts().index:
         flow.leave_out(outcome.eq(reason)[flow.table.index], f"rejected when packed: {reason}")
     flow.leave_out(outcome.isna()[flow.table.index], "not among the clips that were packed")
