@@ -107,7 +107,7 @@ class Fetus:
         )
 
     def core_points(self) -> Array:
-        """Points (P, 3) on trunk and head, which the uterus closes around as it folds the limbs in."""
+        """Points (P, 3) on trunk and head: the uterus closes around these, folding the limbs in."""
         return np.concatenate([part.surface() for part in self.parts[: self.core]])
 
     def bath(self, layer_mm: float) -> list[Ellipsoid]:
