@@ -1,4 +1,4 @@
-"""Who was scanned: any source of clips and labels read into one checked table, a row per clip.
+"""Cohorts: any source of clips and labels read into one checked table, a row per clip.
 
 | file | question |
 |---|---|

@@ -49,7 +49,7 @@ _PLACENTA_RADIUS_MM = (34.0, 48.0, 80.0)
 
 @dataclass(frozen=True)
 class Lie:
-    """How one fetus lies in the uterus."""
+    """Lie of one fetus in the uterus."""
 
     headwards: Array
     """Direction (3,) of its head from its trunk."""
@@ -60,7 +60,7 @@ class Lie:
 
 @dataclass(frozen=True)
 class AnatomyPlan:
-    """What chance decides about one mother at one visit; the anatomy is a pure function of it."""
+    """Random choices of one mother at one visit; the anatomy is a pure function of them."""
 
     size_ga_days: float
     """Age whose mean size the fetus has (the true age with growth scatter)."""

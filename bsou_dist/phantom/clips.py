@@ -125,7 +125,7 @@ def _hand(operator: str, jitter: float) -> Hand:
 
 
 def _course(config: PhantomConfig, rng: np.random.Generator) -> Course:
-    """What goes wrong on the way; the same numbers are drawn whatever does."""
+    """Draw what goes wrong on the way; the same numbers are drawn whatever does."""
     flip, stop, lift = rng.uniform(size=3)
     stopped_at = float(rng.uniform(0.4, 0.8))
     lifted_at = float(rng.uniform(0.05, 0.7))

@@ -1,4 +1,4 @@
-"""What a phantom cohort is asked to hold."""
+"""Settings of a phantom cohort."""
 
 from __future__ import annotations
 

@@ -165,7 +165,7 @@ def build_fetus(size: Biometry, posture: Posture) -> Fetus:
 
 
 def _head(centre: Array, frame: Array, radii: Array) -> list[Ellipsoid]:
-    """What the skull holds; places and sizes are relative to the half-axes of its inside."""
+    """Contents of the skull; places and sizes are relative to the half-axes of its inside."""
     skull_mm = max(1.6, 0.035 * radii[0])
     inside = radii - skull_mm
 

@@ -1,4 +1,4 @@
-"""How a fetus and its surroundings grow: published charts, as functions of gestational age."""
+"""Growth of a fetus and its surroundings: published charts as functions of gestational age."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ class Probe:
 
     @property
     def edge_gap_mm(self) -> float:
-        """How far the edges of the face stand back from its middle."""
+        """Distance that the edges of the face stand back from its middle."""
         return self.radius_mm * (1.0 - float(np.cos(self.half_angle_rad)))
 
 

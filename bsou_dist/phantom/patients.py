@@ -1,4 +1,4 @@
-"""Who is scanned: mothers, visits and exams, each drawn from (seed, patient index) alone."""
+"""Mothers, visits and exams, each drawn from (seed, patient index) alone."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def phantom_patient(config: PhantomConfig, index: int, fetuses: int | None = Non
 
 @dataclass(frozen=True)
 class _Mother:
-    """What is drawn once for all visits of a mother.
+    """Random choices that hold for all visits of a mother.
 
     ``growth``, ``fluid``, ``fat`` and ``muscle`` are in standard deviations from the mean.
     """
@@ -206,7 +206,7 @@ def _draw_plan(
 
 
 def _lie(rng: np.random.Generator, ga_days: float, balanced: bool) -> Lie:
-    """How a fetus lies; a fifth of the non-cephalic ones lie across."""
+    """Draw how a fetus lies; a fifth of the non-cephalic ones lie across."""
     share = 0.5 if balanced else non_cephalic_share(ga_days)
     non_cephalic = rng.uniform() < share
     transverse = rng.uniform() < 0.2

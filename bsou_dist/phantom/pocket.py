@@ -70,7 +70,7 @@ def crossings(part: Ellipsoid, x: Array, z: Array) -> tuple[Array, Array]:
 
 
 def _gaps(starts: Array, ends: Array) -> tuple[Array, Array]:
-    """What N intervals (N, X, Z) leave free of the line: N + 1 intervals, some of them empty."""
+    """Gaps that N intervals (N, X, Z) leave on the line: N + 1 intervals, some of them empty."""
     starts, ends = _marked_empty(starts, ends)
     order = np.argsort(starts, axis=0)
     starts = np.take_along_axis(starts, order, 0)

@@ -16,7 +16,7 @@ from bsou_dist.phantom.sweeps import Poses, skin_at, touching_mm, unit, wander
 from bsou_dist.tasks import SWEEPS
 
 STILL_VIEWS = ("head", "abdomen")
-"""What a probe is held over."""
+"""Parts of the fetus that a probe can be held over."""
 
 _TREMOR_MM = 0.7
 

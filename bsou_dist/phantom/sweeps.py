@@ -1,4 +1,4 @@
-"""Where the probe is, frame by frame: the six paths, and the hands that follow them."""
+"""Poses of the probe, frame by frame: the six paths, and the hands that follow them."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Poses:
 
 @dataclass(frozen=True)
 class Course:
-    """What may go wrong on the way."""
+    """Course of one sweep, with all that may go wrong on the way."""
 
     reversed: bool = False
     done: float = 1.0

@@ -123,7 +123,7 @@ def days_since_first(clips: pd.DataFrame, day: pd.Series) -> pd.Series:
 
 
 def operators(clips: pd.DataFrame, novice_form: pd.Series) -> pd.Series:
-    """Who recorded each exam: 'expert', 'novice' or missing.
+    """Operator of each exam: 'expert', 'novice' or missing.
 
     A tag with a leading N makes its whole exam a novice's, since an exam has one operator; a blind
     sweep without it an expert's. Without any blind sweep, novices use Butterfly probes alone, and

@@ -26,7 +26,7 @@ class FetusCount(NamedTuple):
 
 
 class _Corrections(NamedTuple):
-    """What the file of corrections says, by patient."""
+    """Content of the file of corrections, by patient."""
 
     fetuses: pd.Series
     """Number by ``patient_id``, missing where the file itself is in doubt."""

@@ -14,12 +14,12 @@ _M_PER_INCH = 0.0254
 
 
 def says_yes(cells: pd.Series) -> pd.Series:
-    """Whether a flag is set: anything but empty, 0 or no; it may hold who or what instead of 1."""
+    """True where a flag is set: anything but empty, 0 or no; it may hold who or what, not just 1."""
     return cells.notna() & ~cells.str.lower().isin(_NO)
 
 
 def is_ineligible(cells: pd.Series) -> pd.Series:
-    """Whether a visit is said to be anything else than eligible; empty says nothing."""
+    """True where a visit is said to be anything else than eligible; empty says nothing."""
     return cells.notna() & ~cells.str.lower().isin(_ELIGIBLE)
 
 

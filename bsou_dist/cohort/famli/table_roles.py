@@ -1,4 +1,4 @@
-"""What the tables of a layout can hold, by the role that a table plays."""
+"""Fields that the tables of a layout can hold, by the role that a table plays."""
 
 from __future__ import annotations
 
@@ -48,6 +48,7 @@ class RoleFields(NamedTuple):
 
     @property
     def all(self) -> tuple[str, ...]:
+        """Both, the needed ones first."""
         return (*self.needed, *self.optional)
 
 

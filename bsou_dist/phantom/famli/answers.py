@@ -79,7 +79,7 @@ def _first_ages(found: Sequence[Recording]) -> dict[str, float]:
 
 
 def _shows_operator(recording: Recording) -> bool:
-    """Whether this recording says who made those of its exam.
+    """True if this recording says who made those of its exam.
 
     Novices only ever hold a Butterfly; on one of those the tags of the exam say it, or in nejm_v4
     the exam's name.

@@ -1,4 +1,4 @@
-"""What was recorded at a visit: one `Recording` per file, with its tags on screen and in tables."""
+"""Recordings of a visit: one per file, with its tags on screen and in tables."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class Recording:
 
     @property
     def acquisition(self) -> Acquisition:
-        """What its header says beside the picture."""
+        """Content of its header beside the picture."""
         device = self.scan.device
         return Acquisition(
             self.visit.pid,
@@ -97,10 +97,12 @@ class Recording:
 
     @property
     def uid(self) -> str:
+        """DICOM UID of the file, whatever its format."""
         return self.acquisition.instance_uid(self.name)
 
     @property
     def filename(self) -> str:
+        """Name of the file: its UID and ending."""
         return f"{self.uid}{self.ending}"
 
     @property
@@ -143,7 +145,7 @@ def set_folder(visit: Visit) -> str:
 
 
 def is_single_file_exam(visit: Visit, scan: Scan) -> bool:
-    """Whether the exam holds one file only, which nejm_v4 leaves out."""
+    """True if the exam holds one file only, which nejm_v4 leaves out."""
     odd_exam = visit.role is Role.CORRECTED_TAGS and scan.kind == "butterfly"
     return visit.layout == "nejm_v4" and odd_exam
 

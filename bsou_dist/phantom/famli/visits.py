@@ -16,7 +16,7 @@ Kind = Literal["console", "butterfly", "novice"]
 
 
 class Role(Enum):
-    """What is odd about a patient.
+    """Oddity that a patient shows.
 
     The first patients take these roles in turn; all later ones are `PLAIN`.
     """
@@ -102,6 +102,7 @@ class Device:
 
     @property
     def name(self) -> str:
+        """Maker and model as a cohort table has them."""
         return self.maker if self.model == _NO_MODEL else f"{self.maker} {self.model}"
 
 
@@ -117,6 +118,7 @@ class Scan:
 
     @property
     def has_report(self) -> bool:
+        """True if the device writes structured reports."""
         return self.device.maker in ("GE", "Sonosite", "Clarius")
 
 
@@ -138,14 +140,17 @@ class Visit:
 
     @property
     def pid(self) -> str:
+        """The patient's id: clinic and number."""
         return f"{self.clinic}-{self.index + 1:04d}"
 
     @property
     def study_id(self) -> str:
+        """The visit's id: the patient's and a counter."""
         return f"{self.pid}-{self.number}"
 
     @property
     def has_forms(self) -> bool:
+        """True if forms and reports know the visit."""
         return self.role is not Role.NO_FORMS
 
     def folder(self, scan: Scan) -> str:
@@ -155,6 +160,7 @@ class Visit:
         return f"{self.study_id}_{self.day:%Y%m%d}_{scan.time}"
 
     def exam_id(self, scan: Scan) -> str:
+        """Id of an exam as a right reader makes it."""
         if self.layout == "nejm_v4":
             return self.folder(scan)
         return f"{self.folder(scan)}_{scan.device.maker}_{scan.device.model}"

@@ -31,7 +31,7 @@ _JPEG_QUALITY = 92
 
 @dataclass(frozen=True)
 class Acquisition:
-    """Who was scanned, with what and when: what the header says beside the picture."""
+    """Patient, study and device: content of the header beside the picture."""
 
     patient_id: str
     study_id: str
@@ -47,7 +47,7 @@ class Acquisition:
 
     @property
     def identity(self) -> str:
-        """What tells the study from all others."""
+        """Key that tells the study from all others."""
         return f"{self.patient_id}|{self.study_id}"
 
     def instance_uid(self, name: str) -> UID:
@@ -55,6 +55,7 @@ class Acquisition:
         return generate_uid(entropy_srcs=[self.identity, name])
 
     def study_uid(self) -> UID:
+        """The UID of the study."""
         return generate_uid(entropy_srcs=[self.identity])
 
 
