@@ -14,7 +14,7 @@ _M_PER_INCH = 0.0254
 
 
 def says_yes(cells: pd.Series) -> pd.Series:
-    """True where a flag is set: anything but empty, 0 or no; it may hold who or what, not just 1."""
+    """True where a flag is set: anything but empty, 0 or no, for it may hold who or what."""
     return cells.notna() & ~cells.str.lower().isin(_NO)
 
 
