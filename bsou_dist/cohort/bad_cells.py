@@ -33,14 +33,20 @@ class BadCell:
 
     @property
     def place(self) -> tuple[str, int, str, str]:
-        """Sorts cells by where they stand."""
+        """Sort key of cells by where they stand."""
         return self.table, self.line, self.column, self.accepted
 
 
 def bad_cells(
     table: pd.DataFrame, column: str, bad: pd.Series | np.ndarray, accepted: str
 ) -> list[BadCell]:
-    """One BadCell for each row of ``table`` where the boolean ``bad`` holds."""
+    """One BadCell for each row of ``table`` where the boolean ``bad`` holds.
+
+    Args:
+        table: with ``column`` and ``line``.
+        bad: boolean by row.
+        accepted: what the column would take.
+    """
     rows = table.loc[bad, ["line", column]]
     return [
         BadCell(int(line), column, shown(value), accepted)
@@ -56,14 +62,16 @@ def shown(value: object) -> str:
 
 
 def raise_bad_cells(where: str, cells: Iterable[BadCell]) -> None:
-    """Raise one InputError that names every bad cell (the first ``MAX_LISTED``, then their number);
-    none, no error.
+    """Raise one InputError that names the bad cells, if there are any.
+
+    The first ``MAX_LISTED`` are spelled out and the others counted.
     """
     ordered = sorted(cells, key=lambda cell: cell.place)
     if not ordered:
         return
     count = len(ordered)
-    lines = [f"{where}: {count} bad {'cell' if count == 1 else 'cells'}"]
+    noun = "cell" if count == 1 else "cells"
+    lines = [f"{where}: {count} bad {noun}"]
     lines += [f"  {cell}" for cell in ordered[:MAX_LISTED]]
     if count > MAX_LISTED:
         lines.append(f"  ... and {count - MAX_LISTED} more")

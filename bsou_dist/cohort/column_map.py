@@ -27,11 +27,11 @@ PATH_FIELDS = {
 }
 """What the template of a clip's path may hold in braces, by what exams are made from."""
 
-_KNOWN = (*COLUMNS, *OPTIONAL_SPLITS)
+_OURS = (*COLUMNS, *OPTIONAL_SPLITS)
 
 
 class TableSource(BaseModel):
-    """One table among several: where it is and which of its columns hold which fields.
+    """One table among several: where it is, and which of its columns hold which fields.
 
     ``file`` is relative to the cohort's folder; in each of its parts ``*`` stands for anything and
     case does not count. ``columns`` maps fields to headers, whose case does not count either; null
@@ -51,7 +51,7 @@ class TableSource(BaseModel):
 
 
 class ColumnMap(BaseModel):
-    """A foreign layout, read from YAML.
+    """Foreign layout, read from YAML.
 
     ``columns`` maps our names to theirs; ``codes`` maps a column's raw values to ours (null for
     missing; a value that is not listed is an error); ``constants`` fills columns the table lacks;
@@ -79,42 +79,31 @@ class ColumnMap(BaseModel):
     @field_validator("codes", mode="before")
     @classmethod
     def _codes_as_text(cls, value: object) -> object:
-        """YAML reads ``1: cephalic`` with a number as key; cells are text."""
+        """Make text of codes: YAML reads ``1: cephalic`` with a number as key, cells are text."""
         if not isinstance(value, dict):
             return value
-        return {
-            column: {
-                _code(str(raw)): None if ours is None else str(ours) for raw, ours in codes.items()
-            }
-            if isinstance(codes, dict)
-            else codes
-            for column, codes in value.items()
-        }
+        return {column: _as_text(codes) for column, codes in value.items()}
 
     @field_validator("constants", mode="before")
     @classmethod
     def _constants_as_text(cls, value: object) -> object:
-        return (
-            {column: str(constant) for column, constant in value.items()}
-            if isinstance(value, dict)
-            else value
-        )
+        if not isinstance(value, dict):
+            return value
+        return {column: str(constant) for column, constant in value.items()}
 
     @model_validator(mode="after")
     def _check(self) -> ColumnMap:
-        unknown = sorted({*self.columns, *self.codes, *self.constants, *self.units} - set(_KNOWN))
+        unknown = sorted({*self.columns, *self.codes, *self.constants, *self.units} - set(_OURS))
         if unknown:
-            raise ValueError(f"{unknown} are no columns of a cohort; those are {', '.join(_KNOWN)}")
+            raise ValueError(f"{unknown} are no columns of a cohort; those are {', '.join(_OURS)}")
         twice = sorted(set(self.columns) & set(self.constants))
         if twice:
             raise ValueError(
                 f"{twice} are both in 'columns' and in 'constants'; keep one of the two"
             )
-        texts = sorted(
-            name for name in self.units if name not in COLUMNS or COLUMNS[name].kind != "number"
-        )
-        if texts:
-            raise ValueError(f"'units' scales numbers, and {texts} hold text")
+        scaled_texts = sorted(name for name in self.units if not _is_number(name))
+        if scaled_texts:
+            raise ValueError(f"'units' scales numbers, and {scaled_texts} hold text")
         if self.tables:
             self._check_tables()
         elif self.exams_from or self.path or self.measurements:
@@ -131,24 +120,23 @@ class ColumnMap(BaseModel):
                 "a layout of several tables needs 'tables.clips', 'exams_from' and 'path'"
             )
         for role, source in self.tables.items():
-            check_role(
-                role,
-                {field for field, header in source.columns.items() if header},
-                {field for field, header in source.columns_if_any.items() if header},
-            )
-        told = {field for group in TABLE_FIELDS.values() for fields in group for field in fields}
-        untold = sorted({*self.codes, *self.units} - told)
-        if untold:
+            fields = {field for field, header in source.columns.items() if header}
+            optional = {field for field, header in source.columns_if_any.items() if header}
+            check_role(role, fields, optional)
+
+        readable = {field for fields in TABLE_FIELDS.values() for field in fields.all}
+        unreadable = sorted({*self.codes, *self.units} - readable)
+        if unreadable:
             raise ValueError(
-                f"{untold} have no codes or units in a layout of several tables, since none of "
-                "its tables "
-                "tells them as they are"
+                f"{unreadable} have no codes or units in a layout of several tables, since none "
+                "of its tables tells them as they are"
             )
-        fields = PATH_FIELDS[self.exams_from]
-        wrong = sorted(set(re.findall(r"\{(.*?)\}", self.path)) - set(fields))
+        path_fields = PATH_FIELDS[self.exams_from]
+        in_braces = re.findall(r"\{(.*?)\}", self.path)
+        wrong = sorted(set(in_braces) - set(path_fields))
         if wrong:
             raise ValueError(
-                f"path: {', '.join(map(repr, wrong))} is no field; those are {', '.join(fields)}"
+                f"path: {_quoted(wrong)} is no field; those are {', '.join(path_fields)}"
             )
         unknown = sorted(set(self.measurements) - set(REPORT_FIELDS))
         if unknown:
@@ -160,7 +148,7 @@ class ColumnMap(BaseModel):
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
 
     def rename(self, raw: pd.DataFrame, source: str) -> pd.DataFrame:
-        """``raw`` with our column names and the constants.
+        """Copy of ``raw`` with our columns beside its own, and the constants.
 
         Raises:
             InputError: a column named in the map is not in the table.
@@ -168,8 +156,7 @@ class ColumnMap(BaseModel):
         absent = sorted(set(self.columns.values()) - set(raw.columns))
         if absent:
             raise InputError(
-                f"{source} has no column {', '.join(map(repr, absent))}, which the column map "
-                "names; "
+                f"{source} has no column {_quoted(absent)}, which the column map names; "
                 f"it has {', '.join(map(str, raw.columns))}"
             )
         frame = raw.copy()
@@ -178,62 +165,83 @@ class ColumnMap(BaseModel):
         return frame.assign(**self.constants)
 
     def decode(self, table: pd.DataFrame) -> list[BadCell]:
-        """Codes of ``table`` (text, missing as NaN) to ours and numbers to float64 in their unit,
-        in place.
+        """Replace codes by ours and numbers by float64 in their unit, in place.
+
+        Args:
+            table: text, missing as NaN.
 
         Returns:
             Cells whose code is not listed or that are no number; they become missing.
         """
         bad: list[BadCell] = []
         for column, codes in self.codes.items():
-            if column not in table.columns:
-                continue
-            present = table[column].dropna()
-            raw = present.map(_code)
-            unlisted = raw.index[~raw.isin(list(codes))]
-            bad += bad_cells(
-                table,
-                column,
-                table.index.isin(unlisted),
-                f"the column map knows the codes {', '.join(codes)}",
-            )
-            table[column] = raw.map(codes).reindex(table.index).astype("str")
+            if column in table.columns:
+                bad += _decode_codes(table, column, codes)
         for column in table.columns.intersection(list(NUMBERS)):
             numbers = pd.to_numeric(table[column], errors="coerce").astype("float64")
-            bad += bad_cells(
-                table, column, table[column].notna() & numbers.isna(), "a number or an empty cell"
-            )
+            no_number = table[column].notna() & numbers.isna()
+            bad += bad_cells(table, column, no_number, "a number or an empty cell")
             table[column] = numbers * self.units.get(column, 1.0)
         return bad
 
 
-def _code(raw: str) -> str:
-    """A code as text: 1, '1' and '1.0' are the same code."""
-    head, dot, tail = raw.strip().partition(".")
-    return head if dot and head.lstrip("-").isdigit() and not tail.strip("0") else raw.strip()
+def _decode_codes(table: pd.DataFrame, column: str, codes: dict[str, str | None]) -> list[BadCell]:
+    present = table[column].dropna()
+    raw = present.map(_plain_code)
+    unlisted = raw.index[~raw.isin(list(codes))]
+    accepted = f"the column map knows the codes {', '.join(codes)}"
+    bad = bad_cells(table, column, table.index.isin(unlisted), accepted)
+    table[column] = raw.map(codes).reindex(table.index).astype("str")
+    return bad
+
+
+def _is_number(name: str) -> bool:
+    return name in COLUMNS and COLUMNS[name].kind == "number"
+
+
+def _as_text(codes: object) -> object:
+    """Codes of a column, all as text; what is no mapping is left for the validator to refuse."""
+    if not isinstance(codes, dict):
+        return codes
+    return {
+        _plain_code(str(raw)): None if ours is None else str(ours) for raw, ours in codes.items()
+    }
+
+
+def _plain_code(raw: str) -> str:
+    """Code in one spelling: 1, '1' and '1.0' are the same."""
+    code = raw.strip()
+    whole, point, decimals = code.partition(".")
+    if point and whole.lstrip("-").isdigit() and not decimals.strip("0"):
+        return whole
+    return code
+
+
+def _quoted(names: list[str]) -> str:
+    return ", ".join(map(repr, names))
 
 
 def load_column_map(name: Path | str) -> ColumnMap:
-    """The ready map of that name, or else the one in a YAML file, laid over the map that it names
-    as its ``base``.
+    """Read the ready map of that name, or else a YAML file, laid over the map it has as ``base``.
 
     Raises:
         InputError: no such map or file, not YAML, or an entry that is not allowed.
     """
-    path = _place(str(name), Path())
+    path = _map_path(str(name), Path())
     try:
-        return ColumnMap.model_validate(_with_base(path, ()))
+        return ColumnMap.model_validate(_with_base(path, above=()))
     except ValidationError as error:
-        faults = "; ".join(
-            f"{'.'.join(map(str, fault['loc'])) or 'map'}: {fault['msg']}"
-            for fault in error.errors()
-        )
+        faults = []
+        for fault in error.errors():
+            place = ".".join(map(str, fault["loc"])) or "map"
+            faults.append(f"{place}: {fault['msg']}")
         raise InputError(
-            f"column map {path}: {faults}. Keys are base, {', '.join(ColumnMap.model_fields)}"
+            f"column map {path}: {'; '.join(faults)}. "
+            f"Keys are base, {', '.join(ColumnMap.model_fields)}"
         ) from error
 
 
-def _place(name: str, folder: Path) -> Path:
+def _map_path(name: str, folder: Path) -> Path:
     if name in READY_MAPS:
         return MAPS / f"{name}.yaml"
     path = folder / name
@@ -246,20 +254,25 @@ def _place(name: str, folder: Path) -> Path:
 
 
 def _with_base(path: Path, above: tuple[Path, ...]) -> Any:
+    """Content of a map, laid over its base. ``above`` are the maps that have it as theirs."""
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"column map {path} is not YAML: {error}") from error
     if not isinstance(content, dict) or "base" not in content:
         return content
-    base = _place(str(content.pop("base")), path.parent)
-    if base.resolve() in (place.resolve() for place in (*above, path)):
+    base = _map_path(str(content.pop("base")), path.parent)
+    chain = (*above, path)
+    if base.resolve() in [earlier.resolve() for earlier in chain]:
         raise InputError(f"column map {path} is its own base by way of {base}; take one 'base' out")
-    return _laid_over(_with_base(base, (*above, path)), content)
+    return _laid_over(_with_base(base, chain), content)
 
 
 def _laid_over(base: Any, own: Any) -> Any:
-    """Mappings entry by entry; anything else is replaced."""
+    """``own`` over ``base``: mappings are merged entry by entry, anything else is replaced."""
     if not isinstance(base, dict) or not isinstance(own, dict):
         return own
-    return {**base, **{key: _laid_over(base.get(key), value) for key, value in own.items()}}
+    merged = dict(base)
+    for key, value in own.items():
+        merged[key] = _laid_over(base.get(key), value)
+    return merged

@@ -1,4 +1,4 @@
-"""The exclusion flow: how many patients, studies, exams and clips are left after each step."""
+"""Exclusion flow: how many patients, studies, exams and clips are left after each exclusion."""
 
 from __future__ import annotations
 
@@ -23,32 +23,32 @@ class FlowStep:
 
 
 def flow_step(reason: str, table: pd.DataFrame) -> FlowStep:
-    """Counts of a table with ``patient_id``, ``study_id`` and ``exam_id``, a row per clip; empty
-    ids count nothing.
+    """Counts of a table with a row per clip; rows with an empty id count as clips alone.
+
+    ``table`` has ``patient_id``, ``study_id`` and ``exam_id``.
     """
     return FlowStep(
         reason,
-        table["patient_id"].nunique(),
-        table["study_id"].nunique(),
-        table["exam_id"].nunique(),
-        len(table),
+        patients=table["patient_id"].nunique(),
+        studies=table["study_id"].nunique(),
+        exams=table["exam_id"].nunique(),
+        clips=len(table),
     )
 
 
 def left_out(steps: Sequence[FlowStep]) -> dict[str, int]:
-    """Clips by the reason that they were left out for, in the order of the steps; no reason that
-    none was.
-    """
+    """Clips left out by each reason that left out any, in the order of the steps."""
     return {
-        step.reason: before.clips - step.clips
-        for before, step in pairwise(steps)
-        if step.clips < before.clips
+        after.reason: before.clips - after.clips
+        for before, after in pairwise(steps)
+        if after.clips < before.clips
     }
 
 
-class Flow:
-    """A table that clips are left out of, step by step. ``steps`` has one entry per reason, also
-    where none was.
+class ExclusionFlow:
+    """A table that clips are left out of, step by step.
+
+    ``table`` is what remains, and ``steps`` has an entry per reason, also where it left out none.
     """
 
     def __init__(self, table: pd.DataFrame) -> None:

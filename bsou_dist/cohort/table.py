@@ -1,6 +1,4 @@
-"""The cohort: a row per clip, read from one table or a layout of several, cleaned and checked as a
-whole.
-"""
+"""The cohort: a row per clip, read from one table or several, cleaned and checked as a whole."""
 
 from __future__ import annotations
 
@@ -13,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from bsou_dist.cohort import validate
-from bsou_dist.cohort.bad_cells import BadCell, raise_bad_cells
+from bsou_dist.cohort.bad_cells import raise_bad_cells
 from bsou_dist.cohort.column_map import READY_MAPS, ColumnMap, load_column_map
 from bsou_dist.cohort.columns import (
     CIRCULAR_GA_SOURCES,
@@ -24,13 +22,14 @@ from bsou_dist.cohort.columns import (
 from bsou_dist.cohort.exclusions import AS_FOUND, FlowStep, flow_step
 from bsou_dist.cohort.famli.layout import read_layout
 from bsou_dist.cohort.famli.tags import read_tag
+from bsou_dist.cohort.raw_cohort import RawCohort
 from bsou_dist.cohort.text_table import missing_as_nan, read_text_table
 from bsou_dist.common.errors import InputError
 
 
 @dataclass(frozen=True)
 class Cohort:
-    """Who was scanned.
+    """Cohort that was read and checked.
 
     ``table`` has the contract columns (text with NaN for missing, numbers as float64), the split
     columns that the source has, and ``line``, the line of the file (of a Parquet file: the row,
@@ -77,20 +76,14 @@ def read_cohort(
     """
     mapping = load_column_map(column_map) if column_map else ColumnMap()
     if mapping.tables:
-        root = root if root is not None else path
-        layout = read_layout(path, mapping, files_under=root if check_files else None)
-        table, bad, notes, flow, files = (
-            layout.table,
-            layout.bad,
-            layout.notes,
-            layout.flow,
-            layout.files,
-        )
+        root = path if root is None else root
+        raw = read_layout(path, mapping, files_under=root if check_files else None)
     else:
-        root = root if root is not None else path.parent
-        table, bad, notes = _read_one_table(path, mapping, label_columns)
-        flow, files = (), (path,)
+        root = path.parent if root is None else root
+        raw = _read_one_table(path, mapping, label_columns)
 
+    table = raw.table
+    notes = list(raw.notes)
     _fill_from_tags(table)
     notes += _drop_other_placentas(table)
     notes += _mask_multiples(table)
@@ -99,36 +92,30 @@ def read_cohort(
     _fill_exam_ids(table)
     table["path"] = table["path"].map(posixpath.normpath, na_action="ignore").astype("str")
 
-    rows = validate.find_bad_rows(table)
-    if mapping.tables:
-        rows = [replace(cell, table=layout.clips_name) for cell in rows]
-    elif check_files:
-        missing = validate.find_missing_files(table, root)
-        if (
-            len(missing) == len(table) > 1 and not bad + rows
-        ):  # the folder is at fault, and not the rows
+    bad_rows = validate.find_bad_rows(table)
+    bad = raw.bad + [replace(cell, table=raw.clips_name) for cell in bad_rows]
+    if check_files and not mapping.tables:  # a layout has left out the clips without a file
+        without_file = validate.find_missing_files(table, root)
+        if len(without_file) == len(table) > 1 and not bad:
+            # not the rows but the folder is at fault
             raise InputError(
                 f"none of the {len(table)} files of the cohort is under {root}; name the folder "
-                "that its "
-                "paths are relative to (--root)"
+                "that its paths are relative to (--root)"
             )
-        rows += missing
-    raise_bad_cells(str(path), bad + rows)
-    return Cohort(table, root, tuple(notes), flow or (flow_step(AS_FOUND, table),), files)
+        bad += without_file
+    raise_bad_cells(str(path), bad)
+    flow = raw.flow or (flow_step(AS_FOUND, table),)
+    return Cohort(table, root, tuple(notes), flow, raw.files)
 
 
-def _read_one_table(
-    path: Path, mapping: ColumnMap, label_columns: Collection[str]
-) -> tuple[pd.DataFrame, list[BadCell], list[str]]:
-    """The contract columns of a table with a row per clip, bad cells and notes."""
+def _read_one_table(path: Path, mapping: ColumnMap, label_columns: Collection[str]) -> RawCohort:
+    """Read a table with a row per clip."""
     if path.is_dir():
         own = path / "cohort.csv"
+        hint = f"did you mean {own}? Otherwise a" if own.is_file() else "a"
         raise InputError(
-            f"{path} is a folder; "
-            + (f"did you mean {own}? Otherwise a" if own.is_file() else "a")
-            + f" layout of several tables needs a column map: one of {', '.join(READY_MAPS)}, or "
-            "one "
-            "based on it"
+            f"{path} is a folder; {hint} layout of several tables needs a column map: one of "
+            f"{', '.join(READY_MAPS)}, or one based on it"
         )
     if not path.is_file():
         raise InputError(f"no cohort table at {path}")
@@ -143,14 +130,16 @@ def _read_one_table(
     validate.check_columns(list(frame.columns), str(path))
     own_labels = [name for name in label_columns if name in frame and name not in COLUMNS]
     table = _contract_columns(frame, own_labels)
-    bad = mapping.decode(table)
-    return table, bad, _note_ignored(frame, mapping, own_labels)
+    return RawCohort(
+        table=table,
+        bad=mapping.decode(table),
+        notes=_note_ignored(frame, mapping, own_labels),
+        files=(path,),
+    )
 
 
 def cohort_fingerprint(table: pd.DataFrame) -> str:
-    """SHA-256 of a cohort's contract and split columns, independent of the order of rows and of
-    line numbers.
-    """
+    """SHA-256 of a cohort's contract and split columns, whatever the order of its rows."""
     columns = [name for name in (*COLUMNS, *OPTIONAL_SPLITS) if name in table.columns]
     text = table[columns].sort_values("path").to_csv(index=False, lineterminator="\n")
     return hashlib.sha256(text.encode()).hexdigest()
@@ -168,39 +157,40 @@ def _note_ignored(frame: pd.DataFrame, mapping: ColumnMap, own_labels: Sequence[
     if not ignored:
         return []
     absent = [name for name in COLUMNS if name not in frame.columns]
-    said = (f"{column!r}{validate.did_you_mean(column, absent)}" for column in ignored)
-    return [f"columns that a cohort does not use were ignored: {', '.join(said)}"]
+    hinted = (f"{column!r}{validate.did_you_mean(column, absent)}" for column in ignored)
+    return [f"columns that a cohort does not use were ignored: {', '.join(hinted)}"]
 
 
 def _contract_columns(frame: pd.DataFrame, own_labels: Sequence[str]) -> pd.DataFrame:
     splits = [name for name in OPTIONAL_SPLITS if name in frame.columns]
-    names = [*COLUMNS, *own_labels, *splits, "line"]
-    table = frame.reindex(columns=names)
-    return table.astype(dict.fromkeys(names[:-1], "str"))
+    names = [*COLUMNS, *own_labels, *splits]
+    table = frame.reindex(columns=[*names, "line"])
+    return table.astype(dict.fromkeys(names, "str"))
 
 
 def _fill_from_tags(table: pd.DataFrame) -> None:
-    """Sweep, clip class and a novice's mark from the tag, in place, wherever the table does not say
-    them itself.
-    """
-    meanings = {tag: read_tag(tag) for tag in table["tag_raw"].dropna().unique()}
-    sweeps = {tag: meaning.sweep for tag, meaning in meanings.items()}
-    classes = {tag: meaning.clip_class for tag, meaning in meanings.items()}
-    operators = {tag: "novice" if meaning.novice else None for tag, meaning in meanings.items()}
+    """Fill sweep, clip class and operator from the tag, in place, where the table has none."""
+    sweeps: dict[str, str | None] = {}
+    classes: dict[str, str | None] = {}
+    operators: dict[str, str | None] = {}
+    for tag in table["tag_raw"].dropna().unique():
+        meaning = read_tag(tag)
+        sweeps[tag] = meaning.sweep
+        classes[tag] = meaning.clip_class
+        operators[tag] = "novice" if meaning.novice else None
+
     known_sweep = table["sweep"].notna()
-    table["clip_class"] = table["clip_class"].mask(
-        table["clip_class"].isna() & known_sweep, "blind"
-    )
+    blind_by_sweep = table["clip_class"].isna() & known_sweep
+    table["clip_class"] = table["clip_class"].mask(blind_by_sweep, "blind")
     for column, meaning_of in (("sweep", sweeps), ("clip_class", classes), ("operator", operators)):
-        table[column] = table[column].fillna(table["tag_raw"].map(meaning_of).astype("str"))
+        by_tag = table["tag_raw"].map(meaning_of).astype("str")
+        table[column] = table[column].fillna(by_tag)
     not_blind = table["clip_class"].notna() & table["clip_class"].ne("blind")
     table["sweep"] = table["sweep"].mask(not_blind & ~known_sweep)
 
 
 def _drop_other_placentas(table: pd.DataFrame) -> list[str]:
-    """Sites other than anterior and posterior (fundal, lateral, low) are no class of ours: missing,
-    with a count.
-    """
+    """Make sites other than anterior and posterior (fundal, lateral, low) missing, with a note."""
     other = table["placenta"].notna() & ~table["placenta"].isin(COLUMNS["placenta"].allowed)
     if not other.any():
         return []
@@ -213,20 +203,21 @@ def _drop_other_placentas(table: pd.DataFrame) -> list[str]:
 
 
 def _mask_multiples(table: pd.DataFrame) -> list[str]:
-    several = table["fetuses"].gt(1)
-    labelled = several & table[list(MASKED_FOR_MULTIPLES)].notna().any(axis="columns")
-    for column in MASKED_FOR_MULTIPLES:
-        table[column] = table[column].mask(several)
+    """Make labels missing that are not defined for multiple pregnancies, with a note."""
+    labels = list(MASKED_FOR_MULTIPLES)
+    multiple = table["fetuses"].gt(1)
+    labelled = multiple & table[labels].notna().any(axis="columns")
+    for column in labels:
+        table[column] = table[column].mask(multiple)
     if not labelled.any():
         return []
-    return [
-        f"{_clips(labelled)} of multiple pregnancies: {', '.join(MASKED_FOR_MULTIPLES)} taken as "
-        "missing"
-    ]
+    return [f"{_clips(labelled)} of multiple pregnancies: {', '.join(labels)} taken as missing"]
 
 
 def _mask_circular_dating(table: pd.DataFrame) -> list[str]:
-    circular = table["ga_source"].str.lower().isin(CIRCULAR_GA_SOURCES) & table["ga_days"].notna()
+    """Make ages missing that come from the scan's own biometry, with a note."""
+    by_biometry = table["ga_source"].str.lower().isin(CIRCULAR_GA_SOURCES)
+    circular = by_biometry & table["ga_days"].notna()
     table["ga_days"] = table["ga_days"].mask(circular)
     if not circular.any():
         return []
@@ -237,17 +228,14 @@ def _mask_circular_dating(table: pd.DataFrame) -> list[str]:
 
 
 def _fill_exam_ids(table: pd.DataFrame) -> None:
-    """An exam is one device and one operator at one visit."""
-    made = (
-        table["study_id"]
-        + "/"
-        + table["device"].fillna("unknown device")
-        + "/"
-        + table["operator"].fillna("unknown operator")
-    )
+    """Name exams that have no name, in place: an exam is one device and operator at one visit."""
+    device = table["device"].fillna("unknown device")
+    operator = table["operator"].fillna("unknown operator")
+    made = table["study_id"] + "/" + device + "/" + operator
     table["exam_id"] = table["exam_id"].fillna(made)
 
 
 def _clips(rows: pd.Series) -> str:
     count = int(rows.sum())
-    return f"{count} {'clip' if count == 1 else 'clips'}"
+    noun = "clip" if count == 1 else "clips"
+    return f"{count} {noun}"

@@ -12,10 +12,10 @@ from bsou_dist.common.errors import InputError
 
 
 def read_text_table(path: Path, sheet: str | None = None) -> pd.DataFrame:
-    """All cells of a CSV, Parquet or Excel file as text, and ``line``, in a Parquet file the row
-    counted from 1.
+    """Read all cells of a CSV, Parquet or Excel file as text, with their ``line``.
 
-    Cells are as found; ``missing_as_nan`` comes next.
+    Cells are as found; ``missing_as_nan`` comes next. The line of a Parquet file is the row,
+    counted from 1.
 
     Raises:
         InputError: it can't be read, or two columns have one name.
@@ -23,30 +23,32 @@ def read_text_table(path: Path, sheet: str | None = None) -> pd.DataFrame:
     suffix = path.suffix.lower()
     if suffix == ".parquet":
         return _read_parquet(path)
-    return _with_names(_read_sheet(path, sheet) if suffix == ".xlsx" else _read_csv(path), path)
+    if suffix == ".xlsx":
+        cells = _read_sheet(path, sheet)
+        return _with_names(cells, _row_numbers(cells), path)
+    cells = _read_csv(path)
+    return _with_names(cells, _lines_of_csv(cells), path)
 
 
 def missing_as_nan(frame: pd.DataFrame, also: tuple[str, ...] = ()) -> pd.DataFrame:
-    """``frame`` with stripped cells, and NaN for those that mean 'not recorded' (``MISSING``, and
-    ``also``).
+    """Strip cells, in place, and make those missing that mean 'not recorded'.
+
+    Those are ``MISSING`` and ``also``. Returns ``frame``.
     """
-    absent = MISSING | set(also)
+    not_recorded = MISSING | set(also)
     for column in frame.columns.drop("line"):
         values = frame[column].drop_duplicates()
         text = values.str.strip()
+        # -88.0 is -88: tables that went through a float column have such
         sentinel = text.str.lower().str.replace(r"^(-\d+)\.0+$", r"\1", regex=True)
-        meant = dict(zip(values, text.mask(sentinel.isin(absent)), strict=True))
-        frame[column] = frame[column].map(meant).astype("str")
+        meant = text.mask(sentinel.isin(not_recorded))
+        meaning_of = dict(zip(values, meant, strict=True))
+        frame[column] = frame[column].map(meaning_of).astype("str")
     return frame
 
 
 def _read_csv(path: Path) -> pd.DataFrame:
-    with path.open("rb") as file:
-        heading = file.readline()
-    if b"," not in heading and (
-        mark := next((mark for mark in (b";", b"\t", b"|") if mark in heading), None)
-    ):
-        raise InputError(f"{path} is separated by {mark.decode()!r}; save it with commas")
+    _check_commas(path)
     try:
         return pd.read_csv(
             path,
@@ -65,9 +67,19 @@ def _read_csv(path: Path) -> pd.DataFrame:
     except pd.errors.ParserError as error:
         raise InputError(
             f"{path} is not a comma-separated table: {error}. Separate its columns by commas, and "
-            "quote "
-            "cells that hold one"
+            "quote cells that hold one"
         ) from error
+
+
+def _check_commas(path: Path) -> None:
+    """InputError if another separator than a comma stands in the first line."""
+    with path.open("rb") as file:
+        heading = file.readline()
+    if b"," in heading:
+        return
+    for mark in (b";", b"\t", b"|"):
+        if mark in heading:
+            raise InputError(f"{path} is separated by {mark.decode()!r}; save it with commas")
 
 
 def _read_sheet(path: Path, sheet: str | None) -> pd.DataFrame:
@@ -82,21 +94,27 @@ def _read_sheet(path: Path, sheet: str | None) -> pd.DataFrame:
             raise InputError(
                 f"{path} has no sheet {sheet!r}; it has {', '.join(map(repr, book.sheet_names))}"
             )
-        cells = book.parse(
-            sheet if sheet is not None else 0, header=None, dtype="str", na_filter=False
-        )
+        chosen = 0 if sheet is None else sheet  # 0 is the first
+        cells = book.parse(chosen, header=None, dtype="str", na_filter=False)
     if cells.empty:
         raise InputError(f"{path} is empty")
     return cells.fillna("")
 
 
-def _with_names(cells: pd.DataFrame, path: Path) -> pd.DataFrame:
-    """The first row as names; ``line`` counts the breaks within quoted cells of a CSV file."""
-    several = pd.Series(0, index=cells.index)
-    if path.suffix.lower() != ".xlsx":
-        for column in cells.columns:
-            several += cells[column].str.count("\n")
-    lines = pd.Series(range(1, len(cells) + 1)) + several.cumsum().shift(fill_value=0)
+def _row_numbers(cells: pd.DataFrame) -> pd.Series:
+    return pd.Series(range(1, len(cells) + 1))
+
+
+def _lines_of_csv(cells: pd.DataFrame) -> pd.Series:
+    """Line on which each row begins; quoted cells with line breaks take several."""
+    breaks = pd.Series(0, index=cells.index)
+    for column in cells.columns:
+        breaks += cells[column].str.count("\n")
+    return _row_numbers(cells) + breaks.cumsum().shift(fill_value=0)
+
+
+def _with_names(cells: pd.DataFrame, lines: pd.Series, path: Path) -> pd.DataFrame:
+    """Cells without the first row, which names the columns, and without blank rows."""
     names = cells.iloc[0].str.strip().tolist()
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
@@ -114,5 +132,6 @@ def _read_parquet(path: Path) -> pd.DataFrame:
     except (OSError, ValueError) as error:
         raise InputError(f"{path} is not a Parquet file: {error}") from error
     for column in frame.columns:
-        frame[column] = frame[column].astype("object").map(str, na_action="ignore").astype("str")
+        cells = frame[column].astype("object").map(str, na_action="ignore")
+        frame[column] = cells.astype("str")
     return frame.assign(line=range(1, len(frame) + 1))

@@ -16,7 +16,7 @@ import pandas as pd
 from bsou_dist import __version__
 from bsou_dist.cohort.column_map import load_column_map
 from bsou_dist.cohort.columns import COLUMNS, OPTIONAL_SPLITS
-from bsou_dist.cohort.exclusions import Flow, FlowStep
+from bsou_dist.cohort.exclusions import ExclusionFlow, FlowStep
 from bsou_dist.cohort.table import (
     Cohort,
     cohort_fingerprint,
@@ -121,7 +121,7 @@ def _flow_of_packing(table: pd.DataFrame, shards: Path) -> Sequence[FlowStep]:
         raise InputError(
             f"no clip of the cohort was packed into {shards}; name the shards that were made of it"
         )
-    flow = Flow(table)
+    flow = ExclusionFlow(table)
     reasons = outcome[outcome.ne(PACKED)].value_counts().index
     for reason in reasons:
         flow.leave_out(outcome.eq(reason)[flow.table.index], f"rejected when packed: {reason}")

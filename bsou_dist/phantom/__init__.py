@@ -1,7 +1,23 @@
-"""A parametric 3D anatomy imaged along the six blind-sweep paths, with labels read off the
-geometry.
+"""A parametric 3D anatomy imaged along the six blind-sweep paths, with labels by its geometry.
 
 Phantom results test software and controlled failure modes; they support no clinical finding.
+
+| file | question |
+|---|---|
+| `config` | What is a phantom cohort asked to hold? |
+| `patients` | Who is scanned, at which visits, on which device? |
+| `growth` | How big is a fetus, and what surrounds it, at its age? |
+| `anatomy` | Where do mother, uterus and fetus lie, and which labels follow? |
+| `fetus` | What is a fetus made of, and how does it hold itself? |
+| `pocket` | How deep is the deepest vertical pocket of fluid? |
+| `ellipsoids` | How is a body put together of ellipsoids? |
+| `tissues` | Which tissues are there, and how do they look to ultrasound? |
+| `sweeps` | Where is the probe, frame by frame? |
+| `imaging` | Which picture does a probe get of an anatomy? |
+| `clips` | Which clips make the cohort, and which table row belongs to each? |
+| `still_view` | What does a probe see that is held still over head or abdomen? |
+| `files/` | How is a clip written as a clinic would hand it over? |
+| `famli/` | How is a cohort written as FAMLI's tables and files? |
 """
 
 from bsou_dist.phantom.clips import (

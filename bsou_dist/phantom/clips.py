@@ -19,15 +19,17 @@ PHANTOM_NOTE = (
     "Phantom results test software and controlled failure modes; they support no clinical finding"
 )
 
+_PICTURE, _DURATION = range(2)  # random streams of a clip
+
 
 @dataclass(frozen=True)
 class PhantomClip:
-    """One clip: ``row`` holds the cohort table's columns except ``path``; ``frames`` (F, H, W)
-    uint8 grey.
-    """
+    """A clip with its row of the cohort table."""
 
     row: dict[str, Any]
+    """The table's columns, except ``path``."""
     frames: NDArray[np.uint8]
+    """(F, H, W), grey."""
     mm_per_px: float
     frame_rate_hz: float
     device: str
@@ -50,7 +52,8 @@ def exam_clips(exam: Exam, config: PhantomConfig) -> Iterator[PhantomClip]:
 
 def phantom_clip(exam: Exam, sweep: str, config: PhantomConfig, repeat: int = 0) -> PhantomClip:
     """One clip with its table row."""
-    seconds = float(_clip_stream(exam, sweep, config, repeat, 1).uniform(*config.duration_s))
+    rng = _clip_stream(exam, sweep, config, repeat, _DURATION)
+    seconds = float(rng.uniform(*config.duration_s))
     return PhantomClip(
         row=clip_row(exam, sweep, config),
         frames=render_sweep(exam, sweep, config, repeat),
@@ -88,30 +91,16 @@ def clip_row(exam: Exam, sweep: str, config: PhantomConfig) -> dict[str, Any]:
 def render_sweep(
     exam: Exam, sweep: str, config: PhantomConfig, repeat: int = 0
 ) -> NDArray[np.uint8]:
-    """Frames (F, H, W) uint8 of one sweep: a pure function of its arguments, whatever was rendered
-    before.
-    """
-    rng = _clip_stream(exam, sweep, config, repeat, 0)
-    usual, probe = HANDS[exam.operator], PROBES[exam.probe]
-    j = config.hand_jitter
-    hand = Hand(
-        j * usual.drift_mm, j * usual.tilt_rad, j * usual.press_mm, min(j * usual.speed, 0.6)
-    )
-    flip, stop, lift = rng.uniform(size=3)
-    done, lifted_at, lifted_for = (
-        float(rng.uniform(*span)) for span in ((0.4, 0.8), (0.05, 0.7), (0.08, 0.25))
-    )
-    course = Course(
-        reversed=flip < config.reversed_fraction,
-        done=done if stop < config.aborted_fraction else 1.0,
-        lifted=(lifted_at, lifted_at + lifted_for)
-        if lift < config.lost_contact_fraction
-        else (0.0, 0.0),
-    )
+    """Frames (F, H, W) uint8 of one sweep: a pure function of its arguments."""
+    rng = _clip_stream(exam, sweep, config, repeat, _PICTURE)
+    probe = PROBES[exam.probe]
+    hand = _hand(exam.operator, config.hand_jitter)
+    course = _course(config, rng)
     poses = probe_poses(exam.anatomy, sweep, hand, probe.edge_gap_mm, course, rng, config.frames)
     motion = None
     if config.fetal_motion_mm > 0:
-        drift = [[wander(rng, config.frames) for _ in range(3)] for _ in exam.anatomy.fetuses]
+        fetuses = len(exam.anatomy.fetuses)
+        drift = [[wander(rng, config.frames) for _ in range(3)] for _ in range(fetuses)]
         motion = config.fetal_motion_mm * np.moveaxis(np.array(drift), 1, 2)
     return render(
         exam.anatomy.scene,
@@ -122,6 +111,30 @@ def render_sweep(
         config.field_mm,
         rng,
         motion,
+    )
+
+
+def _hand(operator: str, jitter: float) -> Hand:
+    usual = HANDS[operator]
+    return Hand(
+        drift_mm=jitter * usual.drift_mm,
+        tilt_rad=jitter * usual.tilt_rad,
+        press_mm=jitter * usual.press_mm,
+        speed=min(jitter * usual.speed, 0.6),
+    )
+
+
+def _course(config: PhantomConfig, rng: np.random.Generator) -> Course:
+    """Draw what goes wrong on the way; the same numbers are drawn whatever does."""
+    flip, stop, lift = rng.uniform(size=3)
+    stopped_at = float(rng.uniform(0.4, 0.8))
+    lifted_at = float(rng.uniform(0.05, 0.7))
+    lifted_for = float(rng.uniform(0.08, 0.25))
+    is_lifted = lift < config.lost_contact_fraction
+    return Course(
+        reversed=flip < config.reversed_fraction,
+        done=stopped_at if stop < config.aborted_fraction else 1.0,
+        lifted=(lifted_at, lifted_at + lifted_for) if is_lifted else (0.0, 0.0),
     )
 
 

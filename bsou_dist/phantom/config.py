@@ -1,4 +1,4 @@
-"""What a phantom cohort is asked to hold."""
+"""Settings of a phantom cohort."""
 
 from __future__ import annotations
 
@@ -16,8 +16,7 @@ GA_LIMITS_DAYS = (84, 294)
 
 
 class PhantomConfig(StrictConfig):
-    """One phantom cohort; every clip of it is a pure function of this record and the patient's
-    index.
+    """Settings of a phantom cohort; a clip is a pure function of these and the patient's index.
 
     The defaults give clear pictures and complete labels; the ugliness of a real corpus comes on
     request.
@@ -32,9 +31,7 @@ class PhantomConfig(StrictConfig):
     exams_per_patient: int = Field(default=1, ge=1, le=6)
     """A mother comes for 1 to this many visits; later visits repeat her with an older fetus."""
     both_devices_fraction: Fraction = 0.0
-    """Share of visits scanned twice: by the expert with the console and by the novice with the
-    handheld probe.
-    """
+    """Share of visits scanned twice: by an expert (console) and by a novice (handheld probe)."""
     clips_per_sweep: int = Field(default=1, ge=1, le=8)
     """Each sweep is recorded 1 to this many times."""
     sweeps: tuple[str, ...] = SWEEPS
@@ -49,20 +46,14 @@ class PhantomConfig(StrictConfig):
     ga_days: tuple[int, int] = (98, 280)
     """Youngest and oldest gestational age (days), drawn evenly."""
     balanced: bool = False
-    """Draw presentation 50/50 at every age; otherwise the share of non-cephalic ones falls with
-    age.
-    """
+    """Draw presentation 50/50 at every age; otherwise non-cephalic ones get rarer with age."""
     twin_fraction: Fraction = 0.0
     obese_fraction: Fraction = 0.0
     """Share of mothers with BMI above 30."""
     novice_fraction: Fraction = 0.0
-    """Share of mothers scanned by a novice with the handheld probe; the others by an expert with
-    the console.
-    """
+    """Share of mothers scanned by a novice (handheld probe); the others by an expert (console)."""
     growth_sd: float = Field(default=0.02, ge=0.0, le=0.1)
-    """Standard deviation of a fetus's growth, as a share of its age: 0.02 is 2.8 days at 20
-    weeks.
-    """
+    """Standard deviation of growth, as a share of the age: 0.02 is 2.8 days at 20 weeks."""
     dating_sd_days: float = Field(default=0.0, ge=0.0, le=21.0)
     """Standard deviation (days) of the error of the recorded age; 0 gives the exact age."""
 
@@ -78,9 +69,7 @@ class PhantomConfig(StrictConfig):
     hand_jitter: float = Field(default=1.0, ge=0.0, le=4.0)
     """Scale of the operator's unsteadiness: 0 is a robot, 1 as usual."""
     fetal_motion_mm: float = Field(default=0.0, ge=0.0, le=30.0)
-    """Standard deviation (mm) of the fetus's drift during a sweep; labels hold for the pose at
-    rest.
-    """
+    """Standard deviation (mm) of the fetus's drift during a sweep; labels hold for it at rest."""
 
     @field_validator("sweeps")
     @classmethod
@@ -95,13 +84,14 @@ class PhantomConfig(StrictConfig):
     @model_validator(mode="after")
     def _ranges(self) -> PhantomConfig:
         low, high = self.ga_days
-        if not GA_LIMITS_DAYS[0] <= low <= high <= GA_LIMITS_DAYS[1]:
+        lowest, highest = GA_LIMITS_DAYS
+        if not lowest <= low <= high <= highest:
             raise ValueError(
                 f"ga_days is ({low}, {high}); give youngest and oldest age in days, rising, "
-                f"within {GA_LIMITS_DAYS[0]} to {GA_LIMITS_DAYS[1]} (the range of the growth "
-                "charts)"
+                f"within {lowest} to {highest} (the range of the growth charts)"
             )
-        if not 0.5 <= self.duration_s[0] <= self.duration_s[1] <= 120.0:
+        shortest, longest = self.duration_s
+        if not 0.5 <= shortest <= longest <= 120.0:
             raise ValueError(
                 f"duration_s is {self.duration_s}; give shortest and longest, rising, within 0.5 "
                 "to 120 s"
@@ -109,8 +99,7 @@ class PhantomConfig(StrictConfig):
         if self.mm_per_px > 6.0:
             raise ValueError(
                 f"field_mm {self.field_mm:g} over size_px {self.size_px} is {self.mm_per_px:.1f} "
-                "mm per pixel; "
-                "more than 6 shows no anatomy: raise size_px or lower field_mm"
+                "mm per pixel; more than 6 shows no anatomy: raise size_px or lower field_mm"
             )
         return self
 

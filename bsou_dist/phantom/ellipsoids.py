@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
@@ -29,7 +30,7 @@ class Ellipsoid:
 
     @property
     def to_unit(self) -> Array:
-        """Matrix (3, 3) from an offset to the centre to the unit ball."""
+        """Matrix (3, 3) that maps an offset from the centre to the unit ball."""
         return self.axes.T / self.radii[:, None]
 
     @property
@@ -39,7 +40,7 @@ class Ellipsoid:
         return whole if self.within is None else np.minimum(whole, self.within.extent)
 
     def moved(self, rotation: Array, shift: Array) -> Ellipsoid:
-        """The same ellipsoid after p -> rotation p + shift."""
+        """The same ellipsoid after the motion p -> rotation p + shift."""
         return replace(self, centre=rotation @ self.centre + shift, axes=rotation @ self.axes)
 
     def grown(self, margin_mm: float) -> Ellipsoid:
@@ -51,7 +52,7 @@ class Ellipsoid:
         return self.centre + _SURFACE @ (self.axes * self.radii).T
 
 
-_CORNERS = np.array([(x, y, z) for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)]) / np.sqrt(3.0)
+_CORNERS = np.array(list(itertools.product((-1, 1), repeat=3))) / np.sqrt(3.0)
 _SURFACE = np.concatenate([np.eye(3), -np.eye(3), _CORNERS])
 
 
@@ -59,10 +60,10 @@ _SURFACE = np.concatenate([np.eye(3), -np.eye(3), _CORNERS])
 class Scene:
     """Ellipsoids in painting order, as arrays.
 
-    ``to_unit`` (N, 3, 3) maps an offset from ``centre`` (N, 3) to the unit ball; ``tissue`` (N,)
-    uint8, where ``AIR`` is not painted but only bounds others; ``within`` (N,) int64: index of the
-    ellipsoid that bounds it, or its own; ``fetus`` (N,) int64: 0 for the mother and the placenta, k
-    for the k-th fetus and the fluid around it.
+    ``to_unit`` (N, 3, 3) maps an offset from ``centre`` (N, 3) to the unit ball. ``tissue`` (N,)
+    is uint8; ``AIR`` is not painted and only bounds others. ``within`` (N,) int64 is the index of
+    the ellipsoid that bounds each, or its own. ``fetus`` (N,) int64 is 0 for the mother and the
+    placenta, k for the k-th fetus and the fluid around it.
     """
 
     centre: Array
@@ -72,51 +73,54 @@ class Scene:
     fetus: NDArray[np.int64]
 
     @classmethod
-    def of(cls, groups: Iterable[tuple[int, Iterable[Ellipsoid]]]) -> Scene:
-        """Scene of groups in painting order, each with the number of the fetus that it moves with
-        (0: none).
+    def from_groups(cls, groups: Iterable[tuple[int, Iterable[Ellipsoid]]]) -> Scene:
+        """Scene of groups in painting order, each with the number of the fetus that it moves with.
+
+        The number is 0 where it moves with none.
         """
-        painted = [(k, e) for k, group in groups for e in group]
-        bounds = list({id(e.within): e.within for _, e in painted if e.within is not None}.values())
-        place = {id(e): n for n, e in enumerate(bounds)}
-        everything = [(0, replace(e, tissue=Tissue.AIR)) for e in bounds] + painted
+        painted = [(fetus, part) for fetus, parts in groups for part in parts]
+        bounds: dict[int, Ellipsoid] = {}  # by identity: many parts share one
+        for _, part in painted:
+            if part.within is not None:
+                bounds[id(part.within)] = part.within
+        index_of_bound = {identity: index for index, identity in enumerate(bounds)}
+        unpainted = [(0, replace(bound, tissue=Tissue.AIR)) for bound in bounds.values()]
+        everything = unpainted + painted
+        parts = [part for _, part in everything]
+        within = [
+            index if part.within is None else index_of_bound[id(part.within)]
+            for index, part in enumerate(parts)
+        ]
         return cls(
-            centre=np.array([e.centre for _, e in everything]),
-            to_unit=np.array([e.to_unit for _, e in everything]),
-            tissue=np.array([e.tissue for _, e in everything], np.uint8),
-            within=np.array(
-                [
-                    n if e.within is None else place[id(e.within)]
-                    for n, (_, e) in enumerate(everything)
-                ]
-            ),
-            fetus=np.array([k for k, _ in everything], np.int64),
+            centre=np.array([part.centre for part in parts]),
+            to_unit=np.array([part.to_unit for part in parts]),
+            tissue=np.array([part.tissue for part in parts], np.uint8),
+            within=np.array(within),
+            fetus=np.array([fetus for fetus, _ in everything], np.int64),
         )
 
     def tissue_at(self, points: Array) -> NDArray[np.uint8]:
-        """Tissue (P,) at points (P, 3) in mm, by testing every ellipsoid in turn: the plain
-        reference.
+        """Tissue (P,) at points (P, 3) in mm.
+
+        Every ellipsoid is tested in turn: the plain reference for `imaging.tissue_along_beams`.
         """
         found = np.zeros(len(points), np.uint8)
-        height, reach = (
-            points[:, 2].copy(),
-            np.linalg.norm(np.linalg.inv(self.to_unit)[:, 2], axis=1),
-        )
+        height = points[:, 2].copy()
+        reach = np.linalg.norm(np.linalg.inv(self.to_unit)[:, 2], axis=1)
         for n in np.flatnonzero(self.tissue != Tissue.AIR).tolist():
-            level = np.flatnonzero(
-                np.abs(height - self.centre[n, 2]) < reach[n]
-            )  # no others can lie in it
-            inside = self._holds(n, points[level]) & self._holds(self.within[n], points[level])
-            found[level[inside & (found[level] >= self.paints_over(n))]] = self.tissue[n]
+            # points above or below its extent can't lie in it
+            near = np.flatnonzero(np.abs(height - self.centre[n, 2]) < reach[n])
+            inside = self._holds(n, points[near]) & self._holds(self.within[n], points[near])
+            replaceable = found[near] >= self.paints_over(n)
+            found[near[inside & replaceable]] = self.tissue[n]
         return found
 
     def _holds(self, n: int, points: Array) -> NDArray[np.bool_]:
-        return (((points - self.centre[n]) @ self.to_unit[n].T) ** 2).sum(1) < 1.0
+        in_unit_ball = (points - self.centre[n]) @ self.to_unit[n].T
+        return (in_unit_ball**2).sum(1) < 1.0
 
     def paints_over(self, n: int) -> int:
-        """Lowest tissue that ellipsoid ``n`` may replace: what lies in the uterus never leaves
-        it.
-        """
+        """Lowest tissue that ellipsoid ``n`` may replace: what is in the uterus never leaves it."""
         return int(Tissue.MYOMETRIUM) if self.tissue[n] > Tissue.MYOMETRIUM else 0
 
 
@@ -124,23 +128,29 @@ def ball(
     tissue: Tissue, centre: Iterable[float], radii: Iterable[float], axes: Array | None = None
 ) -> Ellipsoid:
     """An ellipsoid whose half-axes lie along ``axes`` (the coordinate axes by default)."""
-    centre, radii = np.array(list(centre), float), np.array(list(radii), float)
-    return Ellipsoid(tissue, centre, np.eye(3) if axes is None else axes, radii)
+    return Ellipsoid(
+        tissue,
+        centre=np.array(list(centre), float),
+        axes=np.eye(3) if axes is None else axes,
+        radii=np.array(list(radii), float),
+    )
 
 
 def segment(
     tissue: Tissue, start: Array, end: Array, radius: float, *, overshoot: float = 1.0
 ) -> Ellipsoid:
-    """A long ellipsoid from ``start`` to ``end`` (3,) mm, ``overshoot`` times as long, of the given
-    thickness.
+    """A long ellipsoid from ``start`` to ``end`` (3,) mm, ``overshoot`` times as long.
+
+    Args:
+        radius: half of its thickness (mm).
     """
     along = end - start
     length = float(np.linalg.norm(along))
     first = along / length
-    helper = np.eye(3)[int(np.argmin(np.abs(first)))]
+    helper = np.eye(3)[int(np.argmin(np.abs(first)))]  # the coordinate axis most across it
     second = np.cross(first, helper)
     second /= np.linalg.norm(second)
-    axes = np.stack([first, second, np.cross(first, second)], axis=1)
-    return Ellipsoid(
-        tissue, (start + end) / 2.0, axes, np.array([overshoot * length / 2.0, radius, radius])
-    )
+    third = np.cross(first, second)
+    middle = (start + end) / 2.0
+    radii = np.array([overshoot * length / 2.0, radius, radius])
+    return Ellipsoid(tissue, middle, np.stack([first, second, third], axis=1), radii)

@@ -1,4 +1,4 @@
-"""How a fetus and its surroundings grow: published charts, as functions of gestational age."""
+"""Growth of a fetus and its surroundings: published charts as functions of gestational age."""
 
 from __future__ import annotations
 
@@ -10,9 +10,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Biometry:
-    """Fetal size (mm): biparietal diameter, head circumference, abdominal circumference, femur
-    length.
-    """
+    """Fetal size (mm): BPD, circumferences of head and abdomen, length of the femur."""
 
     bpd_mm: float
     hc_mm: float
@@ -32,13 +30,12 @@ def biometry(ga_days: float) -> Biometry:
     (cm), with the coefficients that calculators built on that paper use; the paper's own table was
     not at hand.
     """
-    w = ga_days / 7.0
-    return Biometry(
-        bpd_mm=10.0 * (-3.08 + 0.41 * w - 0.000061 * w**3),
-        hc_mm=10.0 * (-11.48 + 1.56 * w - 0.0002548 * w**3),
-        ac_mm=10.0 * (-13.3 + 1.61 * w - 0.00998 * w**2),
-        fl_mm=10.0 * (-3.91 + 0.427 * w - 0.0034 * w**2),
-    )
+    weeks = ga_days / 7.0
+    bpd_cm = -3.08 + 0.41 * weeks - 0.000061 * weeks**3
+    hc_cm = -11.48 + 1.56 * weeks - 0.0002548 * weeks**3
+    ac_cm = -13.3 + 1.61 * weeks - 0.00998 * weeks**2
+    fl_cm = -3.91 + 0.427 * weeks - 0.0034 * weeks**2
+    return Biometry(10.0 * bpd_cm, 10.0 * hc_cm, 10.0 * ac_cm, 10.0 * fl_cm)
 
 
 def placenta_thickness_mm(ga_days: float) -> float:
@@ -59,7 +56,9 @@ def fluid_layer_mm(ga_days: float) -> float:
     AJOG 2017, abstract 203). Above 8 cm lie 7 %, below 2 cm 1 %; in normal pregnancies 0.7 % and 1
     % (Magann et al., AJOG 2000;182:1581-8).
     """
-    return float(np.interp(ga_days / 7.0, (14, 20, 28, 34, 40), (10.5, 10.5, 9.2, 9.0, 8.2)))
+    weeks = (14, 20, 28, 34, 40)
+    depth_mm = (10.5, 10.5, 9.2, 9.0, 8.2)
+    return float(np.interp(ga_days / 7.0, weeks, depth_mm))
 
 
 def non_cephalic_share(ga_days: float) -> float:
@@ -68,8 +67,6 @@ def non_cephalic_share(ga_days: float) -> float:
     Shape after Scheer & Nubar, AJOG 1976;125:269-70 (falls steadily with age); the values are ours,
     near one half before 20 weeks and 7 % at term, where 3 to 4 % are breech and a few lie across.
     """
-    return float(
-        np.interp(
-            ga_days / 7.0, (16, 22.5, 26.5, 30.5, 34.5, 38.5), (0.48, 0.37, 0.30, 0.16, 0.10, 0.07)
-        )
-    )
+    weeks = (16, 22.5, 26.5, 30.5, 34.5, 38.5)
+    share = (0.48, 0.37, 0.30, 0.16, 0.10, 0.07)
+    return float(np.interp(ga_days / 7.0, weeks, share))

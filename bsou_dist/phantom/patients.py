@@ -1,4 +1,4 @@
-"""Who is scanned: mothers, visits and exams, each drawn from (seed, patient index) alone."""
+"""Mothers, visits and exams, each drawn from (seed, patient index) alone."""
 
 from __future__ import annotations
 
@@ -29,15 +29,13 @@ _PATIENT, _VISIT, _EXAM, CLIP = range(4)  # streams of random numbers
 
 
 def stream(config: PhantomConfig, *key: int) -> np.random.Generator:
-    """Random numbers that depend on the seed and the key alone, never on what was drawn
-    elsewhere.
-    """
+    """Random numbers that depend on seed and key alone, never on what was drawn elsewhere."""
     return np.random.default_rng([config.seed, *key])
 
 
 @dataclass(frozen=True)
 class Labels:
-    """What the geometry says of an exam; None where it is missing (or, for twins, not asked)."""
+    """Labels of an exam by its geometry; None where one is missing (or, for twins, not asked)."""
 
     ga_days: float | None
     presentation: Presentation | None
@@ -48,9 +46,7 @@ class Labels:
 
 @dataclass(frozen=True)
 class Exam:
-    """One visit of one mother on one device, ready to be imaged. ``clips`` are (sweep, repeat) in
-    recorded order.
-    """
+    """One visit of one mother on one device, ready to be imaged."""
 
     patient_id: str
     study_id: str
@@ -67,6 +63,7 @@ class Exam:
     visit_day: int
     settings: ProbeSettings
     clips: tuple[tuple[str, int], ...]
+    """(Sweep, repeat), in recorded order."""
 
     @property
     def device(self) -> str:
@@ -89,78 +86,129 @@ def phantom_patients(config: PhantomConfig) -> Iterator[Patient]:
 
 
 def phantom_patient(config: PhantomConfig, index: int, fetuses: int | None = None) -> Patient:
-    """The mother of one index: a pure function of its arguments, so that processes can share a
-    cohort.
+    """The mother of one index.
 
-    ``fetuses`` asks for a number of them; without it that is drawn (``twin_fraction``).
+    It is a pure function of its arguments, so that processes can share a cohort. ``fetuses`` asks
+    for a number of them; without it that is drawn (``twin_fraction``).
     """
-    rng = stream(config, _PATIENT, index)
+    mother = _draw_mother(config, index, fetuses)
     patient_id = f"P{index:05d}"
-    obese = rng.uniform() < config.obese_fraction
-    bmi = round(
-        float(rng.uniform(30.5, 44.0) if obese else np.clip(rng.normal(24.5, 2.8), 18.5, 29.9)), 1
-    )
-    placenta: Placenta = "anterior" if rng.uniform() < 0.5 else "posterior"
-    offset = (
-        float(np.clip(rng.normal(0.0, 0.22), -0.5, 0.5)),
-        float(np.clip(rng.normal(0.15, 0.25), -0.4, 0.55)),
-    )
-    drawn = 2 if rng.uniform() < config.twin_fraction else 1
-    novice = rng.uniform() < config.novice_fraction
-    growth, fluid, fat, muscle = (float(v) for v in rng.normal(size=4))
-    lean = float(np.clip(rng.normal(0.0, 6.0), -14.0, 14.0))
-
-    visits = int(rng.integers(1, config.exams_per_patient + 1))
-    low, high = config.ga_days
-    first = int(rng.integers(low, high + 1))
-    ages = sorted({first, *(int(v) for v in rng.integers(first, high + 1, visits - 1))})
     exams: list[Exam] = []
-    for visit, age in enumerate(ages):
-        draw = stream(config, _VISIT, index, visit)
-        plan = AnatomyPlan(
-            size_ga_days=float(np.clip(age * (1.0 + config.growth_sd * growth), *GA_LIMITS_DAYS)),
-            bmi=bmi,
-            fat_mm=float(np.clip(2.1 * (bmi - 16.0) * 1.15**fat, 5.0, 62.0)),
-            muscle_mm=float(np.clip(9.0 + 1.5 * muscle, 5.0, 13.0)),
-            fluid_factor=float(np.exp(0.25 * (0.8 * fluid + 0.6 * draw.normal()))),
-            bladder_ml=float(np.exp(draw.uniform(np.log(15.0), np.log(150.0)))),
-            pole_mm=float(draw.normal(-6.0, 4.0)),
-            lean_mm=lean,
-            placenta_side=placenta,
-            placenta_offset=offset,
-            lies=tuple(_lie(draw, age, config.balanced) for _ in range(fetuses or drawn)),
-        )
-        study_id, anatomy = f"{patient_id}-V{visit + 1}", build_anatomy(plan)
-        labels = _labels(config, draw, age, anatomy)
-        both = draw.uniform() < config.both_devices_fraction
-        probes = ("console", "handheld") if both else ("handheld" if novice else "console",)
+    for visit, age_days in enumerate(mother.ages_days):
+        rng = stream(config, _VISIT, index, visit)
+        plan = _draw_plan(config, mother, age_days, rng)
+        anatomy = build_anatomy(plan)
+        labels = _labels(config, rng, age_days, anatomy)
+        study_id = f"{patient_id}-V{visit + 1}"
+        scanned_twice = rng.uniform() < config.both_devices_fraction
+        own_probe = "handheld" if mother.novice else "console"
+        probes = ("console", "handheld") if scanned_twice else (own_probe,)
         for probe in probes:
             key = (index, visit, tuple(DEVICES).index(probe))
             settings, clips = _session(config, stream(config, _EXAM, *key))
             exams.append(
                 Exam(
-                    patient_id,
-                    study_id,
-                    f"{study_id}-{probe}",
-                    key,
-                    labels,
-                    anatomy,
-                    plan,
-                    float(age),
-                    probe,
-                    OPERATORS[probe],
-                    bmi,
-                    age - ages[0],
-                    settings,
-                    clips,
+                    patient_id=patient_id,
+                    study_id=study_id,
+                    exam_id=f"{study_id}-{probe}",
+                    key=key,
+                    labels=labels,
+                    anatomy=anatomy,
+                    plan=plan,
+                    true_ga_days=float(age_days),
+                    probe=probe,
+                    operator=OPERATORS[probe],
+                    bmi=mother.bmi,
+                    visit_day=age_days - mother.ages_days[0],
+                    settings=settings,
+                    clips=clips,
                 )
             )
-    return Patient(patient_id, bmi, tuple(exams))
+    return Patient(patient_id, mother.bmi, tuple(exams))
+
+
+@dataclass(frozen=True)
+class _Mother:
+    """Random choices that hold for all visits of a mother.
+
+    ``growth``, ``fluid``, ``fat`` and ``muscle`` are in standard deviations from the mean.
+    """
+
+    bmi: float
+    placenta: Placenta
+    placenta_offset: tuple[float, float]
+    fetuses: int
+    novice: bool
+    growth: float
+    fluid: float
+    fat: float
+    muscle: float
+    lean_mm: float
+    ages_days: list[int]
+
+
+def _draw_mother(config: PhantomConfig, index: int, fetuses: int | None) -> _Mother:
+    rng = stream(config, _PATIENT, index)
+    obese = rng.uniform() < config.obese_fraction
+    bmi = rng.uniform(30.5, 44.0) if obese else np.clip(rng.normal(24.5, 2.8), 18.5, 29.9)
+    placenta: Placenta = "anterior" if rng.uniform() < 0.5 else "posterior"
+    sideways = float(np.clip(rng.normal(0.0, 0.22), -0.5, 0.5))
+    upwards = float(np.clip(rng.normal(0.15, 0.25), -0.4, 0.55))
+    drawn_fetuses = 2 if rng.uniform() < config.twin_fraction else 1
+    novice = rng.uniform() < config.novice_fraction
+    growth, fluid, fat, muscle = (float(deviation) for deviation in rng.normal(size=4))
+    lean_mm = float(np.clip(rng.normal(0.0, 6.0), -14.0, 14.0))
+
+    visits = int(rng.integers(1, config.exams_per_patient + 1))
+    youngest, oldest = config.ga_days
+    first = int(rng.integers(youngest, oldest + 1))
+    later = rng.integers(first, oldest + 1, visits - 1)
+    return _Mother(
+        bmi=round(float(bmi), 1),
+        placenta=placenta,
+        placenta_offset=(sideways, upwards),
+        fetuses=fetuses or drawn_fetuses,
+        novice=novice,
+        growth=growth,
+        fluid=fluid,
+        fat=fat,
+        muscle=muscle,
+        lean_mm=lean_mm,
+        ages_days=sorted({first, *(int(age) for age in later)}),
+    )
+
+
+def _draw_plan(
+    config: PhantomConfig, mother: _Mother, age_days: int, rng: np.random.Generator
+) -> AnatomyPlan:
+    """The mother at one visit."""
+    size_ga_days = age_days * (1.0 + config.growth_sd * mother.growth)
+    fat_mm = 2.1 * (mother.bmi - 16.0) * 1.15**mother.fat
+    muscle_mm = 9.0 + 1.5 * mother.muscle
+    # the fluid keeps most of its deviation from visit to visit: 0.8^2 + 0.6^2 = 1
+    fluid = 0.8 * mother.fluid + 0.6 * rng.normal()
+    log_bladder_ml = rng.uniform(np.log(15.0), np.log(150.0))
+    pole_mm = float(rng.normal(-6.0, 4.0))
+    lies = tuple(_lie(rng, age_days, config.balanced) for _ in range(mother.fetuses))
+    return AnatomyPlan(
+        size_ga_days=float(np.clip(size_ga_days, *GA_LIMITS_DAYS)),
+        bmi=mother.bmi,
+        fat_mm=float(np.clip(fat_mm, 5.0, 62.0)),
+        muscle_mm=float(np.clip(muscle_mm, 5.0, 13.0)),
+        fluid_factor=float(np.exp(0.25 * fluid)),
+        bladder_ml=float(np.exp(log_bladder_ml)),
+        pole_mm=pole_mm,
+        lean_mm=mother.lean_mm,
+        placenta_side=mother.placenta,
+        placenta_offset=mother.placenta_offset,
+        lies=lies,
+    )
 
 
 def _lie(rng: np.random.Generator, ga_days: float, balanced: bool) -> Lie:
-    """How a fetus lies; a fifth of the non-cephalic ones lie across."""
-    non_cephalic = rng.uniform() < (0.5 if balanced else non_cephalic_share(ga_days))
+    """Draw how a fetus lies; a fifth of the non-cephalic ones lie across."""
+    share = 0.5 if balanced else non_cephalic_share(ga_days)
+    non_cephalic = rng.uniform() < share
     transverse = rng.uniform() < 0.2
     if non_cephalic and transverse:  # head to either side, up to 26 degrees off the level
         angle = rng.uniform(-0.45, 0.45)
@@ -172,7 +220,8 @@ def _lie(rng: np.random.Generator, ga_days: float, balanced: bool) -> Lie:
         headwards = np.array([math.sin(sway[0]), 0.6 * math.sin(sway[1]), upwards])
     # The uterus is flatter from front to back than from side to side, so a fetus mostly looks to
     # one side.
-    roll = rng.choice((-0.5, 0.5)) * math.pi + np.clip(rng.normal(0.0, 0.45), -1.2, 1.2)
+    quarter_turn = rng.choice((-0.5, 0.5)) * math.pi
+    roll = quarter_turn + np.clip(rng.normal(0.0, 0.45), -1.2, 1.2)
     return Lie(_unit(headwards), float(roll), Posture.draw(rng))
 
 
@@ -183,19 +232,19 @@ def _unit(vector: Array) -> Array:
 def _labels(
     config: PhantomConfig, rng: np.random.Generator, ga_days: float, anatomy: Anatomy
 ) -> Labels:
-    """Labels of an anatomy, less those that are missing; the same numbers are drawn whatever is
-    missing.
+    """Labels of an anatomy, less those that are missing.
+
+    The same numbers are drawn whatever is missing.
     """
-    dating_error, missing = (
-        rng.normal(0.0, 1.0),
-        rng.uniform(size=4) < config.missing_label_fraction,
-    )
+    dating_error_days = round(config.dating_sd_days * rng.normal(0.0, 1.0))
+    missing = rng.uniform(size=4) < config.missing_label_fraction
+    no_age, no_presentation, no_placenta, no_pocket = missing.tolist()
     single = len(anatomy.fetuses) == 1
     return Labels(
-        ga_days=None if missing[0] else ga_days + round(config.dating_sd_days * dating_error),
-        presentation=anatomy.presentation() if single and not missing[1] else None,
-        placenta=anatomy.placenta_side() if single and not missing[2] else None,
-        dvp_cm=round(anatomy.dvp_cm(), 2) if single and not missing[3] else None,
+        ga_days=None if no_age else ga_days + dating_error_days,
+        presentation=anatomy.presentation() if single and not no_presentation else None,
+        placenta=anatomy.placenta_side() if single and not no_placenta else None,
+        dvp_cm=round(anatomy.dvp_cm(), 2) if single and not no_pocket else None,
         fetuses=len(anatomy.fetuses),
     )
 
@@ -212,12 +261,14 @@ def _session(
     )
     kept = rng.uniform(size=len(config.sweeps)) >= config.missing_sweep_fraction
     order = rng.permutation(len(config.sweeps))
-    kept[order[: max(0, min(2, len(order)) - int(kept.sum()))]] = True
+    at_least = min(2, len(order))
+    spare = max(0, at_least - int(kept.sum()))
+    kept[order[:spare]] = True
     repeats = rng.integers(1, config.clips_per_sweep + 1, len(config.sweeps))
-    recorded = [
-        (s, int(k))
-        for s, keep, n in zip(config.sweeps, kept, repeats, strict=True)
-        if keep
-        for k in range(n)
+    clips = [
+        (sweep, number)
+        for sweep, is_kept, count in zip(config.sweeps, kept, repeats.tolist(), strict=True)
+        if is_kept
+        for number in range(count)
     ]
-    return settings, tuple(recorded)
+    return settings, tuple(clips)

@@ -16,59 +16,59 @@ from bsou_dist.phantom.patients import CLIP, Exam, stream
 from bsou_dist.phantom.sweeps import Poses, skin_at, touching_mm, unit, wander
 
 STILL_VIEWS = ("head", "abdomen")
-"""What a probe is held over."""
+"""Parts of the fetus that a probe can be held over."""
 
 _TREMOR_MM = 0.7
 
 
 @dataclass(frozen=True)
-class HeldView:
-    """``frames`` (F, H, W) uint8; ``calipers``: both ends (x, y; pixels) of the part's widest
-    left-to-right line.
-    """
+class StillView:
+    """A clip of a probe that is held still."""
 
     frames: NDArray[np.uint8]
+    """(F, H, W), grey."""
     calipers: tuple[tuple[float, float], tuple[float, float]]
+    """Both ends (x, y; pixels) of the widest left-to-right line of what the probe is held over."""
 
 
-def render_still_view(exam: Exam, target: str, config: PhantomConfig) -> HeldView:
-    """The first fetus's head (plane of the biparietal diameter) or abdomen, cut across; `target` is
-    one of `STILL_VIEWS`.
+def render_still_view(exam: Exam, target: str, config: PhantomConfig) -> StillView:
+    """The first fetus's head (plane of the biparietal diameter) or abdomen, cut across.
+
+    `target` is one of `STILL_VIEWS`.
     """
-    rng = stream(
-        config, CLIP, *exam.key, len(SWEEPS) + STILL_VIEWS.index(target)
-    )  # after the streams of the sweeps
-    fetus, probe = exam.anatomy.fetuses[0], PROBES[exam.probe]
-    part = fetus.parts[fetus.core - 1] if target == "head" else fetus.parts[2]
-    poses = _held(exam.anatomy, part, probe.edge_gap_mm, rng, config.frames)
+    after_sweeps = len(SWEEPS) + STILL_VIEWS.index(target)
+    rng = stream(config, CLIP, *exam.key, after_sweeps)
+    fetus = exam.anatomy.fetuses[0]
+    probe = PROBES[exam.probe]
+    skull, belly = fetus.parts[fetus.core - 1], fetus.parts[2]
+    part = skull if target == "head" else belly
+    poses = _poses_over(exam.anatomy, part, probe.edge_gap_mm, rng, config.frames)
     frames = render(
         exam.anatomy.scene, poses, probe, exam.settings, config.size_px, config.field_mm, rng
     )
 
     apex = poses.face[0] - probe.radius_mm * poses.inward[0]
-    rim_mm = (
-        probe.radius_mm - probe.edge_gap_mm - 2.0
-    )  # depth of the picture's upper edge below the apex
-    one, other = (
-        (
-            float(offset @ poses.lateral[0] + config.field_mm / 2.0) / config.mm_per_px,
-            float(offset @ poses.inward[0] - rim_mm) / config.mm_per_px,
-        )
-        for offset in (
-            part.centre + side * part.radii[0] * part.axes[:, 0] - apex for side in (-1.0, 1.0)
-        )
-    )
-    return HeldView(frames, (one, other))
+    upper_edge_mm = probe.radius_mm - probe.edge_gap_mm - 2.0  # of the picture, below the apex
+
+    def caliper(side: float) -> tuple[float, float]:
+        offset = part.centre + side * part.radii[0] * part.axes[:, 0] - apex
+        x_mm = offset @ poses.lateral[0] + config.field_mm / 2.0
+        y_mm = offset @ poses.inward[0] - upper_edge_mm
+        return float(x_mm) / config.mm_per_px, float(y_mm) / config.mm_per_px
+
+    return StillView(frames, (caliper(-1.0), caliper(1.0)))
 
 
-def _held(
+def _poses_over(
     anatomy: Anatomy, part: Ellipsoid, edge_gap_mm: float, rng: np.random.Generator, frames: int
 ) -> Poses:
-    """Over the part, aimed at its middle, the picture plane as square to its long axis as the aim
-    allows.
+    """Poses over a part, aimed at its middle.
+
+    The picture plane is as square to its long axis as the aim allows.
     """
-    across, up = _TREMOR_MM * wander(rng, frames), _TREMOR_MM * wander(rng, frames)
-    skin, outward = skin_at(anatomy, part.centre[0] + across, part.centre[2] + up)
+    across_mm = _TREMOR_MM * wander(rng, frames)
+    up_mm = _TREMOR_MM * wander(rng, frames)
+    skin, outward = skin_at(anatomy, part.centre[0] + across_mm, part.centre[2] + up_mm)
     inward = unit(part.centre - skin)
     long_axis: Array = part.axes[:, 2]
     lateral = unit(np.cross(long_axis, inward))

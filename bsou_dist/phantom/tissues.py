@@ -8,9 +8,7 @@ import numpy as np
 
 
 class Tissue(IntEnum):
-    """What a point of the body is made of. From ``MYOMETRIUM`` upwards it is the uterus and what it
-    holds.
-    """
+    """Material of a point of the body; from ``MYOMETRIUM`` upwards it lies in the uterus."""
 
     AIR = 0
     SKIN = 1
@@ -40,8 +38,8 @@ class Tissue(IntEnum):
     VERTEBRA = 25
 
 
-# tissue: scattering (dB, 0 is bone), loss there and back (dB/cm), impedance (arbitrary, its steps
-# make interfaces), patchiness (dB of slow variation in space)
+# Scattering (dB, 0 is bone), loss there and back (dB/cm), impedance (arbitrary: its steps make
+# interfaces), patchiness (dB of slow variation in space); chosen by eye.
 _ACOUSTICS: dict[Tissue, tuple[float, float, float, float]] = {
     Tissue.AIR: (-50.0, 60.0, 0.9, 0.0),
     Tissue.SKIN: (-9.0, 3.0, 1.68, 0.0),
@@ -77,5 +75,6 @@ SCATTER_DB = _TABLE[:, 0].copy()
 LOSS_DB_PER_MM = _TABLE[:, 1] / 10.0
 """Attenuation there and back (dB per mm of depth)."""
 IMPEDANCE = _TABLE[:, 2].copy()
+"""Acoustic impedance (arbitrary unit)."""
 PATCHINESS_DB = _TABLE[:, 3].copy()
 """Amplitude (dB) of the slow variation of scattering in space."""

@@ -15,12 +15,12 @@ from bsou_dist.cohort.table import Cohort, read_cohort
 from bsou_dist.commands.write_phantom import write_phantom_layout
 from bsou_dist.packing.pack import REJECTS_NAME, PackConfig
 from bsou_dist.phantom import PhantomConfig
-from bsou_dist.phantom.famli import MIN_PATIENTS, Layout
+from bsou_dist.phantom.famli import MIN_PATIENTS, FamliLayout
 from bsou_dist.prepare.prepare_clip import PrepareConfig, RejectedClip, prepare
 from bsou_dist.shards.manifest import read_manifest
 from bsou_dist.sources.read_clip import read_clip
 
-LAYOUTS: tuple[Layout, ...] = ("nejm_v4", "famli2_enrolled", "famli2", "famli3")
+LAYOUTS: tuple[FamliLayout, ...] = ("nejm_v4", "famli2_enrolled", "famli2", "famli3")
 CONFIG = PhantomConfig(
     patients=MIN_PATIENTS + 2,
     frames=6,

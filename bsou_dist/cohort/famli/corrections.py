@@ -1,8 +1,7 @@
-"""Tables that know a clip by its file's name: corrected tags, and pixel spacing of videos without a
-header.
+"""Tables that know a clip by its file's name: corrected tags, and pixel spacing of videos.
 
-What a table says twice, and differently, of one name is said of neither clip; nor is what it says
-of the name alone where two studies have a file of that name.
+If a table gives two values for one name, neither clip gets any; nor does it where only the name is
+given and two studies have a file of that name.
 """
 
 from __future__ import annotations
@@ -13,51 +12,55 @@ from bsou_dist.cohort.famli.tables import Tables
 
 
 def correct_tags(tables: Tables, clips: pd.DataFrame) -> None:
-    """Replace tags in place by those of the file of corrections; an empty correction makes the tag
-    unknown.
-    """
-    corrections = (
-        tables.read("tag_corrections").dropna(subset=["file_name"]).fillna({"tag_raw": ""})
-    )
+    """Replace tags in place by the corrected ones; an empty correction makes the tag unknown."""
+    corrections = tables.read("tag_corrections").dropna(subset=["file_name"])
+    corrections = corrections.fillna({"tag_raw": ""})
     names = clips["file_name"]
-    tag_of = _one_each(corrections["tag_raw"], corrections["file_name"], _of_two_studies(clips))
+    tag_of = _unambiguous(
+        corrections["tag_raw"], corrections["file_name"], _names_in_two_studies(clips)
+    )
     unclear = names.isin(corrections["file_name"]) & ~names.isin(tag_of.index)
     corrected = names.map(tag_of).astype("str")
-    clips["tag_raw"] = corrected.fillna(clips["tag_raw"]).mask(corrected.eq("") | unclear)
-    _note(tables, unclear, "corrected tags")
+    emptied = corrected.eq("") | unclear
+    clips["tag_raw"] = corrected.fillna(clips["tag_raw"]).mask(emptied)
+    _note_unclear(tables, unclear, "corrected tags")
 
 
 def spacing_of_videos(tables: Tables, clips: pd.DataFrame) -> pd.Series:
-    """mm per pixel by clip, where the table of videos tells it."""
+    """Pixel spacing (mm) by clip, from the table of videos; missing where that has none."""
     spacing = tables.read("spacing")
     tables.decode("spacing", spacing)
     spacing = spacing.dropna(subset=["file_name", "mm_per_px"])
-    if spacing["study_id"].notna().any():
-        names, theirs, ambiguous = (
-            clips["study_id"] + "/" + clips["file_name"],
-            spacing["study_id"] + "/" + spacing["file_name"],
-            set[str](),
-        )
+    has_studies = spacing["study_id"].notna().any()
+    if has_studies:
+        clip_names = clips["study_id"] + "/" + clips["file_name"]
+        spacing_names = spacing["study_id"] + "/" + spacing["file_name"]
+        ambiguous: set[str] = set()
     else:
-        names, theirs, ambiguous = clips["file_name"], spacing["file_name"], _of_two_studies(clips)
-    spacing_of = _one_each(spacing["mm_per_px"], theirs, ambiguous)
-    _note(tables, names.isin(theirs) & ~names.isin(spacing_of.index), "pixel spacings")
-    return names.map(spacing_of).astype("float64")
+        clip_names = clips["file_name"]
+        spacing_names = spacing["file_name"]
+        ambiguous = _names_in_two_studies(clips)
+    spacing_of = _unambiguous(spacing["mm_per_px"], spacing_names, ambiguous)
+    unclear = clip_names.isin(spacing_names) & ~clip_names.isin(spacing_of.index)
+    _note_unclear(tables, unclear, "pixel spacings")
+    return clip_names.map(spacing_of).astype("float64")
 
 
-def _one_each(values: pd.Series, names: pd.Series, ambiguous: set[str]) -> pd.Series:
-    """Value by name, for the names that have one."""
+def _unambiguous(values: pd.Series, names: pd.Series, ambiguous: set[str]) -> pd.Series:
+    """Value by name, for the names that have one value and aren't ``ambiguous`` by themselves."""
     table = pd.DataFrame({"name": names, "value": values}).drop_duplicates()
-    unclear = ambiguous | set(table.loc[table["name"].duplicated(), "name"])
-    return table[~table["name"].isin(list(unclear))].set_index("name")["value"]
+    with_two_values = set(table.loc[table["name"].duplicated(), "name"])
+    clear = ~table["name"].isin(list(ambiguous | with_two_values))
+    return table[clear].set_index("name")["value"]
 
 
-def _of_two_studies(clips: pd.DataFrame) -> set[str]:
+def _names_in_two_studies(clips: pd.DataFrame) -> set[str]:
     pairs = clips[["file_name", "study_id"]].dropna().drop_duplicates()
-    return set(pairs.loc[pairs["file_name"].duplicated(), "file_name"])
+    repeated = pairs["file_name"].duplicated()
+    return set(pairs.loc[repeated, "file_name"])
 
 
-def _note(tables: Tables, unclear: pd.Series, what: str) -> None:
+def _note_unclear(tables: Tables, unclear: pd.Series, what: str) -> None:
     tables.note(
         int(unclear.sum()),
         f"{what} are of a file name with two values or in two studies, taken as missing",

@@ -7,13 +7,15 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-NO_MAKER, NO_MODEL = "Unknown", "Unnamed"
+NO_MAKER = "Unknown"
+NO_MODEL = "Unnamed"
+# five digits in a row may be somebody's number
 _PLAIN = re.compile(r"(?!.*\d{5})[A-Za-z0-9 +.-]{1,40}")
 _MAKERS = ("Butterfly", "Sonosite", "Clarius", "EchoNous")
 
 
 def clean_maker(raw: str) -> str | None:
-    """The maker in a maker string: whatever the case ('SonoSite, Inc.'), but 'GE' only in capitals.
+    """The maker in a maker string, whatever the case ('SonoSite, Inc.'), but 'GE' only in capitals.
 
     Another maker stands as it is if its text is plain. Anything else may hold somebody's name or
     number: None.
@@ -34,7 +36,9 @@ def clean_model(raw: str) -> str | None:
     'iQ3'
     """
     model = _if_plain(raw)
-    return model and model.removesuffix(" Probe").replace(" ", "-")
+    if model is None:
+        return None
+    return model.removesuffix(" Probe").replace(" ", "-")
 
 
 def _if_plain(raw: str) -> str | None:
@@ -42,7 +46,7 @@ def _if_plain(raw: str) -> str | None:
 
 
 def each(cells: pd.Series, meaning: Mapping[str, str | None]) -> pd.Series:
-    """Cells through a table of meanings; missing stays missing."""
+    """Meaning of each cell by a table; missing stays missing."""
     return cells.map(meaning).astype("str")
 
 

@@ -1,8 +1,7 @@
-"""Which exam a clip belongs to, where its file is, on which day and with which device and operator
-it was recorded.
+"""Exam of a clip: its file, its day, its device and its operator.
 
-Every function works on the table of clips in place and leaves cells missing that it can't read;
-``bad_*`` functions name those.
+The ``exams_of_*`` functions work on the table of clips in place and leave cells missing that they
+can't read; the ``bad_*`` functions name those.
 """
 
 from __future__ import annotations
@@ -22,107 +21,109 @@ _UID = r"\d+(\.\d+){2,}(\.[a-z]\w*)?"  # with or without an ending
 
 
 def exams_of_acquisitions(clips: pd.DataFrame) -> None:
-    """The table names the exam: a StudyID, '-butterfly' for that probe, '-novice' for that
-    operator.
+    """Read exams off a table that names them.
+
+    The name is a StudyID, with '-butterfly' for that probe and '-novice' for that operator.
     """
     exam = clips["exam_id"].str.lower()
-    clips["device"] = (
-        exam.str.endswith("-butterfly").map({True: "Butterfly", False: None}).astype("str")
-    )
+    butterfly = exam.str.endswith("-butterfly")
+    clips["device"] = butterfly.map({True: "Butterfly", False: None}).astype("str")
     novice = exam.str.contains("novice").where(exam.notna())
     clips["operator"] = novice.map({True: "novice", False: "expert"}).astype("str")
     parts = clips["file_path"].str.extract(r"^([^/]+)/[^/]+/([^/]+)$")
-    clips["set_folder"], clips["file_name"] = parts[0].astype("str"), parts[1].astype("str")
+    clips["set_folder"] = parts[0].astype("str")
+    clips["file_name"] = parts[1].astype("str")
     clips["study_of_exam"] = exam.str.replace(r"(-[a-z]+)+$", "", regex=True).str.upper()
 
 
 def bad_acquisitions(clips: pd.DataFrame) -> list[BadCell]:
     """Clips without an exam, or whose path has not three parts."""
-    return bad_cells(clips, "exam_id", clips["exam_id"].isna(), "may not be empty") + bad_cells(
-        clips,
-        "file_path",
-        clips["set_folder"].isna(),
-        "a path of three parts, such as set/exam/file",
-    )
+    without_exam = bad_cells(clips, "exam_id", clips["exam_id"].isna(), "may not be empty")
+    three_parts = "a path of three parts, such as set/exam/file"
+    bad_paths = bad_cells(clips, "file_path", clips["set_folder"].isna(), three_parts)
+    return without_exam + bad_paths
 
 
 def exams_of_folders(clips: pd.DataFrame) -> None:
-    """An exam is a folder StudyID_YYYYMMDD_HHMMSS, a maker and a model."""
+    """Read exams off folders: each is a folder StudyID_YYYYMMDD_HHMMSS, a maker and a model."""
     clips["exam_folder"] = clips["exam_folder"].str.strip("/")
-    names = {cell: cell.rpartition("/")[2] for cell in clips["exam_folder"].dropna().unique()}
-    parts = {name: found for name in names.values() if (found := _FOLDER.fullmatch(name))}
-    dates = pd.Series({name: found[2] for name, found in parts.items()}, dtype="str")
-    dates = pd.to_datetime(dates, format="%Y%m%d", errors="coerce")
+    names = {path: path.rpartition("/")[2] for path in clips["exam_folder"].dropna().unique()}
     folder = each(clips["exam_folder"], names)
-    clips["study_of_exam"] = each(folder, {name: found[1].upper() for name, found in parts.items()})
+
+    studies: dict[str, str | None] = {}
+    date_texts: dict[str, str] = {}
+    for name in names.values():
+        parts = _FOLDER.fullmatch(name)
+        if parts:
+            studies[name] = parts[1].upper()
+            date_texts[name] = parts[2]
+    dates = pd.to_datetime(pd.Series(date_texts, dtype="str"), format="%Y%m%d", errors="coerce")
+    clips["study_of_exam"] = each(folder, studies)
     clips["month"] = folder.map(dates.dt.strftime("%Y-%m")).astype("str")
     clips["day"] = folder.map((dates - pd.Timestamp(0)).dt.days)
-    maker, model = makers(clips["maker"]), models(clips["model"])
-    clips["unclear_device"] = (
-        clips["maker"].notna() & maker.isna() | clips["model"].notna() & model.isna()
-    )
+
+    maker = makers(clips["maker"])
+    model = models(clips["model"])
+    unclear_maker = clips["maker"].notna() & maker.isna()
+    unclear_model = clips["model"].notna() & model.isna()
+    clips["unclear_device"] = unclear_maker | unclear_model
     clips["maker"] = maker
     clips["device"] = (maker + " " + model.fillna("")).str.strip().astype("str")
-    clips["exam_id"] = (
-        folder + "_" + maker.fillna(NO_MAKER) + "_" + model.fillna(NO_MODEL)
-    ).astype("str")
+    exam = folder + "_" + maker.fillna(NO_MAKER) + "_" + model.fillna(NO_MODEL)
+    clips["exam_id"] = exam.astype("str")
 
 
 def bad_folders(clips: pd.DataFrame) -> list[BadCell]:
     """Clips whose exam folder has no date."""
-    return bad_cells(
-        clips, "exam_folder", clips["month"].isna(), "a folder StudyID_YYYYMMDD_HHMMSS"
-    )
+    undated = clips["month"].isna()
+    return bad_cells(clips, "exam_folder", undated, "a folder StudyID_YYYYMMDD_HHMMSS")
 
 
 def patients_of(study_ids: pd.Series) -> pd.Series:
-    """The patient that a StudyID names: all but the counter of visits at its end; missing where it
-    has none.
+    """Patient that a StudyID names: all but the counter of visits at its end.
+
+    Missing where it has no such counter.
     """
     return study_ids.str.extract(r"^(.+)-\d+$")[0].astype("str")
 
 
 def contradicting(clips: pd.DataFrame) -> pd.Series:
-    """Clips whose patient, study and exam do not name one another: nobody can tell whose they
-    are.
-    """
-    exam = clips["study_of_exam"]
-    return patients_of(clips["study_id"]).ne(clips["patient_id"]) | exam.notna() & exam.ne(
-        clips["study_id"]
-    )
+    """Clips whose ids contradict one another, so that nobody can tell whose they are."""
+    of_exam = clips["study_of_exam"]
+    another_patient = patients_of(clips["study_id"]).ne(clips["patient_id"])
+    another_study = of_exam.notna() & of_exam.ne(clips["study_id"])
+    return another_patient | another_study
 
 
 def clinics_of(patient_ids: pd.Series) -> pd.Series:
-    """The clinic in an id of one of the documented forms. Any part of another id may be a name."""
+    """Clinic in an id of one of the documented forms. Any part of another id may be a name."""
     return patient_ids.str.extract(_CLINIC)[0].astype("str")
 
 
 def instances_of(clips: pd.DataFrame) -> pd.Series:
-    """What tells a recording: a file's name that is a DICOM UID, wherever the file lies; else its
-    path.
-    """
-    return clips["file_name"].where(
-        clips["file_name"].str.fullmatch(_UID, case=False), clips["path"]
-    )
+    """Identity of each recording: a file's name that is a DICOM UID, else the file's path."""
+    names = clips["file_name"]
+    is_uid = names.str.fullmatch(_UID, case=False)
+    return names.where(is_uid, clips["path"])
 
 
 def clip_paths(clips: pd.DataFrame, template: str) -> pd.Series:
-    """A template's text with the cells of each clip in place of its {fields}; missing where one of
-    them is.
-    """
+    """Template with the cells of each clip in its {fields}; missing where one of them is."""
     paths = pd.Series("", index=clips.index, dtype="str")
     for place, part in enumerate(_FIELD.split(template)):
-        paths = paths + (clips[part] if place % 2 else part)
+        is_field = place % 2 == 1  # the pattern has a group, so texts and fields take turns
+        paths = paths + (clips[part] if is_field else part)
     return paths
 
 
 def days_since_first(clips: pd.DataFrame, day: pd.Series) -> pd.Series:
     """Whole days from the patient's first ``day`` to each clip's, by any count of days."""
-    return (day - day.groupby(clips["patient_id"]).transform("min")).round().astype("float64")
+    first = day.groupby(clips["patient_id"]).transform("min")
+    return (day - first).round().astype("float64")
 
 
 def operators(clips: pd.DataFrame, novice_form: pd.Series) -> pd.Series:
-    """Who recorded each exam: 'expert', 'novice' or missing.
+    """Operator of each exam: 'expert', 'novice' or missing.
 
     A tag with a leading N makes its whole exam a novice's, since an exam has one operator; a blind
     sweep without it an expert's. Without any blind sweep, novices use Butterfly probes alone, and
@@ -132,23 +133,23 @@ def operators(clips: pd.DataFrame, novice_form: pd.Series) -> pd.Series:
         clips: with ``exam_id``, ``tag_raw`` (corrected) and ``maker``.
         novice_form: boolean by clip: the form says that a novice scanned at this visit.
     """
-    meanings = {tag: read_tag(tag) for tag in clips["tag_raw"].dropna().unique()}
-    exam = clips["exam_id"]
+    novice_tags, expert_tags = [], []
+    for tag in clips["tag_raw"].dropna().unique():
+        meaning = read_tag(tag)
+        if meaning.novice:
+            novice_tags.append(tag)
+        elif meaning.clip_class == "blind":
+            expert_tags.append(tag)
 
-    def some(tags: set[str]) -> pd.Series:
-        return exam.isin(exam[clips["tag_raw"].isin(list(tags))])
+    def exam_has(tags: list[str]) -> pd.Series:
+        tagged = clips["tag_raw"].isin(tags)
+        return clips["exam_id"].isin(clips.loc[tagged, "exam_id"])
 
-    by_novice = some({tag for tag, meaning in meanings.items() if meaning.novice})
-    by_expert = some(
-        {
-            tag
-            for tag, meaning in meanings.items()
-            if meaning.clip_class == "blind" and not meaning.novice
-        }
-    )
     butterfly = clips["maker"].eq("Butterfly")
-    found = pd.Series(None, index=clips.index, dtype="str")
-    found = found.mask(butterfly & novice_form, "novice").mask(
-        clips["maker"].notna() & ~butterfly, "expert"
-    )
-    return found.mask(by_expert, "expert").mask(by_novice, "novice")
+    other_maker = clips["maker"].notna() & ~butterfly
+    operator = pd.Series(None, index=clips.index, dtype="str")
+    # from the weakest sign to the strongest
+    operator = operator.mask(butterfly & novice_form, "novice")
+    operator = operator.mask(other_maker, "expert")
+    operator = operator.mask(exam_has(expert_tags), "expert")
+    return operator.mask(exam_has(novice_tags), "novice")

@@ -1,6 +1,4 @@
-"""What case report forms say in ways of their own: yes and no, eligibility, and weight and height
-in unknown units.
-"""
+"""Cells of case report forms: yes and no, eligibility, and body size in unknown units."""
 
 from __future__ import annotations
 
@@ -11,16 +9,17 @@ from bsou_dist.cohort.columns import COLUMNS
 
 _NO = ("0", "0.0", "no", "false", "n")
 _ELIGIBLE = ("1", "1.0", "eligible")
-_KG_PER_LB, _M_PER_INCH = 0.45359237, 0.0254
+_KG_PER_LB = 0.45359237
+_M_PER_INCH = 0.0254
 
 
 def says_yes(cells: pd.Series) -> pd.Series:
-    """Whether a flag is set: anything but empty, 0 or no; it may hold who or what instead of 1."""
+    """True where a flag is set: anything but empty, 0 or no, for it may hold who or what."""
     return cells.notna() & ~cells.str.lower().isin(_NO)
 
 
 def is_ineligible(cells: pd.Series) -> pd.Series:
-    """Whether a visit is said to be anything else than eligible; empty says nothing."""
+    """True where a visit is said to be anything else than eligible; empty says nothing."""
     return cells.notna() & ~cells.str.lower().isin(_ELIGIBLE)
 
 
@@ -30,11 +29,10 @@ def bmi(weight: pd.Series, height: pd.Series) -> pd.Series:
     The units are documented nowhere. Adults' heights in metres, inches and centimetres don't
     overlap, and whoever writes inches writes pounds, so the height tells the units of both.
     """
-    metres = pd.Series(np.nan, index=height.index)
-    metres = metres.mask(height.between(1.2, 2.2), height).mask(
-        height.between(120, 220), height / 100
-    )
     inches = height.between(47, 87)
+    metres = pd.Series(np.nan, index=height.index)
+    metres = metres.mask(height.between(1.2, 2.2), height)
+    metres = metres.mask(height.between(120, 220), height / 100)
     metres = metres.mask(inches, height * _M_PER_INCH)
     kilograms = weight.where(~inches, weight * _KG_PER_LB)
     index = kilograms / metres**2

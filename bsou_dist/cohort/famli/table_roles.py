@@ -1,100 +1,96 @@
-"""What the tables of a layout can tell, by the role that a table plays."""
+"""Fields that the tables of a layout can hold, by the role that a table plays."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import NamedTuple
 
 from bsou_dist.cohort.columns import COLUMNS, Column
+
+_AGES = ("ga_lmp_days", "ga_edd_days", "sr_ga_days", "cua_days", "aua_days", "ua_days")
+_LENGTHS = ("crl_cm", "bpd_cm", "hc_cm", "ac_cm", "fl_cm")
 
 REPORT_FIELDS: dict[str, str] = {
     "fetuses": "nof",
     "fetuses_text": "nof",
     "dvp_cm": "max",
-    **dict.fromkeys(
-        (
-            "ga_lmp_days",
-            "ga_edd_days",
-            "sr_ga_days",
-            "cua_days",
-            "aua_days",
-            "ua_days",
-            "crl_cm",
-            "bpd_cm",
-            "hc_cm",
-            "ac_cm",
-            "fl_cm",
-        ),
-        "mean",
-    ),
+    **dict.fromkeys((*_AGES, *_LENGTHS), "mean"),
 }
-"""Measurements of structured reports, and how repeats of one become one value. ``fetuses_text`` is
-told in words.
+"""Measurements of structured reports, and how repeats of one become one value.
+
+``nof`` is the rule for numbers of fetuses. ``fetuses_text`` is a number in words.
 """
+
+_NUMBERS_OF_TABLES = (
+    Column("frames", "number", low=0, high=1e6),
+    Column("ga_weeks", "number", low=0, high=47, unit="weeks"),
+    Column("ga_extra_days", "number", low=0, high=6, unit="days"),
+    Column("height", "number", low=0, high=1000),
+    Column("weight", "number", low=0, high=1000),
+    Column("reported_fetuses", "number", low=1, high=5, whole=True),
+    Column("final_fetuses", "number", low=1, high=5, whole=True),
+)
 
 NUMBERS: dict[str, Column] = {
     **{name: column for name, column in COLUMNS.items() if column.kind == "number"},
-    "ga_days": replace(
-        COLUMNS["ga_days"], low=0
-    ),  # FAMLI has zeros; they are told of and passed by
-    **{
-        column.name: column
-        for column in (
-            Column("frames", "number", low=0, high=1e6),
-            Column("ga_weeks", "number", low=0, high=47, unit="weeks"),
-            Column("ga_extra_days", "number", low=0, high=6, unit="days"),
-            Column("height", "number", low=0, high=1000),
-            Column("weight", "number", low=0, high=1000),
-            Column("reported_fetuses", "number", low=1, high=5, whole=True),
-            Column("final_fetuses", "number", low=1, high=5, whole=True),
-        )
-    },
+    # FAMLI has ages of zero: dating notes and skips them, they are no errors
+    "ga_days": replace(COLUMNS["ga_days"], low=0),
+    **{column.name: column for column in _NUMBERS_OF_TABLES},
 }
-"""Facts that are numbers. Height and weight are of unknown unit until ``bmi`` looks at them."""
+"""Fields that are numbers. Height and weight are of unknown unit until ``bmi`` looks at them."""
 
-_REPORT = (("study_id", "maker", "name", "number"), ("qualifier", "text", "derivation", "alert"))
 
-TABLE_FIELDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "clips": (
-        ("patient_id", "study_id"),
-        ("tag_raw", "exam_id", "file_path", "exam_folder", "file_name", "maker", "model", "frames"),
+class RoleFields(NamedTuple):
+    """Fields that a table of one role must have, and those it may have."""
+
+    needed: tuple[str, ...]
+    optional: tuple[str, ...] = ()
+
+    @property
+    def all(self) -> tuple[str, ...]:
+        """Both, the needed ones first."""
+        return (*self.needed, *self.optional)
+
+
+_REPORT = RoleFields(
+    needed=("study_id", "maker", "name", "number"),
+    optional=("qualifier", "text", "derivation", "alert"),
+)
+_PLACE_OF_CLIP = ("exam_id", "file_path", "exam_folder", "file_name")
+_AGE_OF_FORM = ("ga_days", "ga_weeks", "ga_extra_days")
+_LABELS_OF_FORM = ("presentation", "placenta", "dvp_cm", "fetuses")
+
+TABLE_FIELDS: dict[str, RoleFields] = {
+    "clips": RoleFields(
+        needed=("patient_id", "study_id"),
+        optional=("tag_raw", *_PLACE_OF_CLIP, "maker", "model", "frames"),
     ),
-    "studies": (("study_id",), ("ga_days", "split_stage2")),
-    "forms": (
-        ("study_id",),
-        (
-            "eligible",
-            "ga_days",
-            "ga_weeks",
-            "ga_extra_days",
-            "presentation",
-            "placenta",
-            "dvp_cm",
-            "fetuses",
-            "height",
-            "weight",
-            "novice",
-        ),
+    "studies": RoleFields(needed=("study_id",), optional=("ga_days", "split_stage2")),
+    "forms": RoleFields(
+        needed=("study_id",),
+        optional=("eligible", *_AGE_OF_FORM, *_LABELS_OF_FORM, "height", "weight", "novice"),
     ),
-    "spacing": (("file_name", "mm_per_px"), ("study_id",)),
+    "spacing": RoleFields(needed=("file_name", "mm_per_px"), optional=("study_id",)),
     "reports": _REPORT,
     "sonosite_reports": _REPORT,
-    "tag_corrections": (("file_name", "tag_raw"), ()),
-    "twins": (("patient_id", "fetuses", "final_fetuses"), ("reported_fetuses",)),
+    "tag_corrections": RoleFields(needed=("file_name", "tag_raw")),
+    "twins": RoleFields(
+        needed=("patient_id", "fetuses", "final_fetuses"), optional=("reported_fetuses",)
+    ),
 }
-"""Role of a table: the fields it must have, and those it may have."""
 
 
 def check_role(role: str, fields: set[str], optional_fields: set[str]) -> None:
     """ValueError for an unknown role or field, or one that the role can't do without."""
     if role not in TABLE_FIELDS:
         raise ValueError(f"{role!r} is no role of a table; those are {', '.join(TABLE_FIELDS)}")
-    needed, others = TABLE_FIELDS[role]
-    unknown = sorted((fields | optional_fields) - {*needed, *others})
+    known = TABLE_FIELDS[role]
+    unknown = sorted((fields | optional_fields) - set(known.all))
     if unknown:
         raise ValueError(
             f"tables.{role}: {unknown} are no fields of such a table; those are "
-            f"{', '.join((*needed, *others))}"
+            f"{', '.join(known.all)}"
         )
-    absent = sorted(set(needed) - fields)
+    absent = sorted(set(known.needed) - fields)
     if absent:
         raise ValueError(f"tables.{role}.columns lacks {', '.join(absent)}")

@@ -1,6 +1,4 @@
-"""The tables of a layout as fields: our names, codes decoded, numbers read, and what is wrong with
-any of them.
-"""
+"""Tables of a layout as fields: our names, codes decoded, numbers read, bad cells gathered."""
 
 from __future__ import annotations
 
@@ -20,11 +18,12 @@ from bsou_dist.cohort.validate import find_out_of_range
 from bsou_dist.common.errors import InputError
 
 _IDS = {"patient_id", "study_id"}
+_SHOWN_CODES = 10
 
 
 @dataclass
 class Tables:
-    """Reads tables by role and gathers bad cells, notes and the file of each role."""
+    """Reader of tables by role. It gathers bad cells, notes and the file of each role."""
 
     root: Path
     mapping: ColumnMap
@@ -33,125 +32,134 @@ class Tables:
     files: dict[str, Path] = field(default_factory=dict)
 
     def read(self, role: str, *, sentinels: bool = True) -> pd.DataFrame:
-        """Facts of a table as text (missing as NaN) and ``line``; no rows if an optional table is
-        not there.
+        """Fields of a table as text (missing as NaN) and ``line``, or no rows if it may be absent.
 
         Ids are in capitals, so that tables which spell them in two ways meet. With ``sentinels``
         off, other cells that mean 'not recorded' stay as they are.
+
+        Raises:
+            InputError: no such table or column.
         """
-        fields = [field for group in TABLE_FIELDS[role] for field in group]
+        fields = list(TABLE_FIELDS[role].all)
         source = self.mapping.tables.get(role)
-        found = _find(self.root, source.file) if source else []
-        if source is None or not found:
-            if source and not source.optional:
-                projects = {table.file.split("/")[0] for table in self.mapping.tables.values()}
-                raise InputError(
-                    f"{self.root} has no {source.file}; it must be the folder that holds the "
-                    f"projects ({', '.join(sorted(projects))})"
-                )
-            if source:
-                self.notes.append(f"no {source.file}: what it tells is missing")
-            empty = pd.DataFrame({field: pd.Series(dtype="str") for field in fields})
-            return empty.assign(line=pd.Series(dtype="int64"))
-        path = self.files[role] = found[0]
-        if len(found) > 1:
-            self.notes.append(f"{len(found)} files fit {source.file}; {path.name} was read")
+        if source is None:
+            return _without_rows(fields)
+        path = self._file_of(source)
+        if path is None:
+            return _without_rows(fields)
+        self.files[role] = path
         raw = read_text_table(path, source.sheet)
-        chosen = {field: raw[header] for field, header in _headers(raw, source, path).items()}
-        table = pd.DataFrame(chosen, index=raw.index).assign(line=raw["line"])
+        cells = {name: raw[header] for name, header in _headers(raw, source, path).items()}
+        table = pd.DataFrame(cells, index=raw.index).assign(line=raw["line"])
         if sentinels:
             table = missing_as_nan(table, source.missing)
         else:
-            table[list(chosen)] = table[list(chosen)].apply(lambda cells: cells.str.strip())
-        table = table.reindex(columns=[*fields, "line"]).astype(dict.fromkeys(fields, "str"))
+            table[list(cells)] = table[list(cells)].apply(lambda column: column.str.strip())
+        table = table.reindex(columns=[*fields, "line"])
+        table = table.astype(dict.fromkeys(fields, "str"))
         for key in _IDS & set(fields):
             table[key] = table[key].str.upper().replace("", None)
         return table
 
+    def _file_of(self, source: TableSource) -> Path | None:
+        """Path of a table; None, with a note, for an optional one that is not there."""
+        found = _find(self.root, source.file)
+        if len(found) > 1:
+            self.notes.append(f"{len(found)} files fit {source.file}; {found[0].name} was read")
+        if found:
+            return found[0]
+        if not source.optional:
+            projects = {table.file.split("/")[0] for table in self.mapping.tables.values()}
+            raise InputError(
+                f"{self.root} has no {source.file}; it must be the folder that holds the "
+                f"projects ({', '.join(sorted(projects))})"
+            )
+        self.notes.append(f"no {source.file}: what it tells is missing")
+        return None
+
     def decode(self, role: str, table: pd.DataFrame) -> None:
-        """Codes to ours and text to numbers in their unit, in place; what can't be used is blamed
-        and made missing.
+        """Turn codes into ours and text into numbers in their unit, in place.
+
+        What can't be used is noted as a bad cell and made missing.
         """
-        cells = self.mapping.decode(table)
+        bad = self.mapping.decode(table)
         for name in table.columns.intersection(list(NUMBERS)):
             outside, allowed = find_out_of_range(table[name], NUMBERS[name])
-            cells += bad_cells(table, name, outside, allowed)
+            bad += bad_cells(table, name, outside, allowed)
             table[name] = table[name].mask(outside)
-        self.blame(role, cells)
+        self.blame(role, bad)
 
     def note(self, count: int, what: str) -> None:
-        """Note how many of something there are, if any."""
+        """Note how many of something were found, if any."""
         if count:
             self.notes.append(f"{count} {what}")
 
     def one_row_each(self, role: str, table: pd.DataFrame, key: str) -> pd.DataFrame:
-        """``table`` by ``key``; a second row for a key must say the same. Rows without it belong to
-        nobody.
+        """``table`` with ``key`` as index; rows without it belong to nobody and are dropped.
+
+        A second row for a key is a bad cell unless it says the same as the first.
         """
-        table = table.dropna(subset=[key]).drop_duplicates(subset=list(table.columns.drop("line")))
-        again = table[key].duplicated()
-        first = table.drop_duplicates(key).set_index(key)["line"].to_dict()
-        self.blame(
-            role,
-            [
-                BadCell(
-                    int(line),
-                    key,
-                    "(repeated)",
-                    f"one row each; another row, line {first[value]}, says something else",
-                )
-                for line, value in zip(table.loc[again, "line"], table.loc[again, key], strict=True)
-            ],
-        )
-        return table[~again].set_index(key)
+        fields = list(table.columns.drop("line"))
+        table = table.dropna(subset=[key]).drop_duplicates(subset=fields)
+        repeated = table[key].duplicated()
+        first_line = table.drop_duplicates(key).set_index(key)["line"].to_dict()
+        repeats = table[repeated]
+        contradictions = []
+        for line, value in zip(repeats["line"], repeats[key], strict=True):
+            accepted = f"one row each; another row, line {first_line[value]}, says something else"
+            contradictions.append(BadCell(int(line), key, "(repeated)", accepted))
+        self.blame(role, contradictions)
+        return table[~repeated].set_index(key)
 
     def blame(self, role: str, cells: list[BadCell]) -> None:
         """Note bad cells of a table under its file's name and its own headers."""
         source = self.mapping.tables.get(role)
         headers = {**source.columns_if_any, **source.columns} if source else {}
-        self.bad += [
-            replace(
-                cell, column=headers.get(cell.column) or cell.column, table=self.files[role].name
-            )
-            for cell in cells
-        ]
+        for cell in cells:
+            header = headers.get(cell.column) or cell.column
+            self.bad.append(replace(cell, column=header, table=self.files[role].name))
 
-    def drop_uncoded(self, role: str, table: pd.DataFrame, field: str) -> None:
+    def drop_uncoded(self, role: str, table: pd.DataFrame, name: str) -> None:
         """Make a field missing, in place and with a note, whose codes nobody has given."""
-        if field in self.mapping.codes or not table[field].notna().any():
+        if name in self.mapping.codes or not table[name].notna().any():
             return
-        header, (first, second) = self.mapping.tables[role].columns[field], COLUMNS[field].allowed
-        found = ", ".join(repr(value) for value in sorted(table[field].dropna().unique())[:10])
+        header = self.mapping.tables[role].columns[name]
+        values = sorted(table[name].dropna().unique())
+        examples = ", ".join(repr(value) for value in values[:_SHOWN_CODES])
+        first, second = COLUMNS[name].allowed
         self.notes.append(
-            f"{field} is missing: {header} of {self.files[role].name} holds {found}, and no map "
-            "says what "
-            f"they mean. Give one of your own, with base: NAME and codes: {{{field}: {{1: {first}, "
-            f"2: {second}}}}}"
+            f"{name} is missing: {header} of {self.files[role].name} holds {examples}, and no "
+            "map says what they mean. Give one of your own, with base: NAME and "
+            f"codes: {{{name}: {{1: {first}, 2: {second}}}}}"
         )
-        table[field] = pd.Series(pd.NA, index=table.index, dtype="str")
+        table[name] = pd.Series(pd.NA, index=table.index, dtype="str")
+
+
+def _without_rows(fields: list[str]) -> pd.DataFrame:
+    empty = pd.DataFrame({name: pd.Series(dtype="str") for name in fields})
+    return empty.assign(line=pd.Series(dtype="int64"))
 
 
 def _find(root: Path, pattern: str) -> list[Path]:
-    """Files below ``root`` by a pattern whose parts may hold ``*``, whatever the case; the one to
-    read comes first.
+    """Files below ``root`` that fit a pattern, whatever the case; the one to read comes first.
 
-    That is, in the first folder that has one, the file of the latest date in its name, then of the
-    shortest name.
+    Each part of the pattern may hold ``*``. The one to read is, in the first folder that has any,
+    the file of the latest date in its name, then of the shortest name.
     """
-    *folders, name = pattern.split("/")
-    places = [root]
-    for part in folders:
-        places = [found for place in places for found in _matching(place, part) if found.is_dir()]
-    return [
-        file
-        for place in places
-        for file in sorted(_matching(place, name), key=_age_of_name)
-        if file.is_file()
-    ]
+    *folder_patterns, name_pattern = pattern.split("/")
+    folders = [root]
+    for part in folder_patterns:
+        matches = [path for folder in folders for path in _matching(folder, part)]
+        folders = [path for path in matches if path.is_dir()]
+    files = []
+    for folder in folders:
+        latest_first = sorted(_matching(folder, name_pattern), key=_age_of_name)
+        files += [path for path in latest_first if path.is_file()]
+    return files
 
 
 def _age_of_name(file: Path) -> tuple[int, int]:
-    """Sorts files by the last date in their name, latest first."""
+    """Sort key of files: the last date in their name, latest first, then the name's length."""
     date = max(re.findall(r"\d{8}", file.name), default="0")
     return -int(date), len(file.name)
 
@@ -164,19 +172,16 @@ def _matching(folder: Path, pattern: str) -> list[Path]:
 
 def _headers(raw: pd.DataFrame, source: TableSource, path: Path) -> dict[str, str]:
     """The table's own spelling of the header of each field."""
-    by_lower = {name.lower(): name for name in raw.columns}
-    wanted = {field: header for field, header in source.columns.items() if header}
-    absent = sorted(header for header in wanted.values() if header.lower() not in by_lower)
+    own_spelling = {name.lower(): name for name in raw.columns}
+    wanted = {name: header for name, header in source.columns.items() if header}
+    absent = sorted(header for header in wanted.values() if header.lower() not in own_spelling)
     if absent:
-        found = ", ".join(map(str, raw.columns.drop("line")))
+        headers = ", ".join(map(str, raw.columns.drop("line")))
         raise InputError(
-            f"{path} has no column {', '.join(map(repr, absent))}, which the column map names; it "
-            "has "
-            f"{found}. A map of your own (base: ...) can name another column, or null"
+            f"{path} has no column {', '.join(map(repr, absent))}, which the column map names; "
+            f"it has {headers}. A map of your own (base: ...) can name another column, or null"
         )
-    wanted |= {
-        field: header
-        for field, header in source.columns_if_any.items()
-        if header and header.lower() in by_lower
-    }
-    return {field: by_lower[header.lower()] for field, header in wanted.items()}
+    for name, header in source.columns_if_any.items():
+        if header and header.lower() in own_spelling:
+            wanted[name] = header
+    return {name: own_spelling[header.lower()] for name, header in wanted.items()}

@@ -11,9 +11,7 @@ from typing import NamedTuple
 
 
 class TagMeaning(NamedTuple):
-    """What a tag says: canonical sweep or None, clip class or None (unknown), and whether it marks
-    a novice.
-    """
+    """Meaning of a tag; None where it says nothing. ``novice`` is whether it marks one."""
 
     sweep: str | None
     clip_class: str | None
@@ -33,21 +31,21 @@ _BLIND_OF_NO_TYPE = (
     "L15 LI5 ML L45 R15 RI5 MR R45 C C4 C5 C6 ASSC4 CALCC4 N ASSBS RTA RTB RTC FA1 FA2"
 )
 _UNKNOWN = frozenset({"UNDECIDED", "NO TAG"})
-_BIOMETRIC = re.compile(
-    r"(GS|YS|CRL|BPD|HC|AC|FL|HL|TCD)[1-3A-D]?"
-)  # a letter names the fetus of a multiple
+# a letter at the end names the fetus of a multiple
+_BIOMETRIC = re.compile(r"(GS|YS|CRL|BPD|HC|AC|FL|HL|TCD)[1-3A-D]?")
 
 BLIND_TAGS: dict[str, str | None] = {
     **{tag: sweep for sweep, tags in _CANONICAL.items() for tag in tags.split()},
     **dict.fromkeys(_BLIND_OF_NO_TYPE.split()),
 }
-"""Blind-sweep tags of an expert, upper case, and their canonical sweep. A leading N makes them a
-novice's.
+"""Blind-sweep tags of an expert (capitals) and their canonical sweep, None where they have none.
+
+A leading N makes them a novice's.
 """
 
 
 def read_tag(tag: str) -> TagMeaning:
-    """Meaning of a tag, whatever its case. A tag that no table knows is a diagnostic clip.
+    """Read a tag, whatever its case. A tag that no table knows is a diagnostic clip.
 
     >>> read_tag("NC2")
     TagMeaning(sweep='C2', clip_class='blind', novice=True)
@@ -57,6 +55,8 @@ def read_tag(tag: str) -> TagMeaning:
         return TagMeaning(None, None, False)
     if name in BLIND_TAGS:
         return TagMeaning(BLIND_TAGS[name], "blind", False)
-    if name.startswith("N") and name[1:] in BLIND_TAGS:
-        return TagMeaning(BLIND_TAGS[name[1:]], "blind", True)
-    return TagMeaning(None, "biometric" if _BIOMETRIC.fullmatch(name) else "diagnostic", False)
+    after_n = name.removeprefix("N")
+    if after_n != name and after_n in BLIND_TAGS:
+        return TagMeaning(BLIND_TAGS[after_n], "blind", True)
+    clip_class = "biometric" if _BIOMETRIC.fullmatch(name) else "diagnostic"
+    return TagMeaning(None, clip_class, False)

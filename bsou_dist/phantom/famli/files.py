@@ -27,7 +27,7 @@ _ENCODINGS: dict[str, Encoding] = {
 
 @dataclass(frozen=True)
 class WrittenFile:
-    """What the tables say of a file; zeros where it is not there."""
+    """Size of a picture (pixels) and of its file, as tables give it; 0 if the file isn't there."""
 
     rows: int = 0
     columns: int = 0
@@ -47,7 +47,8 @@ def write_recording(recording: Recording, config: PhantomConfig, out: Path) -> W
         look=recording.look,
         calipers=calipers,
     )
-    frame_rate_hz = recording.frames / (sum(config.duration_s) / 2.0)
+    mean_duration_s = sum(config.duration_s) / 2.0
+    frame_rate_hz = recording.frames / mean_duration_s
     path = out / recording.path
     path.parent.mkdir(parents=True, exist_ok=True)
     frames = screen.frames
@@ -57,16 +58,12 @@ def write_recording(recording: Recording, config: PhantomConfig, out: Path) -> W
         write_mp4(path, frames, frame_rate_hz)
     else:
         encoding = _ENCODINGS[recording.scan.device.maker]
-        box = Box(
-            screen.x0,
-            screen.y0,
-            screen.x0 + config.size_px,
-            screen.y0 + config.size_px,
-            config.mm_per_px,
-        )
+        x1 = screen.x0 + config.size_px
+        y1 = screen.y0 + config.size_px
+        box = Box(screen.x0, screen.y0, x1, y1, config.mm_per_px)
         write_dicom(
             path,
-            frames if encoding != "MONOCHROME2" else _grey(frames),
+            _grey(frames) if encoding == "MONOCHROME2" else frames,
             acquisition,
             instance=acquisition.instance_uid(recording.name),
             encoding=encoding,
@@ -81,10 +78,12 @@ def _picture(
 ) -> tuple[NDArray[np.uint8], tuple[Point, Point] | None]:
     """The grey clip (F, S, S), and where calipers stand, if any do."""
     config = config.model_copy(update={"frames": recording.frames})
-    exam, view = recording.scan.exam, recording.view
+    exam = recording.scan.exam
+    view = recording.view
     if view in STILL_VIEWS:
-        held = render_still_view(exam, view, config)
-        return held.frames, held.calipers if recording.clip_class == "biometric" else None
+        still = render_still_view(exam, view, config)
+        calipers = still.calipers if recording.clip_class == "biometric" else None
+        return still.frames, calipers
     return render_sweep(exam, view, config, recording.repeat), None
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -25,38 +25,24 @@ from bsou_dist.phantom.growth import biometry
 
 _SHEET = "FAMLI2 CRFs"
 
-_COMMON = [
-    "ega",
-    "sc_date_date",
-    "age",
-    "sc_us_date_date",
-    "sc_us_edd_date",
-    "sc_ht",
-    "sc_wt",
-    "sc_first_wt",
-    "sc_first_anc_date",
-    "lmp_certain",
-    "iugr_priorscan",
-    "us_date_date",
-    "us_fh",
-    "us_loc",
-    "us_twin",
-    "us_fhr",
-    "us_lie",
-]
-_AFTER_DVP = [
-    "us_plac",
-    "us_previa",
-    "us_3d",
-    "us_dop",
-    "us_butter_blind",
-    "us_clarius_blind",
-    "sonographer",
-    "novice",
-    "fetut_anom",
-    "single_iup",
-]
-_ENROLLED = [
+_AT_SCREENING = ("sc_date_date", "age", "sc_us_date_date", "sc_us_edd_date", "sc_ht", "sc_wt")
+_HISTORY = ("sc_first_wt", "sc_first_anc_date", "lmp_certain", "iugr_priorscan")
+_AT_SCAN = ("us_date_date", "us_fh", "us_loc", "us_twin", "us_fhr", "us_lie")
+_COMMON = ("ega", *_AT_SCREENING, *_HISTORY, *_AT_SCAN)
+_MODES = ("us_3d", "us_dop", "us_butter_blind", "us_clarius_blind")
+_PEOPLE = ("sonographer", "novice", "fetut_anom", "single_iup")
+_AFTER_DVP = ("us_plac", "us_previa", *_MODES, *_PEOPLE)
+_SIZES = [f"us_{size}{fetus}" for size in ("bp", "hc", "ac", "fl", "tcd") for fetus in "ab"]
+_FAMLI3_ONLY = (
+    "us_wks",
+    "us_day",
+    *_SIZES,
+    "us_efw",
+    "us_perc",
+    *(f"us_q{quarter}" for quarter in (1, 2, 3, 4)),
+)
+
+_ENROLLED = (
     "pidscan",
     "us_famscan",
     "eligible",
@@ -65,36 +51,13 @@ _ENROLLED = [
     "us_dvp",
     "us_sweep",
     *_AFTER_DVP,
-]
+)
 _FAMLI3 = {
     "pid": "PID",
     "pidscan": "PIDscan",
     **{name: name for name in _COMMON},
     "us_dvp": "us_dvp_ge",
-    **{
-        name: name
-        for name in (
-            "us_wks",
-            "us_day",
-            "us_bpa",
-            "us_bpb",
-            "us_hca",
-            "us_hcb",
-            "us_aca",
-            "us_acb",
-            "us_fla",
-            "us_flb",
-            "us_tcda",
-            "us_tcdb",
-            "us_efw",
-            "us_perc",
-            "us_q1",
-            "us_q2",
-            "us_q3",
-            "us_q4",
-            *_AFTER_DVP,
-        )
-    },
+    **{name: name for name in (*_FAMLI3_ONLY, *_AFTER_DVP)},
 }
 
 
@@ -117,21 +80,26 @@ def write_forms(layout: FamliLayout, visits: Sequence[Visit], root: Path) -> Non
 
 
 def _form(visit: Visit) -> dict[str, Any]:
-    age, size = dating(visit), body(visit)
+    age = dating(visit)
+    size = body(visit)
     kinds = {scan.kind for scan in visit.scans}
-    dated = age.source in ("form", "boe") and age.days is not None
+    is_eligible = visit.role is not Role.INELIGIBLE or visit.layout == "nejm_v4"
+    has_clarius = any(scan.device.maker == "Clarius" for scan in visit.scans)
+    age_days: int | None = None
+    due_date: date | None = None
+    if age.days and age.source in ("form", "boe"):
+        age_days = round(age.days)
+        due_date = visit.day + timedelta(days=TERM_DAYS - age_days)
     by_weeks_alone = visit.layout == "famli3" and visit.role is Role.FORM_WITHOUT_AGE
     return {
         "pid": visit.pid,
         "pidscan": visit.study_id,
         "us_famscan": 1,
-        "eligible": int(visit.role is not Role.INELIGIBLE or visit.layout == "nejm_v4"),
-        "edd_date": visit.day + timedelta(days=TERM_DAYS - round(age.days))
-        if dated and age.days
-        else None,
-        "ega": round(age.days) if dated and age.days and not by_weeks_alone else None,
-        "us_wks": round(age.days) // 7 if dated and age.days else None,
-        "us_day": round(age.days) % 7 if dated and age.days else None,
+        "eligible": int(is_eligible),
+        "edd_date": due_date,
+        "ega": None if by_weeks_alone else age_days,
+        "us_wks": None if age_days is None else age_days // 7,
+        "us_day": None if age_days is None else age_days % 7,
         "us_date_date": visit.day,
         "age": 18 + visit.index % 20,
         "sc_ht": size.height,
@@ -146,7 +114,7 @@ def _form(visit: Visit) -> dict[str, Any]:
         "us_3d": 0,
         "us_dop": int(visit.role is Role.FILES),
         "us_butter_blind": int(kinds != {"console"}),
-        "us_clarius_blind": int(any(scan.device.maker == "Clarius" for scan in visit.scans)),
+        "us_clarius_blind": int(has_clarius),
         "sonographer": "S1",
         "novice": int("novice" in kinds),
         "single_iup": int(us_twin(visit) == 1),

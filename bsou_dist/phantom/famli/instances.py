@@ -36,33 +36,15 @@ class InstanceTable:
     mp4_columns: Mapping[str, str]
 
 
-_COMMON = {
-    name: name
-    for name in (
-        "filename",
-        "manufacturer",
-        "manufacturermodelname",
-        "studydate",
-        "studytime",
-        "sopclassuid",
-        "deviceserialnumber",
-        "numberofframes",
-        "tag",
-    )
-}
+_HEADER = ("manufacturer", "manufacturermodelname", "studydate", "studytime", "sopclassuid")
+_COMMON = ("filename", *_HEADER, "deviceserialnumber", "numberofframes", "tag")
+_VISIT = ("pid", "pidscan", "pid_date_time", "pid_date")
+_ENROLLED_ONLY = (*_VISIT, "synapsepath", "study_uid", "bytes")
+
 _TABLES = {
     "famli2_enrolled": InstanceTable(
         "FAMLI2_instance_table_20180907_20220531_tags.csv",
-        {
-            "pid": "pid",
-            "pidscan": "pidscan",
-            "pid_date_time": "pid_date_time",
-            "pid_date": "pid_date",
-            "synapsepath": "synapsepath",
-            "study_uid": "study_uid",
-            "bytes": "bytes",
-            **_COMMON,
-        },
+        {name: name for name in (*_ENROLLED_ONLY, *_COMMON)},
         "FAMLI2_20180907_20220531_mp4_IT.csv",
         {"pidscan": "PIDscan", "filename": "filename", **_SPACING},
     ),
@@ -77,7 +59,7 @@ _TABLES = {
             "columns": "columns",
             "spacing_x": "PixelSpacingX",
             "spacing_y": "PixelSpacingY",
-            **_COMMON,
+            **{name: name for name in _COMMON},
         },
         "FAMLI2_mp4_IT.csv",
         {"pidscan": "PIDscan", "filename": "SOPInstanceUID", **_SPACING},
@@ -112,8 +94,9 @@ _TABLES = {
 
 @dataclass(frozen=True)
 class Excluded:
-    """A row that must not come back, and why; a second row of a clip that comes back from its first
-    is one too.
+    """A row that must not come back, and why.
+
+    A second row of a clip that comes back from its first is one too.
     """
 
     table: str
@@ -125,29 +108,42 @@ class Excluded:
 def write_instances(
     layout: FamliLayout, written: Sequence[Written], mm_per_px: float, root: Path
 ) -> list[Excluded]:
-    """The layout's instance tables with the corrections that go by file; returns the rows to leave
-    out.
+    """Write the layout's instance tables, with the corrections that go by file.
+
+    Returns:
+        The rows to leave out.
     """
     if layout == "nejm_v4":
         return _write_nejm(written, root)
-    table, folder = _TABLES[layout], tabular_folder(layout)
+    table = _TABLES[layout]
+    folder = tabular_folder(layout)
     rows = [_row(recording, file) for recording, file in written]
-    found = [recording.exclusion for recording, _ in written]
+    reasons = [recording.exclusion for recording, _ in written]
     paths = [recording.path for recording, _ in written]
-    odd = next(n for n, (recording, _) in enumerate(written) if recording.visit.role is Role.FILES)
-    rows += [rows[odd], {**rows[odd], "filename": "", "uid": ""}]
-    found += ["row given twice", "no file name"]
+    roles = [recording.visit.role for recording, _ in written]
+    odd = roles.index(Role.FILES)
+    nameless = {**rows[odd], "filename": "", "uid": ""}
+    rows += [rows[odd], nameless]
+    reasons += ["row given twice", "no file name"]
     paths += [paths[odd], ""]
     write_csv(root / folder / table.name, rows, table.columns)
 
+    found = [recording for recording, _ in written]
     spacings = [
-        _spacing_row(recording, mm_per_px) for recording, _ in written if recording.ending == ".mp4"
+        _spacing_row(recording, mm_per_px) for recording in found if recording.ending == ".mp4"
     ]
-    write_csv(root / folder / table.mp4_name, [*spacings, spacings[0]], table.mp4_columns)
-    _write_corrections(layout, [recording for recording, _ in written], root)
+    spacings.append(spacings[0])
+    write_csv(root / folder / table.mp4_name, spacings, table.mp4_columns)
+    _write_tag_corrections(layout, found, root)
+    _write_twins(layout, found, root)
+    return _excluded(f"{folder}/{table.name}", paths, reasons)
+
+
+def _excluded(table: str, paths: Sequence[str], reasons: Sequence[str | None]) -> list[Excluded]:
+    """The rows with a reason, by their lines: the first row of a table is its second line."""
     return [
-        Excluded(f"{folder}/{table.name}", line, path, reason)
-        for line, (path, reason) in enumerate(zip(paths, found, strict=True), 2)
+        Excluded(table, line, path, reason)
+        for line, (path, reason) in enumerate(zip(paths, reasons, strict=True), 2)
         if reason
     ]
 
@@ -178,10 +174,12 @@ def _row(recording: Recording, file: WrittenFile) -> dict[str, object]:
 
 
 def _frame_count(recording: Recording) -> str | None:
-    """Blank for an MP4, which is kept, and for famli3's stills, where blank means one."""
-    if recording.ending == ".mp4" or (recording.frames == 1 and recording.visit.layout == "famli3"):
+    """Number of frames; blank for an MP4, and for famli3's stills, where blank means one."""
+    layout = recording.visit.layout
+    blank_still = recording.frames == 1 and layout == "famli3"
+    if recording.ending == ".mp4" or blank_still:
         return None
-    return f"{recording.frames}.0" if recording.visit.layout == "famli2" else str(recording.frames)
+    return f"{recording.frames}.0" if layout == "famli2" else str(recording.frames)
 
 
 def _sop_class(recording: Recording) -> str:
@@ -191,91 +189,94 @@ def _sop_class(recording: Recording) -> str:
 
 
 def _spacing_row(recording: Recording, mm_per_px: float) -> dict[str, object]:
+    cm_per_px = mm_per_px / 10 if recording.spacing else None
     return {
         "pidscan": recording.visit.study_id,
         "filename": recording.filename,
-        **dict.fromkeys(_SPACING, mm_per_px / 10 if recording.spacing else None),
+        **dict.fromkeys(_SPACING, cm_per_px),
     }
 
 
-def _write_corrections(layout: FamliLayout, found: Sequence[Recording], root: Path) -> None:
-    project, dated = PROJECTS[layout], _DATED[layout]
-    tags = [
+def _write_tag_corrections(layout: FamliLayout, found: Sequence[Recording], root: Path) -> None:
+    rows = [
         {"filename": recording.filename, "tag_final": recording.corrected_tag}
         for recording in found
         if recording.corrected_tag is not None
     ]
-    write_csv(
-        root / _CORRECTIONS / f"{project}_tag_corrections_{dated}.csv",
-        tags,
-        ["filename", "tag_final"],
-    )
-    twins = {recording.visit.pid: final_twin(recording.visit) for recording in found}
-    rows: list[dict[str, object]] = [
-        {"PID": pid, "us_twin": final, "NOF": final, "FINAL_TWIN": final}
-        for pid, final in twins.items()
-        if final is not None
+    name = f"{PROJECTS[layout]}_tag_corrections_{_DATED[layout]}.csv"
+    write_csv(root / _CORRECTIONS / name, rows, ["filename", "tag_final"])
+
+
+def _write_twins(layout: FamliLayout, found: Sequence[Recording], root: Path) -> None:
+    """Write the file of twins, and the splits of those with more than one fetus."""
+    fetuses_of: dict[str, int] = {}
+    index_of_exam: dict[tuple[str, str], int] = {}
+    for recording in found:
+        visit = recording.visit
+        fetuses = final_twin(visit)
+        if fetuses is None:
+            continue
+        fetuses_of[visit.pid] = fetuses
+        if fetuses > 1:
+            index_of_exam[visit.pid, visit.folder(recording.scan)] = visit.index
+
+    twins = [
+        {"PID": pid, "us_twin": fetuses, "NOF": fetuses, "FINAL_TWIN": fetuses}
+        for pid, fetuses in fetuses_of.items()
     ]
-    write_csv(
-        root / _CORRECTIONS / f"{project}_Twins_20250417.csv",
-        rows,
-        ["PID", "us_twin", "NOF", "FINAL_TWIN"],
-    )
-    multiples = {
-        (recording.visit.pid, recording.visit.folder(recording.scan)): recording.visit.index
-        for recording in found
-        if (final_twin(recording.visit) or 0) > 1
-    }
-    splits = ("Test", "Fold0", "Fold1", "Fold2", "Fold3", "Fold4")
-    rows = [
-        {"PID": pid, "exam_dir": folder, "Split": splits[index % len(splits)]}
-        for (pid, folder), index in multiples.items()
+    name = f"{PROJECTS[layout]}_Twins_20250417.csv"
+    write_csv(root / _CORRECTIONS / name, twins, ["PID", "us_twin", "NOF", "FINAL_TWIN"])
+
+    names = ("Test", "Fold0", "Fold1", "Fold2", "Fold3", "Fold4")
+    splits = [
+        {"PID": pid, "exam_dir": folder, "Split": names[index % len(names)]}
+        for (pid, folder), index in index_of_exam.items()
     ]
-    write_csv(
-        root / _CORRECTIONS / "FAMLI_twin_stats_splits.csv", rows, ["PID", "exam_dir", "Split"]
-    )
+    columns = ["PID", "exam_dir", "Split"]
+    write_csv(root / _CORRECTIONS / "FAMLI_twin_stats_splits.csv", splits, columns)
 
 
 def _write_nejm(written: Sequence[Written], root: Path) -> list[Excluded]:
-    project, name = PROJECTS["nejm_v4"], "GA_NEJME_ultrasound_instances.csv"
-    rows = [
-        {
-            "study_id": recording.visit.study_id,
-            "pid": recording.visit.pid,
-            "study_id_with_acquisition_source": recording.visit.folder(recording.scan),
-            "file_path": "/".join(
-                (set_folder(recording.visit), recording.visit.study_id, recording.filename)
-            ),
-            "tag": recording.table_tag,
-        }
-        for recording, _ in written
-    ]
+    project = PROJECTS["nejm_v4"]
+    name = "GA_NEJME_ultrasound_instances.csv"
+    found = [recording for recording, _ in written]
+    rows = [_nejm_row(recording) for recording in found]
     write_csv(root / project / name, rows, list(rows[0]))
-    visits = {recording.visit.study_id: recording.visit for recording, _ in written}
-    exams = [_nejm_study(visit) for visit in visits.values()]
-    write_csv(
-        root / project / "GAEstimationAnalysisStudies_NEJMEvidence.csv", exams, list(exams[0])
-    )
-    return [
-        Excluded(f"{project}/{name}", line, recording.path, recording.exclusion)
-        for line, (recording, _) in enumerate(written, 2)
-        if recording.exclusion
-    ]
+
+    visits = {recording.visit.study_id: recording.visit for recording in found}
+    studies = [_nejm_study(visit) for visit in visits.values()]
+    studies_path = root / project / "GAEstimationAnalysisStudies_NEJMEvidence.csv"
+    write_csv(studies_path, studies, list(studies[0]))
+    paths = [recording.path for recording in found]
+    return _excluded(f"{project}/{name}", paths, [recording.exclusion for recording in found])
+
+
+def _nejm_row(recording: Recording) -> dict[str, object]:
+    visit = recording.visit
+    return {
+        "study_id": visit.study_id,
+        "pid": visit.pid,
+        "study_id_with_acquisition_source": visit.folder(recording.scan),
+        "file_path": f"{set_folder(visit)}/{visit.study_id}/{recording.filename}",
+        "tag": recording.table_tag,
+    }
 
 
 def _nejm_study(visit: Visit) -> dict[str, object]:
-    """A test set has all studies of its patients preliminarily, and one of each in the end."""
+    """A study's row: test sets have all of a patient's preliminarily, and one in the end."""
+    tests = ("main_test", "ivf_test", "novice_test")
     test = None
     if set_type(visit) == "Test Sets":
-        novice = any(scan.kind == "novice" for scan in visit.scans)
-        test = "novice_test" if novice else "ivf_test" if visit.index % 9 == 2 else "main_test"
-    tests = ("main_test", "ivf_test", "novice_test")
+        by_novice = any(scan.kind == "novice" for scan in visit.scans)
+        other = "ivf_test" if visit.index % 9 == 2 else "main_test"
+        test = "novice_test" if by_novice else other
+    is_first = visit.number == 1
     return {
         "study_id": visit.study_id,
         "pid": visit.pid,
         "ga_boe": visit.first.labels.ga_days,
-        "ga_anchor": int(visit.number == 1),
+        "ga_anchor": int(is_first),
         "set_type": set_type(visit),
         **{f"preliminary_{name}": int(name == test) for name in tests},
-        **{name: int(name == test and visit.number == 1) for name in tests},
+        **{name: int(name == test and is_first) for name in tests},
     }

@@ -1,6 +1,4 @@
-"""What was recorded at a visit: one `Recording` per file, with its tag as it is and as the tables
-tell it.
-"""
+"""Recordings of a visit: one per file, with its tags on screen and in tables."""
 
 from __future__ import annotations
 
@@ -28,7 +26,10 @@ _VERTICAL_TAGS = (
     {"M": "M0", "L": "L0", "R": "R0"},
     {"M": "M", "L": "L0", "R": "R0"},
 )
-_EXTRA_REPEAT = 99  # of a path that an extra clip follows once more
+_EXTRA_REPEAT = 99  # number of the repeat of a path that an extra clip follows once more
+_TAGS_OF_NO_SWEEP = (None, "ASSBS", "RTA")
+_PRINTED_PRESENTATION = {"cephalic": "CEPHALIC", "non_cephalic": "BREECH", None: "FUNDUS"}
+_PRINTED_PLACENTA = {"anterior": ("ANT PLAC",), "posterior": ("POST PLAC",), None: ()}
 
 
 @dataclass(frozen=True)
@@ -65,19 +66,20 @@ class Recording:
 
     @property
     def tag(self) -> str | None:
-        """What a right reader takes for the tag."""
+        """Tag that a right reader takes for it."""
         tag = self.table_tag if self.corrected_tag is None else self.corrected_tag
         return None if tag in ("", "None") else tag
 
     @property
     def sweep(self) -> str | None:
         """Canonical sweep, as far as the tag tells it."""
-        return (
-            None if self.tag in (None, "ASSBS", "RTA") or self.clip_class != "blind" else self.view
-        )
+        if self.clip_class != "blind" or self.tag in _TAGS_OF_NO_SWEEP:
+            return None
+        return self.view
 
     @property
     def acquisition(self) -> Acquisition:
+        """Content of its header beside the picture."""
         device = self.scan.device
         return Acquisition(
             self.visit.pid,
@@ -90,22 +92,25 @@ class Recording:
 
     @property
     def name(self) -> str:
-        """Tells it from all others of the visit."""
+        """Name that tells it from all others of the visit."""
         return f"{self.scan.kind}-{self.number}"
 
     @property
     def uid(self) -> str:
+        """DICOM UID of the file, whatever its format."""
         return self.acquisition.instance_uid(self.name)
 
     @property
     def filename(self) -> str:
+        """Name of the file: its UID and ending."""
         return f"{self.uid}{self.ending}"
 
     @property
     def path(self) -> str:
-        """Relative to the root of all layouts."""
+        """Path relative to the root of all layouts."""
         visit = self.visit
-        project, folder = PROJECTS[visit.layout], visit.folder(self.scan)
+        project = PROJECTS[visit.layout]
+        folder = visit.folder(self.scan)
         if visit.layout == "nejm_v4":
             return f"{project}/{set_folder(visit)}/{folder}/{self.filename}"
         return f"{project}/Ultrasound/{visit.day:%Y-%m}/{folder}/{self.filename}"
@@ -130,18 +135,19 @@ class Recording:
 
 
 def set_type(visit: Visit) -> str:
-    """Of nejm_v4; a patient's visits lie in one set."""
+    """Set of nejm_v4 that a visit belongs to; all visits of a patient lie in one."""
     return ("Training", "Tuning", "Test Sets")[visit.index % 3]
 
 
 def set_folder(visit: Visit) -> str:
+    """Folder of that set."""
     return {"Training": "SET1", "Tuning": "SET2", "Test Sets": "SET3"}[set_type(visit)]
 
 
 def is_single_file_exam(visit: Visit, scan: Scan) -> bool:
-    return (
-        visit.layout == "nejm_v4" and visit.role is Role.CORRECTED_TAGS and scan.kind == "butterfly"
-    )
+    """True if the exam holds one file only, which nejm_v4 leaves out."""
+    odd_exam = visit.role is Role.CORRECTED_TAGS and scan.kind == "butterfly"
+    return visit.layout == "nejm_v4" and odd_exam
 
 
 def recordings(visits: Iterable[Visit], config: PhantomConfig) -> Iterator[Recording]:
@@ -165,14 +171,16 @@ def _of_scan(visit: Visit, scan: Scan, config: PhantomConfig) -> list[Recording]
 
 
 def _sweeps(visit: Visit, scan: Scan, frames: int) -> list[Recording]:
-    tags = _VERTICAL_TAGS[visit.index % len(_VERTICAL_TAGS)] if scan.kind != "novice" else {}
+    is_novice = scan.kind == "novice"
+    tags = {} if is_novice else _VERTICAL_TAGS[visit.index % len(_VERTICAL_TAGS)]
+    prefix = "N" if is_novice else ""
+    ending = _ending(visit.layout, scan)
     found = []
     for sweep, repeat in visit.first.clips:
-        tag = ("N" if scan.kind == "novice" else "") + tags.get(sweep, sweep)
+        tag = prefix + tags.get(sweep, sweep)
         printed: tuple[str, ...] = (tag,)
         if visit.layout == "nejm_v4" and scan.kind == "butterfly":
             tag, printed = "ASSBS", ()  # assumed to be a blind sweep: nothing tells which
-        ending = _ending(visit.layout, scan)
         found.append(
             Recording(visit, scan, 0, sweep, "blind", printed, tag, frames, ending, repeat)
         )
@@ -181,9 +189,7 @@ def _sweeps(visit: Visit, scan: Scan, frames: int) -> list[Recording]:
 
 def _extras(visit: Visit, scan: Scan, frames: int) -> list[Recording]:
     """A blind sweep of no canonical type, a biometric clip, and one whose print states a label."""
-    labels, multiple = visit.first.labels, visit.first.labels.fetuses > 1
-    stated = {"cephalic": "CEPHALIC", "non_cephalic": "BREECH", None: "FUNDUS"}[labels.presentation]
-    side = {"anterior": ("ANT PLAC",), "posterior": ("POST PLAC",), None: ()}[labels.placenta]
+    labels = visit.first.labels
     ending = _ending(visit.layout, scan)
 
     def extra(view: str, clip_class: str, *printed: str) -> Recording:
@@ -191,45 +197,45 @@ def _extras(visit: Visit, scan: Scan, frames: int) -> list[Recording]:
             visit, scan, 0, view, clip_class, printed, printed[0], frames, ending, _EXTRA_REPEAT
         )
 
+    presentation = _PRINTED_PRESENTATION[labels.presentation]
+    placenta = _PRINTED_PLACENTA[labels.placenta]
     return [
         extra("R", "blind", "RTA"),
-        extra("head", "biometric", "BPDA" if multiple else "BPD"),
-        extra("abdomen", "diagnostic", stated, *side),
+        extra("head", "biometric", "BPDA" if labels.fetuses > 1 else "BPD"),
+        extra("abdomen", "diagnostic", presentation, *placenta),
     ]
 
 
 def _with_oddities(visit: Visit, scan: Scan, found: list[Recording]) -> list[Recording]:
-    first, second = found[0], found[1]
+    """The recordings with what the patient's role makes odd about them."""
+    first, second, last = found[0], found[1], found[-1]
+    is_nejm = visit.layout == "nejm_v4"
+
+    def tagged(tag: str, view: str) -> Recording:
+        return replace(last, view=view, printed=(tag,), table_tag=tag)
+
     match visit.role, scan.kind:
         case Role.FILES, _:
             found[0] = replace(first, look="tinted")
             found[1] = replace(second, region=False)
-            last = found[-1]
-            found.append(
-                replace(last, view="abdomen", look="doppler", printed=("CORD",), table_tag="CORD")
-            )
-            if visit.layout != "nejm_v4":  # whose table lists videos only
-                found.append(replace(last, view="head", frames=1, printed=("HC",), table_tag="HC"))
+            found.append(replace(tagged("CORD", "abdomen"), look="doppler"))
+            if not is_nejm:  # whose table lists videos only
+                found.append(replace(tagged("HC", "head"), frames=1))
             if visit.layout == "famli2_enrolled":
-                found.append(
-                    replace(
-                        last, view="head", frames=1, ending=".png", printed=("FL",), table_tag="FL"
-                    )
-                )
+                found.append(replace(tagged("FL", "head"), frames=1, ending=".png"))
         case Role.NOVICE_BESIDE_REPORT, "console":
-            found[0], found[1] = replace(first, frames=49), replace(second, frames=50)
-            found[-1] = replace(found[-1], lost=True)
-        case Role.CORRECTED_TAGS, "butterfly" if visit.layout != "nejm_v4":
-            found[0] = replace(
-                first,
-                table_tag="C3" if first.table_tag != "C3" else "M",
-                corrected_tag=first.table_tag,
-            )
+            found[0] = replace(first, frames=49)
+            found[1] = replace(second, frames=50)
+            found[-1] = replace(last, lost=True)
+        case Role.CORRECTED_TAGS, "butterfly" if not is_nejm:
+            wrong = "C3" if first.table_tag != "C3" else "M"
+            found[0] = replace(first, table_tag=wrong, corrected_tag=first.table_tag)
             found[1] = replace(second, corrected_tag="", spacing=False)
-        case Role.FORM_WITHOUT_AGE, "console" if visit.layout != "nejm_v4":
+        case Role.FORM_WITHOUT_AGE, "console" if not is_nejm:
             found[0] = replace(first, table_tag="", corrected_tag=first.table_tag)
-        case Role.BLANK_TAGS, _ if visit.layout != "nejm_v4":
-            found[0], found[1] = replace(first, table_tag=""), replace(second, table_tag="None")
+        case Role.BLANK_TAGS, _ if not is_nejm:
+            found[0] = replace(first, table_tag="")
+            found[1] = replace(second, table_tag="None")
     return found
 
 

@@ -20,37 +20,31 @@ _NAMES = {
     "FL": "Femur Length",
 }
 
+_FAMLI2_COLUMNS = {
+    "pid": "pid",
+    "study": "pidscan",
+    "maker": "manufacturer",
+    "name": "tagname",
+    "content": "tagcontent",
+    "number": "numericvalue",
+    "day": "datevalue",
+    "derivation": "derivation",
+}
 _DICOM_COLUMNS = {
     "famli2_enrolled": {
+        **_FAMLI2_COLUMNS,
         "pid": "PID",
         "study": "StudyID",
         "maker": "Manufacturer",
-        "name": "tagname",
-        "content": "tagcontent",
-        "number": "numericvalue",
-        "day": "datevalue",
         "derivation": "Derivation",
     },
-    "famli2": {
-        "pid": "pid",
-        "study": "pidscan",
-        "maker": "manufacturer",
-        "name": "tagname",
-        "content": "tagcontent",
-        "number": "numericvalue",
-        "day": "datevalue",
-        "derivation": "derivation",
-    },
-    "famli3": {
-        "pid": "PID",
-        "study": "PIDscan",
-        "maker": "manufacturer",
-        "name": "tagname",
-        "content": "tagcontent",
-        "number": "numericvalue",
-        "day": "datevalue",
-        "derivation": "derivation",
-    },
+    "famli2": _FAMLI2_COLUMNS,
+    "famli3": {**_FAMLI2_COLUMNS, "pid": "PID", "study": "PIDscan"},
+}
+_DICOM_NAMES = {
+    "famli2_enrolled": "FAMLI2_DICOM_structured_reports.csv",
+    "famli2": "FAMLI2_SR.csv",
+    "famli3": "famli3_sr.csv",
 }
 _SONOSITE_COLUMNS = {
     "pid": "PID",
@@ -66,7 +60,7 @@ _SONOSITE_COLUMNS = {
 
 @dataclass(frozen=True)
 class Measurement:
-    """One row of a report, less whose it is."""
+    """One row of a report, without whose it is."""
 
     name: str
     content: str
@@ -77,42 +71,32 @@ class Measurement:
 
 
 def write_reports(layout: FamliLayout, visits: Sequence[Visit], root: Path) -> None:
-    """The layout's tables of reports; nejm_v4 has none."""
+    """Write the layout's tables of reports; nejm_v4 has none."""
     if layout == "nejm_v4":
         return
-    scans = [
-        (visit, scan)
-        for visit in visits
-        if visit.has_forms
-        for scan in visit.scans
-        if scan.has_report
-    ]
+    dicom_rows: list[dict[str, object]] = []
+    sonosite_rows: list[dict[str, object]] = []
+    for visit in visits:
+        for scan in visit.scans:
+            if not visit.has_forms or not scan.has_report:
+                continue
+            if scan.device.maker == "Sonosite":
+                report = _sonosite_report(visit)
+                sonosite_rows += [_row(visit, scan, measured) for measured in report]
+            else:
+                report = _ge_report(visit)
+                dicom_rows += [_row(visit, scan, measured) for measured in report]
     folder = root / tabular_folder(layout)
-    name = {
-        "famli2_enrolled": "FAMLI2_DICOM_structured_reports.csv",
-        "famli2": "FAMLI2_SR.csv",
-        "famli3": "famli3_sr.csv",
-    }[layout]
-    rows = [
-        _row(visit, scan, measured)
-        for visit, scan in scans
-        if scan.device.maker != "Sonosite"
-        for measured in _ge_report(visit)
-    ]
-    write_csv(folder / name, rows, _DICOM_COLUMNS[layout])
+    write_csv(folder / _DICOM_NAMES[layout], dicom_rows, _DICOM_COLUMNS[layout])
     if layout == "famli2_enrolled":
-        rows = [
-            _row(visit, scan, measured)
-            for visit, scan in scans
-            if scan.device.maker == "Sonosite"
-            for measured in _sonosite_report(visit)
-        ]
-        write_csv(folder / "FAMLI2_non-DICOM_structured_reports.csv", rows, _SONOSITE_COLUMNS)
+        name = "FAMLI2_non-DICOM_structured_reports.csv"
+        write_csv(folder / name, sonosite_rows, _SONOSITE_COLUMNS)
 
 
 def _row(visit: Visit, scan: Scan, measured: Measurement) -> dict[str, object]:
     device = scan.device
-    model = f" ({device.raw_model})" if device.maker == "GE" and device.model != "V830" else ""
+    names_model = device.maker == "GE" and device.model != "V830"
+    model = f" ({device.raw_model})" if names_model else ""
     return {
         "pid": visit.pid,
         "study": visit.study_id,
@@ -122,37 +106,41 @@ def _row(visit: Visit, scan: Scan, measured: Measurement) -> dict[str, object]:
 
 
 def _ge_report(visit: Visit) -> Iterator[Measurement]:
+    labels = visit.first.labels
     for count in _fetus_counts(visit):
         yield Measurement("Number of Fetuses", str(count), count)
-    if visit.first.labels.fetuses == 1:
+    if labels.fetuses == 1:
         yield from _ge_biometry(visit)
-    labels, age = visit.first.labels, dating(visit)
     if labels.ga_days is not None:
+        size_age_days = round(visit.first.plan.size_ga_days)
         for step in (-2, 0, 1):  # the age of each measurement: circular
-            yield _days("Gestational Age", round(visit.first.plan.size_ga_days) + step)
-        yield _days("Composite Ultrasound Age", round(visit.first.plan.size_ga_days))
-    if age.days is not None and age.source == "lmp":
-        yield _days("Gestational Age by LMP", round(age.days))
-        yield Measurement("LMP", "", day=f"{visit.day - timedelta(days=round(age.days)):%Y-%m-%d}")
-    if age.days is not None and age.source == "edd":
-        yield _days("Gestational Age by EDD", round(age.days))
-        yield Measurement(
-            "EDD", "", day=f"{visit.day + timedelta(days=TERM_DAYS - round(age.days)):%Y-%m-%d}"
-        )
+            yield _days("Gestational Age", size_age_days + step)
+        yield _days("Composite Ultrasound Age", size_age_days)
+    yield from _ge_dating(visit)
     if labels.dvp_cm is not None:  # the deepest of the repeats counts
-        yield Measurement(
-            "Max Vertical Pocket", f"{labels.dvp_cm * 10:.1f} mm", round(labels.dvp_cm * 10, 1)
-        )
-        yield Measurement(
-            "Max Vertical Pocket", f"{labels.dvp_cm * 0.8:.2f} cm", round(labels.dvp_cm * 0.8, 2)
-        )
+        name = "Max Vertical Pocket"
+        yield Measurement(name, f"{labels.dvp_cm * 10:.1f} mm", round(labels.dvp_cm * 10, 1))
+        yield Measurement(name, f"{labels.dvp_cm * 0.8:.2f} cm", round(labels.dvp_cm * 0.8, 2))
     yield Measurement("Fetal Heart Rate", "140 bpm", 140)
 
 
+def _ge_dating(visit: Visit) -> Iterator[Measurement]:
+    age = dating(visit)
+    if age.days is None:
+        return
+    age_days = round(age.days)
+    last_period = visit.day - timedelta(days=age_days)
+    due_date = visit.day + timedelta(days=TERM_DAYS - age_days)
+    if age.source == "lmp":
+        yield _days("Gestational Age by LMP", age_days)
+        yield Measurement("LMP", "", day=f"{last_period:%Y-%m-%d}")
+    if age.source == "edd":
+        yield _days("Gestational Age by EDD", age_days)
+        yield Measurement("EDD", "", day=f"{due_date:%Y-%m-%d}")
+
+
 def _ge_biometry(visit: Visit) -> Iterator[Measurement]:
-    """Three repeats; every other visit adds a row with their mean, and every third measures in
-    cm.
-    """
+    """Three repeats; every second visit adds a row with their mean, every third measures in cm."""
     unit, per_mm, digits = ("cm", 0.1, 2) if visit.index % 3 == 2 else ("mm", 1.0, 1)
     for short, size_mm in _sizes_mm(visit).items():
         repeats = [round(size_mm * share * per_mm, digits) for share in _REPEATS]
@@ -164,7 +152,7 @@ def _ge_biometry(visit: Visit) -> Iterator[Measurement]:
 
 
 def _sonosite_report(visit: Visit) -> Iterator[Measurement]:
-    """In cm, and without means."""
+    """Rows of a Sonosite, in cm and without means."""
     count = reported_fetuses(visit)
     yield Measurement("FetusID", {1: "A (sole)", 2: "A (twin)"}[count])
     if visit.first.labels.fetuses == 1:
@@ -174,25 +162,21 @@ def _sonosite_report(visit: Visit) -> Iterator[Measurement]:
                 yield Measurement("FetalMeasurement", f"{value} cm", value, measure=f"OB_{short}")
     age = dating(visit)
     if age.days is not None:
-        yield Measurement(
-            "AverageUltrasoundAge",
-            f"{round(visit.first.plan.size_ga_days)} days",
-            round(visit.first.plan.size_ga_days),
-            measure="AUA",
-        )
+        size_age_days = round(visit.first.plan.size_ga_days)
+        yield _days("AverageUltrasoundAge", size_age_days, measure="AUA")
         if age.source == "lmp":
-            yield Measurement(
-                "GAByLMP", f"{round(age.days)} days", round(age.days), measure="GA_BY_LMP"
-            )
+            yield _days("GAByLMP", round(age.days), measure="GA_BY_LMP")
     yield Measurement("FetalHeartRate", "140 bpm", 140, measure="FHR")
 
 
 def _fetus_counts(visit: Visit) -> list[int]:
-    """Repeats in which the right count is the largest of an even number, or the mode of an odd
-    one.
-    """
+    """Repeats whose right count is their mode, or of an even number of them the largest."""
     count = reported_fetuses(visit)
-    return {Role.TWINS: [1, count], Role.TRIPLETS: [count, count, 1]}.get(visit.role, [count])
+    if visit.role is Role.TWINS:
+        return [1, count]
+    if visit.role is Role.TRIPLETS:
+        return [count, count, 1]
+    return [count]
 
 
 def _sizes_mm(visit: Visit) -> dict[str, float]:
@@ -200,5 +184,5 @@ def _sizes_mm(visit: Visit) -> dict[str, float]:
     return {"BPD": mean.bpd_mm, "HC": mean.hc_mm, "AC": mean.ac_mm, "FL": mean.fl_mm}
 
 
-def _days(name: str, days: int) -> Measurement:
-    return Measurement(name, f"{days} days", days)
+def _days(name: str, days: int, measure: str = "") -> Measurement:
+    return Measurement(name, f"{days} days", days, measure=measure)

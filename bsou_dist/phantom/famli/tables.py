@@ -18,27 +18,28 @@ _TABULAR = {
     "famli2": "FAMLI2_Tabular_Data",
     "famli3": "tabular",
 }
-"""Any name that holds 'tabular', whatever its case, will do; that of famli2_enrolled alone is
-known.
-"""
+"""Folders of tables: any name with 'tabular' will do, only that of famli2_enrolled is known."""
 
 
 def tabular_folder(layout: FamliLayout) -> str:
-    """Relative to the root. nejm_v4 shares its forms with famli2_enrolled."""
-    return f"{PROJECTS['famli2_enrolled' if layout == 'nejm_v4' else layout]}/{_TABULAR[layout]}"
+    """Folder of a layout's tables, relative to the root."""
+    project = "famli2_enrolled" if layout == "nejm_v4" else layout  # they share the forms
+    return f"{PROJECTS[project]}/{_TABULAR[layout]}"
 
 
 def to_frame(rows: Iterable[Row], columns: Mapping[str, str] | Sequence[str]) -> pd.DataFrame:
-    """The rows with those columns alone, renamed where `columns` maps our names to theirs; what is
-    missing is blank.
+    """The rows with those columns alone; what a row lacks is blank.
+
+    Args:
+        columns: names, or our names mapped to theirs.
     """
     ours = list(columns)
     theirs = list(columns.values()) if isinstance(columns, Mapping) else ours
-    return pd.DataFrame(
-        [[row.get(name) for name in ours] for row in rows], columns=theirs, dtype="object"
-    )
+    cells = [[row.get(name) for name in ours] for row in rows]
+    return pd.DataFrame(cells, columns=theirs, dtype="object")
 
 
 def write_csv(path: Path, rows: Iterable[Row], columns: Mapping[str, str] | Sequence[str]) -> None:
+    """Write the rows as `to_frame` has them, in a folder that is made if need be."""
     path.parent.mkdir(parents=True, exist_ok=True)
     to_frame(rows, columns).to_csv(path, index=False)

@@ -1,6 +1,4 @@
-"""The phantom's patients in FAMLI's terms: clinics, numbers, dates, devices, and who carries which
-oddity.
-"""
+"""The phantom's patients in FAMLI's terms: clinics, numbers, dates, devices and oddities."""
 
 from __future__ import annotations
 
@@ -18,30 +16,33 @@ Kind = Literal["console", "butterfly", "novice"]
 
 
 class Role(Enum):
-    """What is odd about a patient. The first patients take these roles in turn; all later ones are
-    `PLAIN`.
+    """Oddity that a patient shows.
+
+    The first patients take these roles in turn; all later ones are `PLAIN`.
     """
 
-    FILES = (
-        auto()
-    )  # stills, a picture, a row twice, a row without a file name, colour Doppler, a tinted sweep
-    CORRECTED_TAGS = auto()  # tags changed and blanked by the corrections, an MP4 without spacing
-    NOVICE_BESIDE_REPORT = (
-        auto()
-    )  # a novice's exam at a visit with a report, sweeps of 49 and 50 frames, a lost file
-    FORM_WITHOUT_AGE = (
-        auto()
-    )  # dated by the report's last period; famli3: by weeks and days of the form
-    BLANK_TAGS = auto()  # an expert's Butterfly exam alone, with a blank tag and 'None'
-    TWINS = auto()  # the form says one fetus, the report two, and the twin file too
-    TRIPLETS = auto()  # dated by the report's due date
-    ONE_BY_TWIN_FILE = auto()  # the form says one fetus, the report two, and the twin file one
-    NO_FORMS = auto()  # neither form nor report; EchoNous where there are such
+    FILES = auto()
+    """Stills, a picture, a row twice, a row without a file name, colour Doppler, a tinted sweep."""
+    CORRECTED_TAGS = auto()
+    """Tags changed and blanked by the corrections, an MP4 without spacing."""
+    NOVICE_BESIDE_REPORT = auto()
+    """A novice's exam at a visit with a report, sweeps of 49 and 50 frames, a lost file."""
+    FORM_WITHOUT_AGE = auto()
+    """Dated by the report's last period; in famli3 by weeks and days of the form."""
+    BLANK_TAGS = auto()
+    """An expert's Butterfly exam alone, with a blank tag and 'None'."""
+    TWINS = auto()
+    """The form says one fetus, the report two, and the twin file too."""
+    TRIPLETS = auto()
+    """Dated by the report's due date."""
+    ONE_BY_TWIN_FILE = auto()
+    """The form says one fetus, the report two, and the twin file one."""
+    NO_FORMS = auto()
+    """Neither form nor report; EchoNous in layouts that have such."""
     EXCLUDED_BY_TWIN_FILE = auto()
     INELIGIBLE = auto()
-    DOUBTFUL = (
-        auto()
-    )  # form and report disagree about fetuses; dated by this scan's own biometry alone
+    DOUBTFUL = auto()
+    """Form and report disagree about fetuses; dated by this scan's own biometry alone."""
     PLAIN = auto()
 
 
@@ -62,7 +63,8 @@ _PLAIN_KINDS: tuple[tuple[Kind, ...], ...] = (
     ("console", "novice"),
 )
 
-_ZAMBIA, _CAROLINA = ("025", "111", "202", "300"), ("UNC", "VIL")
+_ZAMBIA = ("025", "111", "202", "300")
+_CAROLINA = ("UNC", "VIL")
 _FIRST_DAY = {
     "nejm_v4": date(2018, 9, 3),
     "famli2_enrolled": date(2018, 9, 3),
@@ -79,11 +81,14 @@ _BUTTERFLY_MODELS = {
     "famli3": ("iQ3", "iQ+"),
 }
 _NO_MODEL = "Unnamed"  # stands in exam ids for a blank model
+_NEJM_SUFFIXES: dict[Kind, str] = {
+    "console": "",
+    "butterfly": "-butterfly",
+    "novice": "-novice-butterfly",
+}
+"""What nejm_v4 adds to a study's id to name an exam."""
 _RAW_GE = ("GE Healthcare", "GE Healthcare Austria GmbH & Co OG")
-_RAW_SONOSITE = (
-    "SonoSite, Inc.",
-    "Sonosite",
-)  # the first one is what a search for 'Sonosite' overlooks
+_RAW_SONOSITE = ("SonoSite, Inc.", "Sonosite")  # a search for 'Sonosite' overlooks the first
 
 
 @dataclass(frozen=True)
@@ -97,6 +102,7 @@ class Device:
 
     @property
     def name(self) -> str:
+        """Maker and model as a cohort table has them."""
         return self.maker if self.model == _NO_MODEL else f"{self.maker} {self.model}"
 
 
@@ -112,20 +118,21 @@ class Scan:
 
     @property
     def has_report(self) -> bool:
+        """True if the device writes structured reports."""
         return self.device.maker in ("GE", "Sonosite", "Clarius")
 
 
 @dataclass(frozen=True)
 class Visit:
-    """One mother on one day. ``number`` counts her visits from 1, ``index`` is hers in the phantom
-    cohort.
-    """
+    """One mother on one day."""
 
     layout: FamliLayout
     index: int
+    """Hers in the phantom cohort."""
     role: Role
     clinic: str
     number: int
+    """Counts her visits from 1."""
     day: date
     first: Exam
     """The exam whose labels and anatomy hold for the visit; ``scans`` share both."""
@@ -133,28 +140,27 @@ class Visit:
 
     @property
     def pid(self) -> str:
+        """The patient's id: clinic and number."""
         return f"{self.clinic}-{self.index + 1:04d}"
 
     @property
     def study_id(self) -> str:
+        """The visit's id: the patient's and a counter."""
         return f"{self.pid}-{self.number}"
 
     @property
     def has_forms(self) -> bool:
+        """True if forms and reports know the visit."""
         return self.role is not Role.NO_FORMS
 
     def folder(self, scan: Scan) -> str:
         """Name of an exam's folder."""
         if self.layout == "nejm_v4":
-            return (
-                self.study_id
-                + {"console": "", "butterfly": "-butterfly", "novice": "-novice-butterfly"}[
-                    scan.kind
-                ]
-            )
+            return self.study_id + _NEJM_SUFFIXES[scan.kind]
         return f"{self.study_id}_{self.day:%Y%m%d}_{scan.time}"
 
     def exam_id(self, scan: Scan) -> str:
+        """Id of an exam as a right reader makes it."""
         if self.layout == "nejm_v4":
             return self.folder(scan)
         return f"{self.folder(scan)}_{scan.device.maker}_{scan.device.model}"
@@ -174,8 +180,7 @@ def layout_visits(config: PhantomConfig, layout: FamliLayout) -> Iterator[Visit]
     if config.both_devices_fraction or config.novice_fraction:
         raise InputError(
             "both_devices_fraction and novice_fraction do not go with --layout, where a patient's "
-            "number "
-            "says who is scanned with what; leave them out"
+            "number says who is scanned with what; leave them out"
         )
     if len(config.sweeps) < 2:
         raise InputError(
@@ -190,50 +195,50 @@ def _visits(config: PhantomConfig, layout: FamliLayout, index: int) -> Iterator[
     patient = phantom_patient(config, index, _FETUSES.get(role, 1))
     if layout == "nejm_v4" and patient.exams[0].labels.fetuses > 1:
         return  # its enrolment was of singletons
-    kinds = (
-        _PLAIN_KINDS[index % len(_PLAIN_KINDS)]
-        if role is Role.PLAIN
-        else _KINDS.get(role, ("console",))
-    )
-    day = _FIRST_DAY[layout] + timedelta(days=index % _DAYS_OPEN)
+    if role is Role.PLAIN:
+        kinds = _PLAIN_KINDS[index % len(_PLAIN_KINDS)]
+    else:
+        kinds = _KINDS.get(role, ("console",))
+    first_day = _FIRST_DAY[layout] + timedelta(days=index % _DAYS_OPEN)
     for number, exam in enumerate(patient.exams, 1):
-        scans = tuple(
-            Scan(kind, _exam(exam, kind), _device(layout, index, kind), f"{8 + place:02d}1530")
-            for place, kind in enumerate(kinds)
-        )
+        scans = []
+        for hour, kind in enumerate(kinds, 8):
+            device = _device(layout, index, kind)
+            scans.append(Scan(kind, _exam(exam, kind), device, time=f"{hour:02d}1530"))
         yield Visit(
             layout,
             index,
             role,
-            _clinic(layout, index, kinds),
-            number,
-            day + timedelta(days=exam.visit_day),
-            exam,
-            scans,
+            clinic=_clinic(layout, index, kinds),
+            number=number,
+            day=first_day + timedelta(days=exam.visit_day),
+            first=exam,
+            scans=tuple(scans),
         )
 
 
 def _exam(exam: Exam, kind: Kind) -> Exam:
     """The same mother under another probe: its own unsteadiness and noise, one anatomy."""
     patient, visit, _ = exam.key
+    device = ("console", "novice", "butterfly").index(kind)
     return replace(
         exam,
-        key=(patient, visit, ("console", "novice", "butterfly").index(kind)),
+        key=(patient, visit, device),
         probe="console" if kind == "console" else "handheld",
         operator="novice" if kind == "novice" else "expert",
     )
 
 
 def _clinic(layout: FamliLayout, index: int, kinds: tuple[Kind, ...]) -> str:
-    if (
-        layout != "famli3" and index % 5 == 0 and "novice" not in kinds
-    ):  # novices scan in Zambia only
+    novices_scan = "novice" in kinds  # which they do in Zambia only
+    if layout != "famli3" and index % 5 == 0 and not novices_scan:
         return _CAROLINA[index // 5 % 2]
-    return f"{'FA3' if layout == 'famli3' else 'FAM'}-{_ZAMBIA[index % len(_ZAMBIA)]}"
+    study = "FA3" if layout == "famli3" else "FAM"
+    return f"{study}-{_ZAMBIA[index % len(_ZAMBIA)]}"
 
 
 def _device(layout: FamliLayout, index: int, kind: Kind) -> Device:
-    """Makers take turns as among the first patients."""
+    """Maker and model of a scan. Makers take turns as among the first patients, by role."""
     role = ROLES[index % len(ROLES)]
     if kind != "console":
         models = _BUTTERFLY_MODELS[layout]

@@ -1,5 +1,4 @@
-"""Clips with exact labels written as the files a clinic would hand over, so that packing starts
-where it does there.
+"""A phantom cohort as the files that a clinic would hand over: one per clip, and a table.
 
 Headers carry made-up names, numbers and birth dates, and pictures may carry print, so that what
 must not reach a shard is there to be found.
@@ -28,7 +27,7 @@ _PRINT_STRIP_PX = 14  # above the picture
 
 
 class Clip(Protocol):
-    """A clip with its cohort row: `row` (cohort columns but `path`), `frames` uint8 (F, H, W)."""
+    """A clip with its `row` of the cohort table (all columns but `path`); `frames` (F, H, W)."""
 
     @property
     def row(self) -> dict[str, Any]: ...
@@ -43,7 +42,7 @@ class Clip(Protocol):
 def write_phantom(
     clips: Iterable[Clip], out: Path, *, file_format: FileFormat = "dicom", print_text: bool = False
 ) -> Path:
-    """Write one file per clip and `cohort.csv` beside them; returns the path of the table.
+    """Write one file per clip, and `cohort.csv` beside them.
 
     Args:
         clips: consumed one at a time.
@@ -51,17 +50,18 @@ def write_phantom(
         file_format: DICOM states its spacing itself; for 'mp4' it is in the table; 'npz' keeps the
             pixels alone.
         print_text: burn the patient's made-up name and the sweep into a strip above the picture.
+
+    Returns:
+        The path of the table.
     """
     folder = out / "clips"
     folder.mkdir(parents=True, exist_ok=True)
     rows = []
     for number, clip in enumerate(clips):
         path = folder / f"{number:06d}{_SUFFIXES[file_format]}"
-        frames = (
-            _printed(clip.frames, _acquisition(clip).name, clip.row.get("sweep"))
-            if print_text
-            else clip.frames
-        )
+        frames = clip.frames
+        if print_text:
+            frames = _printed(frames, _acquisition(clip).name, clip.row.get("sweep"))
         row = {**clip.row, "path": path.relative_to(out).as_posix()}
         if file_format == "dicom":
             _write_dicom(path, frames, clip)
@@ -84,17 +84,17 @@ def _acquisition(clip: Clip) -> Acquisition:
 def _printed(frames: NDArray[np.uint8], name: str, sweep: Any) -> NDArray[np.uint8]:
     count, _, width = frames.shape
     strip = Image.new("L", (width, _PRINT_STRIP_PX))
-    text = f"{sweep if isinstance(sweep, str) else ''} {name}".strip()
+    text = f"{sweep} {name}" if isinstance(sweep, str) else name
     ImageDraw.Draw(strip).text((1, 1), text, fill=230, font=ImageFont.load_default(size=10))
-    return np.concatenate(
-        [np.broadcast_to(np.asarray(strip), (count, _PRINT_STRIP_PX, width)), frames], axis=1
-    )
+    strips = np.broadcast_to(np.asarray(strip), (count, _PRINT_STRIP_PX, width))
+    return np.concatenate([strips, frames], axis=1)
 
 
 def _write_dicom(path: Path, frames: NDArray[np.uint8], clip: Clip) -> None:
-    """The region takes in any print too, so that cropping alone does not remove it."""
     acquisition = _acquisition(clip)
     _, height, width = frames.shape
+    # the region takes in any print too, so that cropping alone does not remove it
+    region = Box(0, 0, width, height, clip.mm_per_px)
     write_dicom(
         path,
         frames,
@@ -102,16 +102,21 @@ def _write_dicom(path: Path, frames: NDArray[np.uint8], clip: Clip) -> None:
         instance=acquisition.instance_uid(path.name),
         encoding="MONOCHROME2",
         frame_rate_hz=clip.frame_rate_hz,
-        region=Box(0, 0, width, height, clip.mm_per_px),
+        region=region,
     )
 
 
 def write_mp4(path: Path, frames: NDArray[np.uint8], frame_rate_hz: float) -> None:
-    """H.264 of frames (F, H, W) or RGB (F, H, W, 3), padded to even sizes with black at the right
-    and below.
+    """Write frames (F, H, W) or RGB (F, H, W, 3) as H.264.
+
+    Odd sizes are padded to even ones with black at the right and below.
     """
-    colours = [(0, 0)] * (frames.ndim - 3)
-    frames = np.pad(frames, ((0, 0), (0, frames.shape[1] % 2), (0, frames.shape[2] % 2), *colours))
+    is_rgb = frames.ndim == 4
+    _, height, width = frames.shape[:3]
+    padding = [(0, 0), (0, height % 2), (0, width % 2)]
+    if is_rgb:
+        padding.append((0, 0))
+    frames = np.pad(frames, padding)
     with av.open(path, "w", format="mp4", options={"fflags": "+bitexact"}) as container:
         stream = container.add_stream(
             "libx264",
@@ -121,9 +126,6 @@ def write_mp4(path: Path, frames: NDArray[np.uint8], frame_rate_hz: float) -> No
         stream.height, stream.width = frames.shape[1:3]
         stream.pix_fmt = "yuv420p"
         for frame in frames:
-            container.mux(
-                stream.encode(
-                    av.VideoFrame.from_ndarray(frame, format="rgb24" if colours else "gray")
-                )
-            )
+            picture = av.VideoFrame.from_ndarray(frame, format="rgb24" if is_rgb else "gray")
+            container.mux(stream.encode(picture))
         container.mux(stream.encode(None))

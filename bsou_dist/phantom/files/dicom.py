@@ -31,7 +31,7 @@ _JPEG_QUALITY = 92
 
 @dataclass(frozen=True)
 class Acquisition:
-    """Who was scanned, with what and when: what the header says beside the picture."""
+    """Patient, study and device: content of the header beside the picture."""
 
     patient_id: str
     study_id: str
@@ -47,6 +47,7 @@ class Acquisition:
 
     @property
     def identity(self) -> str:
+        """Key that tells the study from all others."""
         return f"{self.patient_id}|{self.study_id}"
 
     def instance_uid(self, name: str) -> UID:
@@ -54,6 +55,7 @@ class Acquisition:
         return generate_uid(entropy_srcs=[self.identity, name])
 
     def study_uid(self) -> UID:
+        """The UID of the study."""
         return generate_uid(entropy_srcs=[self.identity])
 
 
@@ -78,7 +80,7 @@ def write_dicom(
     frame_rate_hz: float,
     region: Box | None,
 ) -> None:
-    """Write one instance; a single frame is a still image, and says no number of frames.
+    """Write one instance. A single frame is a still image, and gives no number of frames.
 
     Args:
         frames: (F, H, W) for MONOCHROME2, else (F, H, W, 3).
@@ -87,7 +89,7 @@ def write_dicom(
     dataset = _identified(acquisition, instance, still=len(frames) == 1)
     if len(frames) > 1:
         dataset.FrameTime = round(1000 / frame_rate_hz, 6)
-        dataset.FrameIncrementPointer = 0x00181063
+        dataset.FrameIncrementPointer = 0x00181063  # FrameTime
         dataset.NumberOfFrames = len(frames)
     dataset.Rows, dataset.Columns = frames.shape[1:3]
     dataset.SamplesPerPixel = 1 if frames.ndim == 3 else 3
@@ -124,7 +126,8 @@ def _identified(acquisition: Acquisition, instance: UID, still: bool) -> Dataset
     dataset.Modality = "US"
     dataset.PatientName = acquisition.name
     dataset.PatientID = acquisition.patient_id
-    dataset.PatientBirthDate = f"19{60 + zlib.crc32(acquisition.identity.encode()) % 40}0101"
+    birth_year = 1960 + zlib.crc32(acquisition.identity.encode()) % 40
+    dataset.PatientBirthDate = f"{birth_year}0101"
     dataset.PatientSex = "F"
     dataset.StudyDate = acquisition.study_date
     dataset.StudyTime = acquisition.study_time
@@ -141,15 +144,18 @@ def _identified(acquisition: Acquisition, instance: UID, still: bool) -> Dataset
 
 
 def _region(box: Box) -> Dataset:
-    """Spacing is in cm per pixel."""
     region = Dataset()
     region.RegionSpatialFormat = 1  # 2D
     region.RegionDataType = 1  # tissue
     region.RegionFlags = 0
-    region.RegionLocationMinX0, region.RegionLocationMinY0 = box.x0, box.y0
-    region.RegionLocationMaxX1, region.RegionLocationMaxY1 = box.x1 - 1, box.y1 - 1
-    region.PhysicalUnitsXDirection = region.PhysicalUnitsYDirection = 3  # cm
-    region.PhysicalDeltaX = region.PhysicalDeltaY = box.mm_per_px / 10
+    region.RegionLocationMinX0 = box.x0
+    region.RegionLocationMinY0 = box.y0
+    region.RegionLocationMaxX1 = box.x1 - 1
+    region.RegionLocationMaxY1 = box.y1 - 1
+    region.PhysicalUnitsXDirection = 3  # cm
+    region.PhysicalUnitsYDirection = 3
+    region.PhysicalDeltaX = box.mm_per_px / 10
+    region.PhysicalDeltaY = box.mm_per_px / 10
     return region
 
 

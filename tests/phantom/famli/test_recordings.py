@@ -17,10 +17,10 @@ from bsou_dist.cli import main
 from bsou_dist.commands.write_phantom import write_phantom_layout
 from bsou_dist.common.exit_codes import BAD_INPUT
 from bsou_dist.phantom import PhantomConfig
-from bsou_dist.phantom.famli import MIN_PATIENTS, Layout
+from bsou_dist.phantom.famli import MIN_PATIENTS, FamliLayout
 from bsou_dist.sources.read_clip import read_clip
 
-LAYOUTS: tuple[Layout, ...] = ("nejm_v4", "famli2_enrolled", "famli2", "famli3")
+LAYOUTS: tuple[FamliLayout, ...] = ("nejm_v4", "famli2_enrolled", "famli2", "famli3")
 V9 = LAYOUTS[1:]
 CONFIG = PhantomConfig(
     patients=MIN_PATIENTS + 1, frames=4, size_px=48, sweeps=("M", "L", "C1"), seed=4
