@@ -1,4 +1,4 @@
-"""What every other room needs, and what knows nothing of ultrasound.
+"""What every other room needs.
 
 | file | question |
 |---|---|
@@ -8,5 +8,6 @@
 | `keyed_random` | How are random numbers the same on every rank and after every restart? |
 | `settings` | How do YAML and overrides become a checked config? |
 | `strict_config` | What do all config models have in common? |
+| `sweeps` | What are the six sweeps called, and in which order do they fill the slots of an exam? |
 | `worker_pool` | How is work spread over processes that may crash? |
 """

@@ -12,5 +12,6 @@ Ultrasound Videos*.
 | `contrastive_positives` | What are the positives of a row, and the sums over them? |
 | `contrastive_inputs` | What must ranks agree on before they exchange embeddings? |
 | `supervised` | What are the losses of a label or a target ([P1] eq. 1 and section 4.2)? |
+| `kinds/` | Which loss belongs to each kind of task in stage 2? |
 | `collective` | How are sums and rows of all ranks differentiated? |
 """
