@@ -1,4 +1,4 @@
-"""The training loop: stopped while it validates and resumed; what it reports."""
+"""The training loop: stopped and resumed at any instant, failing to save; what it reports."""
 
 from __future__ import annotations
 
@@ -13,7 +13,12 @@ from gloo import run_ranks
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from bsou_dist.engine.checkpoint import Checkpoint, CheckpointConfig, Checkpoints
+from bsou_dist.engine.checkpoint import (
+    Checkpoint,
+    CheckpointConfig,
+    CheckpointFailed,
+    Checkpoints,
+)
 from bsou_dist.engine.make import EngineConfig, resume_engine
 from bsou_dist.engine.processes import Processes, start_processes
 from bsou_dist.engine.stopping import Stopped
@@ -35,17 +40,23 @@ class Net(nn.Module):
 class Feed:
     """Batches drawn from (epoch, step).
 
-    `processes` receive a signal while pass number `stop_at` over this feed is under way.
+    `processes` receive a signal while the batch of `stop_step` is made, in pass number `stop_at`
+    over this feed.
     """
 
     dataset = SimpleNamespace(slots=1)
     global_batch = 5
 
     def __init__(
-        self, processes: Processes | None = None, stop_at: int = -1, data_wait_s: float = 0.0
+        self,
+        processes: Processes | None = None,
+        stop_at: int = -1,
+        stop_step: int = 1,
+        data_wait_s: float = 0.0,
     ) -> None:
         self.processes = processes
         self.stop_at = stop_at
+        self.stop_step = stop_step
         self.data_wait_s = data_wait_s
         self.passes = 0
 
@@ -54,7 +65,7 @@ class Feed:
 
     def epoch(self, epoch: int, start_step: int = 0) -> Iterator[Batch]:
         for step in range(start_step, STEPS):
-            if self.processes and self.passes == self.stop_at and step == 1:
+            if self.processes and self.passes == self.stop_at and step == self.stop_step:
                 self.processes.signals.received = signal.SIGUSR1
             index = torch.arange(5)
             valid = torch.ones(5, dtype=torch.bool)
@@ -91,7 +102,12 @@ class MeanSquare:
 
 
 def train(
-    folder: Path, processes: Processes, valid: Feed, reports: list, train_feed: Feed | None = None
+    folder: Path,
+    processes: Processes,
+    valid: Feed,
+    reports: list,
+    train_feed: Feed | None = None,
+    saving: CheckpointConfig | None = None,
 ) -> tuple[float, Checkpoint]:
     torch.manual_seed(0)
     kept = Checkpoints(folder, keep=2)
@@ -107,7 +123,7 @@ def train(
         epochs=EPOCHS,
         seed=0,
         checkpoints=kept,
-        saving=CheckpointConfig(),
+        saving=saving or CheckpointConfig(),
         metadata={},
         name="test",
         processes=processes,
@@ -118,34 +134,71 @@ def train(
     return best, end
 
 
-def test_stopped_in_validation(tmp_path):
-    for name in ("straight", "stopped"):
-        (tmp_path / name).mkdir()
+def assert_same_end(found: Checkpoint, expected: Checkpoint) -> None:
+    """Same weights, moments and schedule, bit for bit."""
+    assert all(torch.equal(found.network[name], value) for name, value in expected.network.items())
+    for name, moments in expected.moments.items():
+        assert all(torch.equal(found.moments[name][key], value) for key, value in moments.items())
+    assert found.schedule == expected.schedule
+    assert (found.epoch, found.step) == (expected.epoch, expected.step)
+
+
+def epochs_of(reports: list) -> list[tuple[int, float, float]]:
+    return [
+        (step, values["train/epoch_loss"], values["valid/loss"])
+        for step, values in reports
+        if "valid/loss" in values
+    ]
+
+
+@pytest.mark.parametrize(
+    ("where", "step", "left_at"),
+    [
+        ("training", 0, (1, 1)),
+        ("training", 1, (1, 2)),
+        ("training", 2, (1, STEPS)),  # after the last step: as in validation
+        ("validation", 1, (1, STEPS)),  # nothing is left of the epoch but to validate it
+    ],
+)
+def test_stopped_and_resumed(tmp_path, where, step, left_at):
+    straight, stopped = tmp_path / "straight", tmp_path / "stopped"
+    straight.mkdir()
+    stopped.mkdir()
     with start_processes() as processes:
         reports: list = []
-        best, end = train(tmp_path / "straight", processes, Feed(), reports)
+        best, end = train(straight, processes, Feed(), reports)
     again: list = []
     with start_processes() as processes:
+        stopping = Feed(processes, stop_at=1, stop_step=step)
+        train_feed, valid_feed = (stopping, Feed()) if where == "training" else (Feed(), stopping)
         with pytest.raises(Stopped):
-            train(tmp_path / "stopped", processes, Feed(processes, stop_at=1), again)
-        saved = Checkpoints(tmp_path / "stopped", keep=2).latest(processes)
+            train(stopped, processes, valid_feed, again, train_feed)
+        saved = Checkpoints(stopped, keep=2).latest(processes)
         assert saved
-        # Nothing is left of the epoch but to validate it.
-        assert (saved.epoch, saved.step) == (1, STEPS)
+        assert (saved.epoch, saved.step) == left_at
     with start_processes() as processes:
-        best_again, end_again = train(tmp_path / "stopped", processes, Feed(), again)
+        best_again, end_again = train(stopped, processes, Feed(), again)
     assert best_again == best
-    assert all(torch.equal(end_again.network[name], value) for name, value in end.network.items())
-    assert end_again.schedule == end.schedule
-
-    def epochs_of(reports: list) -> list:
-        return [
-            (step, values["train/epoch_loss"], values["valid/loss"])
-            for step, values in reports
-            if "valid/loss" in values
-        ]
-
+    assert_same_end(end_again, end)
     assert epochs_of(again) == epochs_of(reports)
+    assert [step for step, _ in again] == [step for step, _ in reports], "every step once"
+
+
+def test_a_checkpoint_that_fails_ends_the_run_only_at_the_end_of_an_epoch(
+    tmp_path, monkeypatch, capsys
+):
+    attempts = []
+
+    def full_disk(self, checkpoint, steps_done, processes, *, best=False):
+        attempts.append(steps_done)
+        raise CheckpointFailed("the disk is full")
+
+    monkeypatch.setattr(Checkpoints, "save", full_disk)
+    with start_processes() as processes, pytest.raises(CheckpointFailed, match="disk is full"):
+        train(tmp_path, processes, Feed(), [], saving=CheckpointConfig(every_steps=1))
+    assert capsys.readouterr().err.count("note: the disk is full; training goes on") == STEPS
+    # The last step of an epoch and its end have one number of steps.
+    assert attempts == [1, 2, STEPS, STEPS]
 
 
 def _reported_waits(rank: int, world: int, folder: Path) -> list[float]:
