@@ -8,6 +8,7 @@
 | `methods` | What do the four methods of [P1] put on the encoder in stage 1? |
 | `pretrain` | How is an encoder pretrained (stage 1)? |
 | `finetune` | How is a task tuned and tested (stage 2)? |
+| `stage` | What does training a network mean in either stage? |
 | `embeddings` | Where does stage 2 get its encoder, or its embeddings? |
 | `context` | What do both stages need at hand? |
 | `record` | What does a run leave on record, and what may go on from it? |

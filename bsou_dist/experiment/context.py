@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from bsou_dist.common.files import write_text
-from bsou_dist.engine.checkpoint import Checkpoints
 from bsou_dist.engine.processes import Processes
 from bsou_dist.engine.stopping import Stopped
 from bsou_dist.experiment.config import RunConfig
 from bsou_dist.experiment.corpus import Corpus
-from bsou_dist.experiment.record import DONE, Stage1Run, finished, method_title, stage1_of
+from bsou_dist.experiment.record import DONE, SUPERVISED, Stage1Run, finished
 from bsou_dist.feed.augment import AugmentConfig
 from bsou_dist.feed.dataset import ClipSet, ExamSet
 from bsou_dist.feed.loader import Loader
@@ -48,16 +47,13 @@ class Context:
     corpus: Corpus
     processes: Processes
     tracker: Tracker
+    stage1: Stage1Run | None = None
+    """Where stage 2 finds its encoders; None for a run without a stage 1."""
 
     @property
     def method(self) -> str:
-        """Title of the method, as tables show it."""
-        return method_title(self.config)
-
-    @property
-    def stage1(self) -> Stage1Run | None:
-        """Where stage 2 finds its encoders."""
-        return stage1_of(self.config)
+        """Title of the method, as tables show it; without stage 1 plain supervised training."""
+        return self.stage1.title if self.stage1 else SUPERVISED
 
     @property
     def encoder_metadata(self) -> dict[str, Any]:
@@ -112,10 +108,6 @@ class Context:
         """
         return self.processes.broadcast(finished(folder))
 
-    def checkpoints(self, folder: Path) -> Checkpoints:
-        """Checkpoints of a stage in `folder`."""
-        return Checkpoints(folder, self.config.checkpoint.keep)
-
     def report(self, values: dict[str, float], step: int) -> None:
         """Send what a training loop measured to the tracker: epochs whole, steps thinned out."""
         if "valid/loss" in values or step % LOG_EVERY == 1:
@@ -167,7 +159,8 @@ class Context:
             self.tracker.metrics({"quarantined_clips": float(quarantined_clips)})
         self.tracker.finish("FINISHED")
 
-
-def finish(folder: Path, record: dict[str, Any]) -> None:
-    """Put on record that the stage in `folder` is done."""
-    write_text(folder / DONE, json.dumps(record, indent=2))
+    def finish(self, folder: Path, record: dict[str, Any]) -> None:
+        """Put on record that the stage in `folder` is done. Collective."""
+        if self.processes.first:
+            write_text(folder / DONE, json.dumps(record, indent=2))
+        self.processes.barrier()  # for what the first one wrote

@@ -21,7 +21,7 @@ EMBED_BATCH = 32  # clips per process; bounds memory, changes no embedding
 
 
 def load_encoder(context: Context, source: str | None) -> Encoder:
-    """The best encoder of the stage 1 named `source`, or a new one where there was no stage 1."""
+    """Load the best encoder of the stage 1 named `source`, or make a new one without a stage 1."""
     config = context.config
     if source is None or context.stage1 is None:
         return build_encoder(config.encoder, frames=config.feed.frames, size_px=config.feed.size_px)
@@ -29,7 +29,11 @@ def load_encoder(context: Context, source: str | None) -> Encoder:
 
 
 def encoder_of(path: Path) -> Encoder:
-    """The encoder in a checkpoint of stage 1, or of a stage 2 that tuned one."""
+    """Load the encoder of a checkpoint of stage 1, or of a stage 2 that tuned one.
+
+    Raises:
+        InputError: no such checkpoint, or it holds no encoder.
+    """
     checkpoint = load_checkpoint(path)
     weights = {
         name.removeprefix(ENCODER_PREFIX): value
@@ -48,8 +52,7 @@ def encoder_of(path: Path) -> Encoder:
 
 
 def stage1_embeddings(context: Context, source: str, split_columns: list[str]) -> pd.Series:
-    """Embeddings, by key, of all clips that stage 2 uses, by the frozen encoder of `source`.
-    Collective.
+    """Embed all clips that stage 2 uses by the frozen encoder of `source`; by key. Collective.
 
     Made once and kept in the run's folder; NaN for a clip that could not be decoded.
     """
@@ -63,24 +66,24 @@ def stage1_embeddings(context: Context, source: str, split_columns: list[str]) -
         global_batch=EMBED_BATCH * context.processes.world,
         training=False,
     )
-    rows, there = embed(load_encoder(context, source), loader, context.processes, "embed")
-    rows[~there] = np.nan
+    embeddings, is_decoded = embed(
+        load_encoder(context, source), loader, context.processes, "embed"
+    )
+    embeddings[~is_decoded] = np.nan
     if context.processes.first:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_embeddings(path, used.manifest, rows)
-    return pd.Series(list(rows), index=pd.Index(used.manifest["key"], name="key"), name="embedding")
+        write_embeddings(path, used.manifest, embeddings)
+    keys = pd.Index(used.manifest["key"], name="key")
+    return pd.Series(list(embeddings), index=keys, name="embedding")
 
 
-def write_embeddings(path: Path, manifest: pd.DataFrame, rows: np.ndarray) -> None:
+def write_embeddings(path: Path, manifest: pd.DataFrame, embeddings: np.ndarray) -> None:
     """Write key, pseudonyms and embedding (C floats) of every clip, whole or not at all."""
-    table = pa.table(
-        {
-            **{
-                column: pa.array(manifest[column])
-                for column in ("key", "exam", "study", "patient", "sweep")
-            },
-            "embedding": pa.FixedSizeListArray.from_arrays(pa.array(rows.ravel()), rows.shape[1]),
-        }
-    )
+    columns = {
+        name: pa.array(manifest[name]) for name in ("key", "exam", "study", "patient", "sweep")
+    }
+    numbers = pa.array(embeddings.ravel())
+    columns["embedding"] = pa.FixedSizeListArray.from_arrays(numbers, embeddings.shape[1])
+    table = pa.table(columns)
     with whole_file(path) as temporary:
         pq.write_table(table, temporary)

@@ -10,15 +10,13 @@ import torch
 
 from bsou_dist.common.errors import InputError
 from bsou_dist.engine.checkpoint import BEST, load_checkpoint
-from bsou_dist.engine.make import resume_engine
-from bsou_dist.engine.trainer import Trainer
 from bsou_dist.evaluation.evaluate import evaluate_predictions
 from bsou_dist.experiment.config import FinetuneConfig, PatientSet, RunConfig
-from bsou_dist.experiment.context import Context, finish
+from bsou_dist.experiment.context import Context
 from bsou_dist.experiment.embeddings import load_encoder, stage1_embeddings
-from bsou_dist.experiment.methods import encoder_for
-from bsou_dist.experiment.pretrain import plateau, with_balanced
-from bsou_dist.experiment.record import stage1_of
+from bsou_dist.experiment.pretrain import with_balanced
+from bsou_dist.experiment.record import Stage1Run
+from bsou_dist.experiment.stage import train_stage
 from bsou_dist.feed.dataset import ClipSet, ExamSet
 from bsou_dist.feed.embedded import Embedded
 from bsou_dist.feed.loader import Loader
@@ -46,26 +44,24 @@ class FinetuneJob(NamedTuple):
     patients: PatientSet
     task: Task
     source: str | None
-    """The stage 1 that the encoder comes from; None for the initial weights."""
+    """Name of the stage 1 encoder that it starts from; None for the initial weights."""
+    folder: Path
 
     @property
     def name(self) -> str:
         return f"{self.patients}/{self.task.name}"
 
-    def folder(self, config: RunConfig) -> Path:
-        return config.folder / "finetune" / f"{self.patients}-{self.task.name}"
 
-
-def finetune_jobs(config: RunConfig) -> list[FinetuneJob]:
+def finetune_jobs(config: RunConfig, stage1: Stage1Run | None) -> list[FinetuneJob]:
     """List what stage 2 of a run does, in order."""
     assert config.finetune
-    stage1 = stage1_of(config)
     jobs = []
     for patients in config.finetune.sets:
         for name in config.finetune.tasks:
             task = config.tasks.by_name[name]
-            source = encoder_for(stage1.pretrain, stage1.tasks, task) if stage1 else None
-            jobs.append(FinetuneJob(patients, task, source))
+            source = stage1.encoder_for(task) if stage1 else None
+            folder = config.folder / "finetune" / f"{patients}-{name}"
+            jobs.append(FinetuneJob(patients, task, source, folder))
     return jobs
 
 
@@ -79,7 +75,7 @@ def check_finetune(context: Context, stage: FinetuneConfig) -> list[str]:
     tasks = [context.config.tasks.by_name[name] for name in stage.tasks]
     for patients in stage.sets:
         context.corpus.require(tasks, SET_SPLIT_COLUMNS[patients], SPLITS)
-    for job in finetune_jobs(context.config):
+    for job in finetune_jobs(context.config, context.stage1):
         if job.source is None or context.config.stage1:
             load_encoder(context, job.source)
         for split in SPLITS:
@@ -102,8 +98,11 @@ def check_finetune(context: Context, stage: FinetuneConfig) -> list[str]:
 
 def finetune(context: Context, stage: FinetuneConfig) -> None:
     """Tune and test every task on every set of patients, each in a folder of its own."""
-    config = context.config
-    jobs = [job for job in finetune_jobs(config) if context.finished(job.folder(config)) is None]
+    jobs = [
+        job
+        for job in finetune_jobs(context.config, context.stage1)
+        if context.finished(job.folder) is None
+    ]
     embeddings_of: dict[str, pd.Series] = {}
     if stage.encoder == "frozen":
         columns = [SET_SPLIT_COLUMNS[patients] for patients in stage.sets]
@@ -117,8 +116,7 @@ def _finetune_one(
     context: Context, stage: FinetuneConfig, job: FinetuneJob, embeddings: pd.Series | None
 ) -> None:
     """Tune one head and predict; `embeddings` of a frozen encoder stand in for pixels."""
-    config, processes, task = context.config, context.processes, job.task
-    folder = job.folder(config)
+    task, folder = job.task, job.folder
     folder.mkdir(parents=True, exist_ok=True)
     sets = {split: _dataset(context, stage, job, split) for split in SPLITS}
     feeds: dict[str, Loader] = {}
@@ -126,7 +124,7 @@ def _finetune_one(
         source = _source(context, dataset.clips, embeddings, split)
         training = split == "train"
         feeds[split] = _loader(context, stage, job, dataset, source, training=training)
-    torch.manual_seed(config.seed)
+    torch.manual_seed(context.config.seed)
     encoder = load_encoder(context, job.source)
     train_labels = sets["train"].labels[task.name]
     network = TaskNetwork(
@@ -135,58 +133,45 @@ def _finetune_one(
         encoder=encoder if embeddings is None else None,
         train_labels=train_labels,
     )
-    checkpoints = context.checkpoints(folder)
-    engine, start = resume_engine(
-        network,
-        config.engine,
-        learning_rate=stage.learning_rate,
-        checkpoints=checkpoints,
-        processes=processes,
-    )
+    metadata = {
+        "stage": 2,
+        "task": task.model_dump(mode="json"),
+        "set": job.patients,
+        "source": job.source,
+        "frozen": embeddings is not None,
+    }
     parent = _tracking_run_of_stage1(context, job)
     with context.tracked(job.name, folder, stage=2, tasks=[task], parent=parent) as run:
-        trainer = Trainer(
-            engine=engine,
+        best_loss = train_stage(
+            context,
+            stage,
+            folder,
+            name=job.name,
+            network=network,
+            objective=make_loss(task, network.head, train_labels),
             train_feed=feeds["train"],
             valid_feed=feeds["valid"],
-            objective=make_loss(task, network.head, train_labels),
-            schedule=plateau(engine.optimizer, stage.plateau),
-            epochs=stage.epochs,
-            seed=config.seed,
-            checkpoints=checkpoints,
-            saving=config.checkpoint,
-            processes=processes,
-            report=context.report,
-            name=job.name,
-            metadata={
-                "stage": 2,
-                "task": task.model_dump(mode="json"),
-                "set": job.patients,
-                "source": job.source,
-                "frozen": embeddings is not None,
-                **context.encoder_metadata,
-            },
+            metadata=metadata,
         )
-        best = trainer.run(start)
         network.load_state_dict(load_checkpoint(folder / BEST).network)
         rows = [
-            predict(network, task, feeds["valid"], processes).assign(split="valid"),
-            predict(network, task, feeds["test"], processes).assign(split="test"),
+            predict(network, task, feeds["valid"], context.processes).assign(split="valid"),
+            predict(network, task, feeds["test"], context.processes).assign(split="test"),
             labels_only(task, sets["train"]).assign(split="train"),
         ]
-        if processes.first:
-            predictions = folder / PREDICTIONS
-            write_predictions(pd.concat(rows).assign(set=job.patients), predictions)
-            records = evaluate_predictions(
-                read_predictions(predictions), {task.name: task}, seed=config.seed
-            )
-            context.tracker.metrics({"best/valid_loss": best})
-            context.tracker.metrics(records_to_metrics(records))
-            context.tracker.artifact(predictions)
-    engine.close()
-    if processes.first:
-        finish(folder, {"best_valid_loss": best, "tracking_run": run})
-    processes.barrier()
+        if context.processes.first:
+            _record_predictions(context, job, pd.concat(rows).assign(set=job.patients))
+    context.finish(folder, {"best_valid_loss": best_loss, "tracking_run": run})
+
+
+def _record_predictions(context: Context, job: FinetuneJob, rows: pd.DataFrame) -> None:
+    """Write the predictions of a job, and send what they are worth to the tracker."""
+    path = job.folder / PREDICTIONS
+    write_predictions(rows, path)
+    tasks = {job.task.name: job.task}
+    records = evaluate_predictions(read_predictions(path), tasks, seed=context.config.seed)
+    context.tracker.metrics(records_to_metrics(records))
+    context.tracker.artifact(path)
 
 
 def _tracking_run_of_stage1(context: Context, job: FinetuneJob) -> str | None:

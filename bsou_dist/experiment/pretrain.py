@@ -7,14 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from bsou_dist.engine.caching import CachedStep
-from bsou_dist.engine.make import resume_engine
-from bsou_dist.engine.trainer import Trainer
-from bsou_dist.experiment.config import PlateauConfig, PretrainConfig
-from bsou_dist.experiment.context import Context, finish
+from bsou_dist.experiment.config import PretrainConfig
+from bsou_dist.experiment.context import Context
 from bsou_dist.experiment.methods import METHODS, stage1_encoders
+from bsou_dist.experiment.stage import train_stage
 from bsou_dist.feed.loader import Loader
 from bsou_dist.feed.order.make import OrderConfig
 from bsou_dist.model.encoder import build_encoder
@@ -42,42 +40,24 @@ def pretrain(context: Context, stage: PretrainConfig) -> None:
 
 
 def _pretrain_one(context: Context, stage: PretrainConfig, encoder: str, names: list[str]) -> None:
-    config, processes = context.config, context.processes
-    folder = config.folder / encoder
+    folder = context.config.folder / encoder
     folder.mkdir(parents=True, exist_ok=True)
     prepared = prepare(context, stage, names)
-    checkpoints = context.checkpoints(folder)
-    engine, start = resume_engine(
-        prepared.network,
-        config.engine,
-        learning_rate=stage.learning_rate,
-        checkpoints=checkpoints,
-        processes=processes,
-    )
     tasks = [task.model_dump(mode="json") for task in prepared.tasks]
     with context.tracked(encoder, folder, stage=1, tasks=prepared.tasks, parent=None) as run:
-        trainer = Trainer(
-            engine=engine,
+        best_loss = train_stage(
+            context,
+            stage,
+            folder,
+            name=encoder,
+            network=prepared.network,
+            objective=METHODS[stage.method].objective(stage, names),
             train_feed=prepared.train_feed,
             valid_feed=prepared.valid_feed,
-            objective=METHODS[stage.method].objective(stage, names),
-            schedule=plateau(engine.optimizer, stage.plateau),
-            epochs=stage.epochs,
-            seed=config.seed,
-            checkpoints=checkpoints,
-            saving=config.checkpoint,
-            metadata={"stage": 1, "tasks": tasks, **context.encoder_metadata},
-            name=encoder,
-            processes=processes,
-            report=context.report,
-            cached=_cached(stage, processes.world),
+            metadata={"stage": 1, "tasks": tasks},
+            cached=_cached(stage, context.processes.world),
         )
-        best = trainer.run(start)
-        context.tracker.metrics({"best/valid_loss": best})
-    engine.close()
-    if processes.first:
-        finish(folder, {"best_valid_loss": best, "tracking_run": run})
-    processes.barrier()  # for what the first one wrote
+    context.finish(folder, {"best_valid_loss": best_loss, "tracking_run": run})
 
 
 @dataclass(frozen=True)
@@ -142,8 +122,3 @@ def _cached(stage: PretrainConfig, world: int) -> CachedStep | None:
         math.ceil(stage.global_batch / world) * METHODS[stage.method].views
     )  # of the rank that has most
     return CachedStep(stage.cache_rows, math.ceil(rows / stage.cache_rows))
-
-
-def plateau(optimizer: torch.optim.Optimizer, config: PlateauConfig) -> ReduceLROnPlateau:
-    """The schedule of [P1] 4.2."""
-    return ReduceLROnPlateau(optimizer, patience=config.patience, factor=config.factor)

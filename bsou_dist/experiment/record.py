@@ -9,30 +9,43 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import yaml
 from pydantic import ValidationError
 
 from bsou_dist.common.errors import InputError
 from bsou_dist.experiment.config import PretrainConfig, RunConfig
-from bsou_dist.experiment.methods import METHODS, stage1_encoders
+from bsou_dist.experiment.methods import METHODS, encoder_for, stage1_encoders
 from bsou_dist.tasks.task import Task
 
 CONFIG_NAME, DATA_NAME, DONE = "run.yaml", "data.json", "stage.json"
 
+SUPERVISED = "Supervised"
+"""Title of a run without stage 1, which is plain supervised training."""
 
-class Stage1Run(NamedTuple):
+
+@dataclass(frozen=True)
+class Stage1Run:
     """A stage 1 and the folder of the run that made it."""
 
     folder: Path
     pretrain: PretrainConfig
-    tasks: dict[str, Task]
+    tasks: Mapping[str, Task]
     """The tasks of that run, by name."""
+
+    @property
+    def title(self) -> str:
+        """Name of the method as tables show it."""
+        return METHODS[self.pretrain.method].title
+
+    def encoder_for(self, task: Task) -> str | None:
+        """Name of the encoder that stage 2 of a task starts from; None where there is none for it."""
+        return encoder_for(self.pretrain, self.tasks, task)
 
 
 def stage1_of(config: RunConfig) -> Stage1Run | None:
-    """The run's own stage 1, or the one that `stage1` names; None for a run without.
+    """Find the run's own stage 1, or the one that `stage1` names; None for a run without.
 
     Raises:
         InputError: `stage1` is no folder of a run with a stage 1.
@@ -49,13 +62,12 @@ def stage1_of(config: RunConfig) -> Stage1Run | None:
     return Stage1Run(config.stage1, other.pretrain, other.tasks.by_name)
 
 
-def check_stage1(config: RunConfig, data: DataRecord) -> None:
+def check_stage1(config: RunConfig, stage1: Stage1Run | None, data: DataRecord) -> None:
     """Check another run's stage 1 that this run's stage 2 starts from.
 
     Raises:
         InputError: it is not done, or was made of other data or for other clips.
     """
-    stage1 = stage1_of(config)
     if config.stage1 is None or stage1 is None:
         return
     encoders = stage1_encoders(stage1.pretrain)
@@ -82,12 +94,6 @@ def check_stage1(config: RunConfig, data: DataRecord) -> None:
                 f"{key} is {here}, but the stage 1 in {config.stage1} was trained with {there}; "
                 "set it so"
             )
-
-
-def method_title(config: RunConfig) -> str:
-    """Name a run's method as tables show it; without stage 1 it is plain supervised training."""
-    stage1 = stage1_of(config)
-    return METHODS[stage1.pretrain.method].title if stage1 else "Supervised"
 
 
 def read_run(folder: Path) -> RunConfig:

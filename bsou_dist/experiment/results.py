@@ -12,7 +12,7 @@ from bsou_dist.common.files import write_text
 from bsou_dist.evaluation.evaluate import evaluate_predictions
 from bsou_dist.experiment.config import PatientSet, RunConfig
 from bsou_dist.experiment.finetune import PREDICTIONS, finetune_jobs
-from bsou_dist.experiment.record import method_title
+from bsou_dist.experiment.record import SUPERVISED, Stage1Run
 from bsou_dist.predict.prediction_table import read_predictions, write_predictions
 from bsou_dist.report.html_report import write_report
 from bsou_dist.report.method_table import Style, method_table
@@ -47,16 +47,16 @@ def _tables(
     return "\n\n".join(tables)
 
 
-def write_results(config: RunConfig, data_fingerprint: str) -> str:
+def write_results(config: RunConfig, stage1: Stage1Run | None, data_fingerprint: str) -> str:
     """Gather the predictions of a run and evaluate them; the table.
 
     Leaves `predictions.parquet`, `records.csv`, `table.txt`, `table.md` and `report.html` in the
     run's folder.
     """
-    method = method_title(config)
+    method = stage1.title if stage1 else SUPERVISED
     tasks = config.used_tasks
     phantom = config.data.phantom
-    parts = [read_predictions(job.folder(config) / PREDICTIONS) for job in finetune_jobs(config)]
+    parts = [read_predictions(job.folder / PREDICTIONS) for job in finetune_jobs(config, stage1)]
     predictions = pd.concat(parts, ignore_index=True)
     write_predictions(predictions, config.folder / "predictions.parquet")
     records = evaluate_predictions(predictions, tasks, seed=config.seed).assign(method=method)

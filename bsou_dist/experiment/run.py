@@ -30,6 +30,7 @@ from bsou_dist.experiment.record import (
     check_stage1,
     data_record,
     read_run,
+    stage1_of,
 )
 from bsou_dist.experiment.results import write_results
 from bsou_dist.feed.quarantine import FILES, quarantined
@@ -137,7 +138,7 @@ def _end(context: Context) -> str:
         )
     result = "stage 1 is done"
     if config.finetune:
-        result = write_results(config, context.corpus.record.fingerprint)
+        result = write_results(config, context.stage1, context.corpus.record.fingerprint)
     return f"{result}\n\nresults: {config.folder}\ntracking: {context.tracker.address}"
 
 
@@ -154,7 +155,7 @@ def evaluate(folder: Path) -> str:
             f"{folder} has no stage 2, and so no predictions; add a 'finetune' section to its "
             "config"
         )
-    return write_results(config, data_record(folder).fingerprint)
+    return write_results(config, stage1_of(config), data_record(folder).fingerprint)
 
 
 def resend_run(folder: Path) -> str:
@@ -174,8 +175,9 @@ def _check(config: RunConfig, processes: Processes) -> tuple[Context, list[str]]
     corpus = load_corpus(config.data, list(config.used_tasks.values()))
     _check_label_columns(config, corpus)
     _check_folder(config, corpus.record)
-    check_stage1(config, corpus.record)
-    context = Context(config, corpus, processes, NullTracker())
+    stage1 = stage1_of(config)
+    check_stage1(config, stage1, corpus.record)
+    context = Context(config, corpus, processes, NullTracker(), stage1)
     notes = list(corpus.notes)
     if config.pretrain:
         check_pretrain(context, config.pretrain)

@@ -1,0 +1,89 @@
+"""One network trained in one folder: what both stages do, whatever they train."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+
+from bsou_dist.engine.caching import CachedStep
+from bsou_dist.engine.checkpoint import Checkpoints
+from bsou_dist.engine.make import resume_engine
+from bsou_dist.engine.trainer import Trainer
+from bsou_dist.experiment.config import StageConfig
+from bsou_dist.experiment.context import Context
+from bsou_dist.feed.loader import Loader
+from bsou_dist.objective.batch_objectives import Objective
+
+
+def train_stage(
+    context: Context,
+    stage: StageConfig,
+    folder: Path,
+    *,
+    name: str,
+    network: nn.Module,
+    objective: Objective,
+    train_feed: Loader,
+    valid_feed: Loader,
+    metadata: dict[str, Any],
+    cached: CachedStep | None = None,
+) -> float:
+    """Train a network to the end of a stage, from the newest checkpoint in `folder` if there is one.
+
+    Collective. The network is left with the weights of the last step; the best ones are in `folder`.
+
+    Args:
+        context: the run.
+        stage: how to train.
+        folder: where the checkpoints lie.
+        name: of what is trained, for people.
+        network: a fresh one; a checkpoint replaces its weights.
+        objective: the loss of its outputs.
+        train_feed: batches to train on.
+        valid_feed: batches whose loss steers the schedule and chooses the best weights.
+        metadata: plain values that a checkpoint keeps beside the weights.
+        cached: gradient caching.
+
+    Returns:
+        The best validation loss.
+
+    Raises:
+        Stopped: by a signal, once what was done is saved.
+        CheckpointFailed: a checkpoint could not be written at the end of an epoch.
+    """
+    config = context.config
+    checkpoints = Checkpoints(folder, config.checkpoint.keep)
+    engine, start = resume_engine(
+        network,
+        config.engine,
+        learning_rate=stage.learning_rate,
+        checkpoints=checkpoints,
+        processes=context.processes,
+    )
+    # [P1] 4.2.
+    schedule = ReduceLROnPlateau(
+        engine.optimizer, patience=stage.plateau.patience, factor=stage.plateau.factor
+    )
+    trainer = Trainer(
+        engine=engine,
+        train_feed=train_feed,
+        valid_feed=valid_feed,
+        objective=objective,
+        schedule=schedule,
+        epochs=stage.epochs,
+        seed=config.seed,
+        checkpoints=checkpoints,
+        saving=config.checkpoint,
+        metadata={**metadata, **context.encoder_metadata},
+        name=name,
+        processes=context.processes,
+        report=context.report,
+        cached=cached,
+    )
+    best_loss = trainer.run(start)
+    context.tracker.metrics({"best/valid_loss": best_loss})
+    engine.close()
+    return best_loss
