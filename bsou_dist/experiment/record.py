@@ -40,7 +40,7 @@ class Stage1Run:
         return METHODS[self.pretrain.method].title
 
     def encoder_for(self, task: Task) -> str | None:
-        """Name of the encoder that stage 2 of a task starts from; None where there is none for it."""
+        """Name the encoder that stage 2 of a task starts from; None where there is none."""
         return encoder_for(self.pretrain, self.tasks, task)
 
 

@@ -31,9 +31,9 @@ def train_stage(
     metadata: dict[str, Any],
     cached: CachedStep | None = None,
 ) -> float:
-    """Train a network to the end of a stage, from the newest checkpoint in `folder` if there is one.
+    """Train a network to the end of a stage, from the newest checkpoint in `folder` if any.
 
-    Collective. The network is left with the weights of the last step; the best ones are in `folder`.
+    Collective. The network is left with the weights of the last step; the best are in `folder`.
 
     Args:
         context: the run.
