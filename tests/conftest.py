@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from filelock import FileLock
 
 from bsou_dist.cli import main
+
+TESTS = Path(__file__).parent
+LONGEST_FIRST = ("slurm", "end_to_end", "launch", "commands", "experiment", "packing")
+"""Folders whose tests take long: begun last, one of them would keep a process alone at the end."""
 
 PHANTOM = [
     "patients=44",
@@ -23,35 +29,67 @@ PHANTOM = [
 ]
 
 
-@pytest.fixture(scope="session")
-def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder with `cohort/cohort.csv`, `shards` and `shards.private`."""
-    folder = tmp_path_factory.mktemp("corpus")
-    assert main(["phantom", str(folder / "cohort"), "--format", "npz", *PHANTOM]) == 0
-    assert (
-        main(
-            [
-                "pack",
-                str(folder / "cohort/cohort.csv"),
-                str(folder / "shards"),
-                "prepare.size_px=48",
-                "shard_clips=64",
-            ]
-        )
-        == 0
-    )
+@pytest.fixture(scope="session", autouse=True)
+def _freed_memory_is_given_back() -> Iterator[None]:
+    """A run that a test starts in this process would have it keep all memory that it frees.
+
+    The C library cannot be told to stop doing so, and every later test's peak would stay.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("bsou_dist.engine.processes.keep_freed_memory", lambda: None)
+        yield
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep the tests of a file in one process, and those of the cluster too; the longest first."""
+    for item in items:
+        folder = item.path.relative_to(TESTS).parts[0]
+        group = folder if folder == "slurm" else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(group))
+
+    def place(item: pytest.Item) -> int:
+        folder = item.path.relative_to(TESTS).parts[0]
+        return LONGEST_FIRST.index(folder) if folder in LONGEST_FIRST else len(LONGEST_FIRST)
+
+    items.sort(key=place)
+
+
+def _made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
+    """Make a folder in one of the processes that run tests, for all of them."""
+    in_one_of_several = "PYTEST_XDIST_WORKER" in os.environ
+    base = factory.getbasetemp().parent if in_one_of_several else factory.getbasetemp()
+    folder = base / name
+    made = base / f"{name}.made"
+    with FileLock(base / f"{name}.lock"):
+        if not made.exists():
+            make(folder)
+            made.touch()
     return folder
 
 
 @pytest.fixture(scope="session")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder with `cohort/cohort.csv`, `shards` and `shards.private`. Not to be changed."""
+
+    def make(folder: Path) -> None:
+        folder.mkdir()
+        cohort, shards = folder / "cohort", folder / "shards"
+        assert main(["phantom", str(cohort), "--format", "npz", *PHANTOM]) == 0
+        sizes = ["prepare.size_px=48", "shard_clips=64"]
+        assert main(["pack", str(cohort / "cohort.csv"), str(shards), *sizes]) == 0
+
+    return _made_once(tmp_path_factory, "corpus", make)
+
+
+@pytest.fixture(scope="session")
 def few_clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Table of 48 clips, to be packed."""
-    folder = tmp_path_factory.mktemp("few") / "cohort"
-    assert (
-        main(["phantom", str(folder), "--format", "npz", "patients=8", "frames=6", "size_px=48"])
-        == 0
-    )
-    return folder / "cohort.csv"
+    """Table of 48 clips, to be packed. Not to be changed."""
+    few = ["patients=8", "frames=6", "size_px=48"]
+
+    def make(folder: Path) -> None:
+        assert main(["phantom", str(folder), "--format", "npz", *few]) == 0
+
+    return _made_once(tmp_path_factory, "few_clips", make) / "cohort.csv"
 
 
 @pytest.fixture(scope="session")
