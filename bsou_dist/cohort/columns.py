@@ -9,8 +9,9 @@ from bsou_dist.common.sweeps import SWEEPS
 
 @dataclass(frozen=True)
 class Column:
-    """One column. A text column with ``allowed`` takes only those values; a number lies in [low,
-    high].
+    """One column of a cohort table.
+
+    A text column with `allowed` takes only those values; a number lies in [low, high].
     """
 
     name: str

@@ -13,7 +13,7 @@ AS_FOUND = "as found"
 
 @dataclass(frozen=True)
 class FlowStep:
-    """Why clips were left out, and what remains after that. The first step is ``AS_FOUND``."""
+    """Counts of what remains after a reason left clips out; the first reason is `AS_FOUND`."""
 
     reason: str
     patients: int

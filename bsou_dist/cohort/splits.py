@@ -36,11 +36,10 @@ class Shares(Stage1Shares):
 
 
 class SplitConfig(StrictConfig):
-    """How patients are dealt to splits. Shares are relative within a pool; the defaults are the
-    paper's counts.
+    """Shares by which patients are dealt to splits, and whom the extra sets hold.
 
-    ``stage1`` and ``stage2`` deal the main pool together, so their five shares are relative to one
-    another.
+    Shares are relative within a pool; the defaults are the paper's counts. `stage1` and `stage2`
+    deal the main pool together, so their five shares are relative to one another.
     """
 
     seed: int = 0
@@ -54,8 +53,7 @@ class SplitConfig(StrictConfig):
 
 
 def apply_splits(table: pd.DataFrame, config: SplitConfig) -> pd.DataFrame:
-    """The table with its four split columns: its own where it has any (checked), else
-    ``split_patients``'.
+    """Give a table its four split columns: its own where it has any (checked), else dealt ones.
 
     A table that has one for stage 2 but none for stage 1 has stage 1 dealt among the training
     patients of stage 2.
@@ -160,8 +158,9 @@ Slot = tuple[str, str]
 def _deal(
     pool: pd.DataFrame, shares: dict[Slot, float], config: SplitConfig, may_be_empty: bool
 ) -> dict[str, Slot]:
-    """Patient -> slot. Patients stand in line by stratum, shuffled within it; the slots recur
-    evenly along the line.
+    """Deal patients to slots.
+
+    Patients stand in line by stratum, shuffled within it; the slots recur evenly along the line.
     """
     patients = _in_line(pool, config)
     wanted = {slot: share for slot, share in shares.items() if share > 0}
@@ -204,8 +203,9 @@ def _in_line(pool: pd.DataFrame, config: SplitConfig) -> list[str]:
 
 
 def _apportion(patients: int, shares: dict[Slot, float]) -> dict[Slot, int]:
-    """Whole numbers that sum to ``patients`` by largest remainder, with at least one each while
-    there are enough.
+    """Round shares to whole numbers that sum to `patients`, by largest remainder.
+
+    Each is at least one while there are enough patients.
     """
     at_least = 1 if patients >= len(shares) else 0
     total = sum(shares.values())

@@ -25,8 +25,10 @@ def did_you_mean(name: str, candidates: list[str]) -> str:
 
 
 def check_columns(names: list[str], source: str) -> None:
-    """InputError naming every required column that is absent, with the nearest column that is
-    there.
+    """Check that every required column is there.
+
+    Raises:
+        InputError: naming each one that is absent, with the nearest column that is there.
     """
     absent = [
         column.name for column in COLUMNS.values() if column.required and column.name not in names
@@ -47,9 +49,7 @@ def check_columns(names: list[str], source: str) -> None:
 
 
 def find_bad_rows(table: pd.DataFrame) -> list[BadCell]:
-    """Everything that is wrong with a table of contract columns, apart from files that are not
-    there.
-    """
+    """Find everything that is wrong with a table of contract columns, files aside."""
     bad: list[BadCell] = []
     for column in (*COLUMNS.values(), *OPTIONAL_SPLITS.values()):
         if column.name not in table.columns:
@@ -154,8 +154,9 @@ def _records(rows: pd.DataFrame, *columns: str) -> Iterator[tuple[Any, ...]]:
 
 
 def find_out_of_range(values: pd.Series, column: Column) -> tuple[pd.Series, str]:
-    """Which numbers (float64, missing as NaN) are none of the column's, and what would be
-    accepted.
+    """Find numbers that are none of the column's, and say what would be accepted.
+
+    Numbers are float64, NaN where missing.
     """
     bad = values.notna() & ~values.between(column.low, column.high)
     if column.whole:

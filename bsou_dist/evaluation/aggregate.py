@@ -57,10 +57,10 @@ def exam_predictions(clips: pd.DataFrame) -> pd.DataFrame:
 
 
 def recalibrate_variance(valid_exams: pd.DataFrame, test_exams: pd.DataFrame) -> pd.DataFrame:
-    """``test_exams`` with their variance times one factor, the mean squared standardised error of
-    validation exams.
+    """Scale the variance of `test_exams` by one factor from validation exams.
 
-    Without labelled validation exams the variance stays as it is.
+    The factor is their mean squared standardised error. Without labelled validation exams the
+    variance stays as it is.
     """
     squared = (valid_exams["label"] - valid_exams["prediction"]) ** 2 / valid_exams["variance"]
     factor = squared.mean()  # of the labelled exams; NaN if there are none

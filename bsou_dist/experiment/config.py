@@ -31,9 +31,7 @@ PatientSet = Literal["main", "obese", "handheld"]
 
 
 class DataConfig(StrictConfig):
-    """Shards, and the cohort table whose labels and splits are joined to them when training
-    starts.
-    """
+    """Shards, and the cohort table whose labels and splits are joined to them in training."""
 
     shards: Path
     cohort: Path
@@ -103,9 +101,7 @@ class PretrainConfig(StageConfig):
 
 
 class FinetuneConfig(StageConfig):
-    """Stage 2 ([P1] 3.2): one head per task, on the whole encoder or on cached embeddings of a
-    frozen one.
-    """
+    """Stage 2 ([P1] 3.2): one head per task, on a tuned encoder or a frozen one's embeddings."""
 
     sets: list[PatientSet] = ["main"]
     encoder: Literal["tuned", "frozen"] = "tuned"
@@ -121,9 +117,7 @@ class FinetuneConfig(StageConfig):
 
 
 class TrackingConfig(StrictConfig):
-    """Where runs are remembered: an MLflow server's address, or by default a SQLite file under
-    `output`.
-    """
+    """Address of the MLflow store that remembers runs; by default a SQLite file under `output`."""
 
     uri: str | None = None
     experiment: str = "bsou"

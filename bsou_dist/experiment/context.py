@@ -103,8 +103,9 @@ class Context:
         )
 
     def finished(self, folder: Path) -> dict[str, Any] | None:
-        """`record.finished` as the first process sees it: what others see of a shared file system
-        may be older.
+        """Read `record.finished` as the first process sees it.
+
+        What the others see of a shared file system may be older.
         """
         return self.processes.broadcast(finished(folder))
 

@@ -65,8 +65,9 @@ class Corpus:
     def clips(
         self, split_column: str, split: str, tasks: Sequence[Task], *, shuffled: bool = False
     ) -> ClipSet:
-        """The clips of a split with the labels of some tasks, in manifest order or in one fixed
-        random order.
+        """The clips of a split with the labels of some tasks.
+
+        They come in manifest order, or `shuffled` in one fixed random order.
         """
         rows = self.rows(split_column, split)
         if shuffled:
@@ -124,8 +125,9 @@ def load_corpus(data: DataConfig, tasks: Sequence[Task] = ()) -> Corpus:
 def _joined(
     data: DataConfig, manifest: pd.DataFrame, table: pd.DataFrame
 ) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
-    """Manifest and cohort rows of the clips that both have and that are wanted, and notes on the
-    others.
+    """Manifest and cohort rows of the clips that both have and that are wanted; and notes.
+
+    The notes count the other clips.
     """
     key = data.pseudonym_key or default_private_dir(data.shards) / KEY_NAME
     pseudonymizer = Pseudonymizer(load_key(key))

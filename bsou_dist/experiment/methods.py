@@ -72,11 +72,10 @@ def stage1_encoders(config: PretrainConfig) -> dict[str, list[str]]:
 
 
 def encoder_for(config: PretrainConfig, stage1_tasks: Mapping[str, Task], task: Task) -> str | None:
-    """Name of the encoder that stage 2 of a task starts from; None where a single-task method has
-    none for it.
+    """Name the encoder that stage 2 of a task starts from; None where there is none.
 
-    [P1] 5: STSL takes the same two stages for in-domain tasks, those whose label stage 1 saw, and
-    one stage for others.
+    A single-task method has none for a task whose label stage 1 did not see. [P1] 5: STSL takes the
+    same two stages for in-domain tasks, and one stage for others.
 
     Args:
         config: of stage 1.

@@ -126,8 +126,9 @@ class DataRecord:
     """SHA-256 of each label column beside the contract's, by name."""
 
     def agrees_with(self, other: DataRecord) -> bool:
-        """Whether both are of the same data; a label column that only one of them uses does not
-        count.
+        """Whether both are of the same data.
+
+        A label column that only one of them uses does not count.
         """
         shared = self.own_labels.keys() & other.own_labels.keys()
         same_labels = all(self.own_labels[name] == other.own_labels[name] for name in shared)

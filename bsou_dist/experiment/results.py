@@ -22,9 +22,7 @@ from bsou_dist.tracking.tracker import code_version
 
 
 def compare(uri: str | None, output: Path, experiment: str) -> str:
-    """Write the tables of an experiment from the tracker alone: methods by tasks, one for each set
-    of patients.
-    """
+    """Write the tables of an experiment from the tracker alone, one for each set of patients."""
     from bsou_dist.tracking.compare import read_results  # takes seconds to import MLflow
 
     results = read_results(uri or local_uri(output), experiment)

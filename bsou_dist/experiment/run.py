@@ -143,8 +143,7 @@ def _end(context: Context) -> str:
 
 
 def evaluate(folder: Path) -> str:
-    """Make the table of a finished run anew from its predictions; report and records are written
-    again.
+    """Make the table of a finished run anew from its predictions, and report and records too.
 
     Raises:
         InputError: not a run folder, or a run that has not finished stage 2.

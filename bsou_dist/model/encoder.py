@@ -29,7 +29,7 @@ def encoder_names() -> list[str]:
 
 
 class EncoderConfig(StrictConfig):
-    """Which encoder, how it starts, and its norm layers.
+    """Name of the encoder, how it starts, and its norm layers.
 
     `weights` is 'none' (random), 'kinetics400' (from torch hub's cache) or the path of a file with
     the same content. `norm` replaces an encoder's batch norm; swin3d and mvit have layer norm,
@@ -59,8 +59,9 @@ class EncoderConfig(StrictConfig):
 
 
 class Encoder(nn.Module):
-    """Normalised float clips (B, 1, F, H, W) to a feature map (B, C, F', H', W') and its mean, the
-    embedding (B, C).
+    """Clips (B, 1, F, H, W), normalised, to a feature map (B, C, F', H', W') and its mean (B, C).
+
+    The mean is the embedding.
     """
 
     def __init__(self, features: nn.Module, dim: int) -> None:
@@ -123,8 +124,9 @@ def _small_resnet() -> nn.Module:
 
 
 def _features(network: nn.Module) -> tuple[nn.Module, int]:
-    """The part of a torchvision video model that makes the feature map (B, C, F', H', W'), and
-    C.
+    """The part of a torchvision video model that makes the feature map; and its C.
+
+    The map is (B, C, F', H', W').
     """
     if isinstance(network, VideoResNet):
         stages = (network.layer1, network.layer2, network.layer3, network.layer4)
@@ -142,8 +144,9 @@ def _features(network: nn.Module) -> tuple[nn.Module, int]:
 
 
 class _MViTFeatures(nn.Module):
-    """MViT up to its norm, patch tokens laid out as a map; its class token has no place on it and
-    is left out.
+    """MViT up to its norm, patch tokens laid out as a map.
+
+    Its class token has no place on it and is left out.
     """
 
     def __init__(self, network: MViT) -> None:

@@ -19,8 +19,9 @@ MAX_GROUPS = 32
 
 
 class FrozenBatchNorm3d(nn.BatchNorm3d):
-    """Batch norm by stored statistics, in training too, which leaves them as they are; scale and
-    shift are trained.
+    """Batch norm by stored statistics, in training too, which leaves them as they are.
+
+    Scale and shift are trained.
     """
 
     def train(self, mode: bool = True) -> FrozenBatchNorm3d:
@@ -28,8 +29,9 @@ class FrozenBatchNorm3d(nn.BatchNorm3d):
 
 
 def with_norm(network: nn.Module, norm: Norm) -> nn.Module:
-    """The network with its BatchNorm3d layers replaced, in place; they keep their scale, shift and
-    statistics.
+    """Replace a network's BatchNorm3d layers, in place; return the network.
+
+    The new layers keep scale, shift and statistics.
     """
     if norm == "sync_batch":
         synced: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(network)
@@ -66,8 +68,9 @@ def _frozen(norm: nn.BatchNorm3d) -> nn.Module:
 
 
 def _group(norm: nn.BatchNorm3d) -> nn.Module:
-    """GroupNorm (Wu and He, 2018) of 32 groups, or of the largest number below that divides the
-    channels (r2plus1d has widths such as 45 and 230).
+    """GroupNorm (Wu and He, 2018) of 32 groups, or of fewer that divide the channels.
+
+    The largest number below 32 is taken: r2plus1d has widths such as 45 and 230.
     """
     channels = norm.num_features
     groups = max(g for g in range(1, MAX_GROUPS + 1) if channels % g == 0)

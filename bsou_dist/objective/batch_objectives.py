@@ -22,15 +22,14 @@ class Objective(Protocol):
     def __call__(self, outputs: Any, batch: Batch) -> Tensor: ...
 
     def weight(self, batch: Batch) -> Tensor:
-        """What this rank's rows add to the denominator of the loss, by which losses of batches are
-        averaged.
-        """
+        """Part of this rank's rows in the denominator of the loss, which weighs a batch's loss."""
 
 
 @dataclass(frozen=True)
 class MultitaskContrastive:
-    """MTSCon ([P1] eq. 2) of T projections; `positives` as in `multitask_supcon`'s sweep and
-    subject.
+    """MTSCon ([P1] eq. 2) of T projections.
+
+    `positives` chooses between `multitask_supcon`'s sweep and subject.
     """
 
     tasks: list[str]

@@ -20,8 +20,9 @@ from bsou_dist.tasks.labels import MISSING_CLASS
 def multitask_cross_entropy(
     logits: Sequence[Tensor], labels: Tensor, *, valid: Tensor, group: Group | None = None
 ) -> Tensor:
-    """Mean cross-entropy over the labelled (clip, task) pairs of the global batch ([P1] eq. 1,
-    MTCE; STSL with T = 1).
+    """Mean cross-entropy over the labelled (clip, task) pairs of the global batch.
+
+    [P1] eq. 1: MTCE, and STSL with T = 1.
 
     Args:
         logits: T tensors (N, classes of the task).
@@ -46,8 +47,7 @@ def weighted_cross_entropy(
     valid: Tensor,
     group: Group | None = None,
 ) -> Tensor:
-    """Cross-entropy weighted by class, normalised by the global sum of the weights of the labelled
-    rows.
+    """Cross-entropy weighted by class, over the global sum of the labelled rows' weights.
 
     Args:
         logits: (N, K).
@@ -66,8 +66,10 @@ def weighted_cross_entropy(
 def heteroscedastic_gaussian(
     mean: Tensor, log_variance: Tensor, target: Tensor, *, valid: Tensor, group: Group | None = None
 ) -> Tensor:
-    """Mean of (log s2 + (y - mu)^2 / s2) / 2 over the labelled rows of the global batch (Kendall
-    and Gal, 2017, eq. 5).
+    """Mean of (log s2 + (y - mu)^2 / s2) / 2 over the labelled rows of the global batch.
+
+    Kendall and Gal, 2017, What Uncertainties Do We Need in Bayesian Deep Learning for Computer
+    Vision, eq. 5.
 
     Args:
         mean, log_variance: (N,), in standardised units.
@@ -82,10 +84,9 @@ def heteroscedastic_gaussian(
 
 
 def inverse_frequency_weights(labels: Tensor, classes: int) -> Tensor:
-    """(K,) weights proportional to 1 / frequency on the training split, mean 1 over the classes
-    that occur.
+    """Weights (K,) proportional to 1 / frequency on the training split.
 
-    A class that never occurs gets 0: it has no row to weigh.
+    Their mean over the classes that occur is 1. A class that never occurs gets 0: it has no row to weigh.
     """
     counts = torch.bincount(labels[labels != MISSING_CLASS], minlength=classes).float()
     weights = torch.where(counts > 0, counts.sum() / counts.clamp(min=1), 0.0)

@@ -85,8 +85,9 @@ def predict(network: TaskNetwork, task: Task, feed: Feed, processes: Processes) 
 
 
 def labels_only(task: Task, dataset: ClipSet | ExamSet) -> pd.DataFrame:
-    """Rows of a set with their label and no prediction, which a majority or mean predictor is made
-    from.
+    """Rows of a set with their label and no prediction.
+
+    A majority or mean predictor is made from them.
     """
     rows = _identity(task, dataset, np.arange(len(dataset)))
     return rows.assign(label=labels_as_numbers(dataset.labels[task.name]))

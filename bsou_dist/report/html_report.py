@@ -99,8 +99,9 @@ def _figures(predictions: pd.DataFrame, tasks: Mapping[str, Task], split: str) -
 
 
 def _metrics_table(records: pd.DataFrame) -> str:
-    """Write every metric of one task with its interval: a row per set, level and metric, a column
-    per method.
+    """Write every metric of one task with its interval.
+
+    A row per set, level and metric, a column per method.
     """
     methods = list(dict.fromkeys(records["method"]))
     columns = ["set", "level", "n", "metric", *map(str, methods)]

@@ -58,7 +58,7 @@ def load_ready_set(name: str) -> ReadySet:
 
 
 class TaskSetConfig(BaseModel):
-    """Which tasks a run knows: those of a ready set, some of them changed, and tasks of its own.
+    """Tasks that a run knows: those of a ready set, some of them changed, and tasks of its own.
 
     A dump holds every task in full under `add`, so that a run's record does not depend on the sets
     of a later version.

@@ -9,8 +9,9 @@ PROJECTION_DIM = 256  # [P1] 4.2
 
 
 class Projection(nn.Module):
-    """Embeddings (N, C) to unit-norm (N, 256), with one hidden layer as in SupCon (Khosla et al.,
-    2020, Supervised Contrastive Learning).
+    """Embeddings (N, C) to unit-norm (N, 256).
+
+    One hidden layer, as in SupCon (Khosla et al., 2020, Supervised Contrastive Learning).
     """
 
     def __init__(self, dim: int) -> None:
