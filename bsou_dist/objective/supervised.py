@@ -86,7 +86,8 @@ def heteroscedastic_gaussian(
 def inverse_frequency_weights(labels: Tensor, classes: int) -> Tensor:
     """Weights (K,) proportional to 1 / frequency on the training split.
 
-    Their mean over the classes that occur is 1. A class that never occurs gets 0: it has no row to weigh.
+    Their mean over the classes that occur is 1. A class that never occurs gets 0: it has no row to
+    weigh.
     """
     counts = torch.bincount(labels[labels != MISSING_CLASS], minlength=classes).float()
     weights = torch.where(counts > 0, counts.sum() / counts.clamp(min=1), 0.0)
