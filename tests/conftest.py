@@ -40,6 +40,7 @@ def _freed_memory_is_given_back() -> Iterator[None]:
         yield
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks for groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep the tests of a file in one process, and those of the cluster too; the longest first."""
     for item in items:
