@@ -179,7 +179,7 @@ class Trainer:
         valid_loss: float,
         bar: StepBar,
     ) -> None:
-        """Steer the schedule, move on to the next epoch, save, report. Collective.
+        """Steer the schedule, move on to the next epoch, report, save. Collective.
 
         `checkpoint` has the weights of the trained epoch, which validation has left alone.
         """
@@ -192,11 +192,6 @@ class Trainer:
         state.losses = 0.0
         state.best_loss = min(state.best_loss, valid_loss)
 
-        validated = dataclasses.replace(
-            checkpoint, schedule=self.schedule.state_dict(), **vars(state)
-        )
-        self.save(validated, best=improved)
-
         values = {
             "train/epoch_loss": train_loss,
             "train/data_wait_share": times.waited_s / times.trained_s,
@@ -204,7 +199,13 @@ class Trainer:
             "epoch_s": times.trained_s,
             "learning_rate": self.engine.optimizer.param_groups[0]["lr"],
         }
+        # Before the checkpoint: a run that is killed in between reports the epoch again, which its
+        # tracker knows by the number of steps; the other way round the report would be lost.
         self.report(values, self._steps_done(state))
+        validated = dataclasses.replace(
+            checkpoint, schedule=self.schedule.state_dict(), **vars(state)
+        )
+        self.save(validated, best=improved)
         bar.epoch(state.epoch, train_loss, valid_loss, last=state.epoch == self.epochs)
 
     def take_checkpoint(self, state: TrainState) -> Checkpoint:

@@ -57,7 +57,7 @@ def test_overrides_reach_their_place(tmp_path):
             "pretrain.method=simclr",
             "pretrain.method: Input should be 'mtscon', 'mtce', 'ucon' or 'stsl', got 'simclr'",
         ),
-        ("pretrain.tasks=[ga]", "'ga' is a regression"),
+        ("pretrain.tasks=[placenta, placenta]", "pretrain.tasks: name no task twice"),
         ("finetune.tasks=[weight]", "'weight' is not a task; known: ga_bin"),
         ("encoder.name=resnet50", "'resnet50' is not an encoder; known: r3d_small"),
         ("engine={name: ddp, zero_stage: 2}", "zero_stage is 2, but ddp shards nothing"),
@@ -71,7 +71,7 @@ def test_overrides_reach_their_place(tmp_path):
         ),
         (
             "pretrain.order={kind: balanced, by: ga}",
-            "pretrain.order: by is 'ga'; it names a task with classes, one of",
+            "pretrain.order.by: 'ga' is not a task with classes; known: ga_bin, presentation",
         ),
         (
             "pretrain.order={kind: windowed, group: 3}",

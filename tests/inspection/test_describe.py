@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from p1_tasks import TASKS
 
 from bsou_dist.common.errors import InputError
 from bsou_dist.inspection.describe import describe
@@ -31,7 +32,7 @@ def test_counts_by_label_need_the_cohort_and_the_key(
 ) -> None:
     pseudonymizer = Pseudonymizer(load_key(packed[1] / KEY_NAME))
     table = cohort[0].drop(index=9)  # a clip that the table no longer has
-    lines = describe(packed[0], table, pseudonymizer).splitlines()
+    lines = describe(packed[0], table, pseudonymizer, TASKS).splitlines()
     assert "labels of 9 clips found in the cohort table" in lines
     start = lines.index("by label presentation:")
     assert [line.split() for line in lines[start + 1 : start + 4]] == [

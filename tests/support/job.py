@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from types import TracebackType
 
-TIMEOUT_S = 240
+TIMEOUT_S = 600  # only ever waited for where something is broken
 # Forked from a process that has imported what takes seconds to import, and has done nothing else.
 STARTER = multiprocessing.get_context("forkserver")
 STARTER.set_forkserver_preload(["bsou_dist.experiment.run", "mlflow"])
