@@ -194,11 +194,13 @@ def test_a_checkpoint_that_fails_ends_the_run_only_at_the_end_of_an_epoch(
         raise CheckpointFailed("the disk is full")
 
     monkeypatch.setattr(Checkpoints, "save", full_disk)
+    reports: list = []
     with start_processes() as processes, pytest.raises(CheckpointFailed, match="disk is full"):
-        train(tmp_path, processes, Feed(), [], saving=CheckpointConfig(every_steps=1))
+        train(tmp_path, processes, Feed(), reports, saving=CheckpointConfig(every_steps=1))
     assert capsys.readouterr().err.count("note: the disk is full; training goes on") == STEPS
     # The last step of an epoch and its end have one number of steps.
     assert attempts == [1, 2, STEPS, STEPS]
+    assert len(epochs_of(reports)) == 1, "told before it is saved: the step is known if done again"
 
 
 def _reported_waits(rank: int, world: int, folder: Path) -> list[float]:
