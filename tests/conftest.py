@@ -16,6 +16,9 @@ from filelock import FileLock
 
 from bsou_dist.cli import main
 
+# Several processes run tests side by side, and a computation on two threads waits for both.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 TESTS = Path(__file__).parent
 LONGEST_FIRST = ("slurm", "end_to_end", "launch", "commands", "experiment", "packing")
 """Folders whose tests take long: begun last, one of them would keep a process alone at the end."""
