@@ -162,8 +162,8 @@ def test_a_rank_that_hangs_is_named_and_the_run_ends(frozen, write_config, tmp_p
         job.send(signal.SIGSTOP, frozen)
         assert job.codes(other) == [1]
         said = job.said(other)
-        # The ranks' store lives in rank 0 here, and freezes with it. A rank that is frozen within the
-        # collective that the other one waits in stands at the same place as that one.
+        # The ranks' store lives in rank 0 here, and freezes with it. A rank that is frozen within
+        # the collective that the other one waits in stands at the same place as that one.
         frozen_alone, frozen_in_step = "hung: rank 1 has stood for about", "hung: all 2 ranks have"
         expected = (frozen_alone, frozen_in_step) if frozen else ("Look at rank 0 first",)
         assert any(verdict in said for verdict in expected), said
