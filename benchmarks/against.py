@@ -146,9 +146,14 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results/against.json")
     options = parser.parse_args()
     other = options.other.resolve()
-    report = {"here": commit_of(HERE), "other": commit_of(other), "rounds": options.rounds}
+    report = json.loads(options.out.read_text()) if options.out.is_file() else {}
     for name in options.only:
-        report[name] = compare(name, other, options.rounds)
+        report[name] = {
+            "here": commit_of(HERE),
+            "other": commit_of(other),
+            "rounds": options.rounds,
+            "found": compare(name, other, options.rounds),
+        }
         print(json.dumps(report[name], indent=2), flush=True)
         options.out.write_text(json.dumps(report, indent=2) + "\n")
 
