@@ -11,7 +11,7 @@ demo: $(READY)
 	launch/demo.sh
 
 test: $(READY)
-	$(VENV)/bin/pytest -n 3 --dist loadgroup
+	$(VENV)/bin/pytest -n 3
 
 lint: $(READY)
 	$(VENV)/bin/ruff check .

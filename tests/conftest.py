@@ -55,13 +55,8 @@ def _freed_memory_is_given_back() -> Iterator[None]:
         malloc_trim(0)
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks for groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests of a file in one process, and those of the cluster too; the longest first."""
-    for item in items:
-        folder = item.path.relative_to(TESTS).parts[0]
-        group = folder if folder == "slurm" else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(group))
+    """Put the longest first."""
 
     def place(item: pytest.Item) -> int:
         folder = item.path.relative_to(TESTS).parts[0]

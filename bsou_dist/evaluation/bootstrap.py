@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import beta
+from scipy.special import betaincinv
 
 from bsou_dist.evaluation.metrics import Metric, Scored, value_of
 
@@ -79,8 +79,12 @@ def accuracy_interval(
 def clopper_pearson(successes: int, trials: int, level: float = 0.95) -> tuple[float, float]:
     """Exact binomial interval (Clopper and Pearson 1934)."""
     tail = (1 - level) / 2
-    low = beta.ppf(tail, successes, trials - successes + 1) if successes else 0.0
-    high = beta.ppf(1 - tail, successes + 1, trials - successes) if successes < trials else 1.0
+    low, high = 0.0, 1.0
+    # Quantiles of beta distributions; `scipy.stats` would take a second to import.
+    if successes > 0:
+        low = betaincinv(successes, trials - successes + 1, tail)
+    if successes < trials:
+        high = betaincinv(successes + 1, trials - successes, 1 - tail)
     return float(low), float(high)
 
 

@@ -167,7 +167,8 @@ def test_a_rank_that_hangs_is_named_and_the_run_ends(frozen, write_config, tmp_p
         frozen_alone, frozen_in_step = "hung: rank 1 has stood for about", "hung: all 2 ranks have"
         expected = (frozen_alone, frozen_in_step) if frozen else ("Look at rank 0 first",)
         assert any(verdict in said for verdict in expected), said
-        assert "s at: pretrain" in said
+        # Where the frozen one stands is what it last told, a moment before.
+        assert "at: pretrain" in said
         assert f"rank {other} stands here" in said
         assert "engine/trainer.py" in said  # its stack
     assert STEPS * last(run).epoch + last(run).step >= 2

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +11,7 @@ import pandas as pd
 import pydicom
 import pytest
 import torch
+from job import Job
 from pydicom.data import get_testdata_file
 
 from bsou_dist.cli import main
@@ -125,21 +124,9 @@ def test_a_run_stopped_between_epochs_ends_with_the_same_weights(run, tmp_path):
     for name, stops in (("straight", [4]), ("stopped", [2, 4])):
         for epochs in stops:
             # A process of its own: DeepSpeed does not outlive the process group it was begun in.
-            subprocess.run(
-                [
-                    sys.executable,
-                    "-m",
-                    "bsou_dist.cli",
-                    "train",
-                    str(config),
-                    f"output={tmp_path}",
-                    f"name={name}",
-                    *settings,
-                    f"pretrain.epochs={epochs}",
-                ],
-                check=True,
-                timeout=120,
-            )
+            arguments = [f"output={tmp_path}", f"name={name}", f"pretrain.epochs={epochs}"]
+            with Job(config, *settings, *arguments) as job:
+                assert job.codes() == [0], job.said()
             if epochs < 4:  # as if four had been asked for, and it had been stopped after two
                 path = tmp_path / name / "run.yaml"
                 path.write_text(path.read_text().replace("epochs: 2", "epochs: 4"))

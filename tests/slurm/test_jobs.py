@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -45,6 +45,29 @@ def runs(small_config: Callable[..., Path], tmp_path_factory: pytest.TempPathFac
         pretrain={"method": "mtscon", "global_batch": 9, "epochs": EPOCHS, "learning_rate": 1e-5},
     )
     return folder
+
+
+@pytest.fixture(scope="module", autouse=True)
+def limited(
+    cluster: Cluster, runs: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[subprocess.Popen[str]]:
+    """A run with a time limit, begun before all others: it takes minutes, and most are idle.
+
+    SLURM looks at limits every 30 seconds, so that the signal comes 45 to 75 seconds after the
+    start: to a run that trains, not to a Python that starts.
+    """
+    slow = tmp_path_factory.mktemp("slow")
+    (slow / "sitecustomize.py").write_text(SLOW_AT_FIRST)
+    process = cluster.start(
+        runs / "config.yaml",
+        "name=limited",
+        "--nodes=2",
+        "--time=2",
+        "--signal-lead-s=75",
+        f"--env=PYTHONPATH={slow}",
+    )
+    yield process
+    process.kill()
 
 
 @pytest.fixture(scope="module")
@@ -105,8 +128,8 @@ def test_a_signal_to_one_task_saves_and_requeues_the_job(
 ) -> None:
     process = cluster.start(runs / "config.yaml", "name=told", "--nodes=2")
     wait_until(lambda: list((runs / "told/pretrain").glob(SAVED)), "the first checkpoint")
-    [host] = [node for node in ("n1", "n2", "n3") if task_ids(cluster, node, rank=1)]
-    cluster.control("on", host, "kill", "-USR2", *task_ids(cluster, host, rank=1))
+    [host] = [node for node in ("n1", "n2", "n3") if task_ids(cluster, node, "told")]
+    cluster.control("on", host, "kill", "-USR2", *task_ids(cluster, host, "told"))
     done = ended(process)
     assert done.returncode == 0, done.stdout + done.stderr
     assert cluster.job("told")["Restarts"] == "1"
@@ -115,12 +138,13 @@ def test_a_signal_to_one_task_saves_and_requeues_the_job(
     assert_same(runs / "told", undisturbed)
 
 
-def task_ids(cluster: Cluster, node: str, rank: int) -> list[str]:
-    """Process ids, in the eyes of a node, of the task of this rank if it runs there."""
+def task_ids(cluster: Cluster, node: str, job: str) -> list[str]:
+    """Process ids, in the eyes of a node, of a job's second task if it runs there."""
     script = (
         "cd /proc; for id in [0-9]*; do tr '\\0' ' ' <$id/cmdline | grep -q 'python.* "
         "submitit.core._submit' && "
-        f"grep -qz '^SLURM_PROCID={rank}$' $id/environ && echo $id; done 2>/dev/null; true"
+        f"grep -qz '^SLURM_JOB_NAME={job}$' $id/environ && "
+        "grep -qz '^SLURM_PROCID=1$' $id/environ && echo $id; done 2>/dev/null; true"
     )
     return cluster.control("on", node, "sh", "-c", script).stdout.split()
 
@@ -139,28 +163,6 @@ def test_a_signal_while_python_starts_does_not_lose_the_job(cluster: Cluster, ru
     assert len(losses(runs / "early")) == 1
 
 
-def test_a_run_that_meets_its_time_limit_goes_on_where_it_stopped(
-    cluster: Cluster, runs: Path, undisturbed: Path, tmp_path: Path
-) -> None:
-    """SLURM looks at limits every 30 seconds, so that the signal comes 45 to 75 seconds after the
-    start: to a run that trains, not to a Python that starts.
-    """
-    (tmp_path / "sitecustomize.py").write_text(SLOW_AT_FIRST)
-    process = cluster.start(
-        runs / "config.yaml",
-        "name=limited",
-        "--nodes=2",
-        "--time=2",
-        "--signal-lead-s=75",
-        f"--env=PYTHONPATH={tmp_path}",
-    )
-    done = ended(process)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert int(cluster.job("limited")["Restarts"]) >= 1
-    assert "stopped by SIGUSR2" in done.stdout
-    assert_same(runs / "limited", undisturbed)
-
-
 def test_a_cancelled_job_saves_and_stays_cancelled(cluster: Cluster, runs: Path) -> None:
     process = cluster.start(runs / "config.yaml", "name=cancelled", "--nodes=2")
     wait_until(lambda: list((runs / "cancelled/pretrain").glob(SAVED)), "the first checkpoint")
@@ -173,12 +175,22 @@ def test_a_cancelled_job_saves_and_stays_cancelled(cluster: Cluster, runs: Path)
     wait_until(lambda: cluster.job("cancelled")["JobState"] == "CANCELLED", "the job to end")
 
 
+def test_a_run_that_meets_its_time_limit_goes_on_where_it_stopped(
+    cluster: Cluster, limited: subprocess.Popen[str], runs: Path, undisturbed: Path
+) -> None:
+    done = ended(limited)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert int(cluster.job("limited")["Restarts"]) >= 1
+    assert "stopped by SIGUSR2" in done.stdout
+    assert_same(runs / "limited", undisturbed)
+
+
 def test_a_node_that_dies_costs_no_more_than_time(
     cluster: Cluster, runs: Path, undisturbed: Path
 ) -> None:
     process = cluster.start(runs / "config.yaml", "name=survivor", "--nodes=2")
     wait_until(lambda: list((runs / "survivor/pretrain").glob(SAVED)), "the first checkpoint")
-    [host] = [node for node in ("n1", "n2", "n3") if task_ids(cluster, node, rank=1)]
+    [host] = [node for node in ("n1", "n2", "n3") if task_ids(cluster, node, "survivor")]
     cluster.control("poweroff", host)
     try:
         done = ended(process)

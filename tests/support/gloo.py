@@ -12,6 +12,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+from starter import STARTER
 
 
 def _rank_main(
@@ -45,7 +46,12 @@ def run_ranks(
     `function` must be importable (top level of a test module).
     """
     with tempfile.TemporaryDirectory() as folder:
-        mp.spawn(_rank_main, args=(world, folder, backend, function, arguments), nprocs=world)
+        mp.start_processes(
+            _rank_main,
+            args=(world, folder, backend, function, arguments),
+            nprocs=world,
+            start_method=STARTER.get_start_method(),
+        )
         return [
             torch.load(Path(folder) / f"{rank}.pt", weights_only=False) for rank in range(world)
         ]

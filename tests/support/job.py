@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 import socket
@@ -11,10 +10,9 @@ import time
 from pathlib import Path
 from types import TracebackType
 
+from starter import STARTER
+
 TIMEOUT_S = 600  # only ever waited for where something is broken
-# Forked from a process that has imported what takes seconds to import, and has done nothing else.
-STARTER = multiprocessing.get_context("forkserver")
-STARTER.set_forkserver_preload(["bsou_dist.experiment.run", "mlflow"])
 
 
 def _rank(arguments: list[str], environment: dict[str, str], log: Path) -> None:
