@@ -122,7 +122,7 @@ def small_config(corpus: Path) -> Callable[..., Path]:
                     "stage2": {"train": 6, "valid": 4, "test": 4},
                 },
             },
-            "feed": {"frames": 4, "size_px": 32, "decoder": "reference"},
+            "feed": {"frames": 4, "size_px": 16, "decoder": "reference"},
             "encoder": {"name": "r3d_small", "weights": "none", "norm": "group"},
             "engine": {"name": "ddp"},
             "pretrain": {"global_batch": 12, "epochs": 2, "learning_rate": 1e-3},

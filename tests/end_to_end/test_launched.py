@@ -26,7 +26,6 @@ COMMANDS = {
 def test_every_launcher_trains_the_same(write_config):
     config = write_config(
         engine={"name": "deepspeed", "zero_stage": 1},
-        tracking={"experiment": "launched"},
         pretrain={"global_batch": 12, "epochs": 1},
         finetune={"tasks": ["placenta"], "epochs": 1, "encoder": "tuned", "global_batch": 4},
     )

@@ -150,7 +150,7 @@ def task_ids(cluster: Cluster, node: str, job: str) -> list[str]:
 
 
 def test_a_signal_while_python_starts_does_not_lose_the_job(cluster: Cluster, runs: Path) -> None:
-    process = cluster.start(runs / "config.yaml", "name=early", "pretrain.epochs=1", "--nodes=2")
+    process = cluster.start(runs / "config.yaml", "name=early", "pretrain.epochs=1", "--nodes=1")
     wait_until(lambda: cluster.job("early").get("JobState") == "RUNNING", "the job to start")
     subprocess.run(
         ["scancel", "--signal=USR2", cluster.job("early")["JobId"]],
@@ -164,7 +164,7 @@ def test_a_signal_while_python_starts_does_not_lose_the_job(cluster: Cluster, ru
 
 
 def test_a_cancelled_job_saves_and_stays_cancelled(cluster: Cluster, runs: Path) -> None:
-    process = cluster.start(runs / "config.yaml", "name=cancelled", "--nodes=2")
+    process = cluster.start(runs / "config.yaml", "name=cancelled", "--nodes=1")
     wait_until(lambda: list((runs / "cancelled/pretrain").glob(SAVED)), "the first checkpoint")
     subprocess.run(
         ["scancel", cluster.job("cancelled")["JobId"]], env=cluster.environment, check=True
