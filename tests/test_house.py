@@ -28,7 +28,6 @@ DOORS = {
     "deepspeed": "engine/deepspeed_engine.py",
     "mlflow": "tracking/mlflow_store.py",
     "submitit": "cluster/",
-    "SimpleITK": "sources/volume.py",
     "matplotlib": "report/",
 }
 WITH_TORCH = ("feed", "model", "objective", "engine", "predict", "experiment")

@@ -12,11 +12,35 @@ HELP = "read shards again and compare them with their checksums"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("shards", type=Path, metavar="SHARDS")
+    parser.add_argument(
+        "--sources",
+        type=Path,
+        metavar="ROOT",
+        help="read the files that were packed too, and name clips whose file would be rejected "
+        "today; ROOT is the folder that the paths of the cohort table start from",
+    )
+    parser.add_argument(
+        "--private",
+        type=Path,
+        help="with --sources: folder with the key of these shards (default: SHARDS.private)",
+    )
 
 
 def run(options: argparse.Namespace) -> int:
     from bsou_dist.inspection.verify import verify
+    from bsou_dist.shards.pseudonyms import default_private_dir
 
     report = verify(options.shards)
     print(report)
-    return FAILED if report.faults else DONE
+    has_faults = bool(report.faults)
+    if options.sources is not None:
+        from bsou_dist.inspection.verify_sources import verify_sources
+
+        private = options.private or default_private_dir(options.shards)
+        rejected = 0
+        for fault in verify_sources(options.shards, private, options.sources):
+            print(fault)
+            rejected += 1
+        print(f"{rejected} of {report.clips} clips have a source that would be rejected today")
+        has_faults = has_faults or rejected > 0
+    return FAILED if has_faults else DONE

@@ -3,6 +3,7 @@
 | file | question |
 |---|---|
 | `verify` | Is every clip still what was packed? |
+| `verify_sources` | Would each file that was packed still be packed today? |
 | `describe` | How many clips, patients and labels does a folder hold? |
 | `contact_sheet` | What do its clips look like? |
 | `privacy_words` | What do shards say in words, and what of it should not be there? |

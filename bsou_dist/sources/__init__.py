@@ -8,6 +8,10 @@
 | `video` | How are MP4, MOV, AVI and MKV shown as a player would? |
 | `video_luma` | When is a video's brightness all that it shows? |
 | `volume` | How are MetaImage and NRRD sequences read? |
+| `meta_image` | What does a MetaImage's header say? |
+| `nrrd_header` | What does an NRRD's header say? |
+| `stack_header` | How do a stack's pixels lie in its file, and which axis is which? |
+| `stack_pixels` | How is every pixel of a stack proven to come out of its file? |
 | `npz` | How are NumPy archives read a frame at a time? |
 | `raw_clip` | What does a file hold before preparation, and what do its readers share? |
 | `bounded_file` | How does a damaged length take no memory? |

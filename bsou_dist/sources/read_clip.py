@@ -7,12 +7,13 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 from bsou_dist.sources.dicom import looks_like_headless_dicom, read_dicom
 from bsou_dist.sources.npz import read_npz
 from bsou_dist.sources.raw_clip import RawClip, UnreachableClip, UnreadableClip
 from bsou_dist.sources.video import read_video
-from bsou_dist.sources.volume import read_volume
+from bsou_dist.sources.volume import VolumeKind, read_volume
 
 _SNIFFED_BYTES = 4096
 _STDERR = 2
@@ -105,8 +106,8 @@ def _first_bytes(path: Path) -> bytes:
     return head
 
 
-def _kind_of(head: bytes) -> str:
-    """'dicom', 'video', 'npz', or the name of the SimpleITK reader for a volume."""
+def _kind_of(head: bytes) -> Literal["dicom", "video", "npz"] | VolumeKind:
+    """The format of a file that begins so."""
     if head[128:132] == b"DICM":
         return "dicom"
     is_mp4 = head[4:8] in _ISO_BOXES
@@ -116,11 +117,11 @@ def _kind_of(head: bytes) -> str:
     if head.startswith(_ZIP_MARK):
         return "npz"
     if head.startswith(b"NRRD"):
-        return "NrrdImageIO"
+        return "NRRD"
     is_plain_meta_image = b"NDims" in head and b"ElementType" in head
     is_typed_meta_image = b"ObjectType" in head and b"Image" in head
     if is_plain_meta_image or is_typed_meta_image:
-        return "MetaImageIO"
+        return "MetaImage"
     if looks_like_headless_dicom(head):
         return "dicom"
     raise UnreadableClip("neither DICOM, MP4, MOV, AVI, MKV, MHA, MHD, NRRD nor NPZ")

@@ -96,11 +96,7 @@ def test_names_may_be_of_any_script(tmp_path: Path, dicom: Path) -> None:
         unusual = (folder / f"a.{suffix}").rename(folder / f"Člïp. {suffix} — №1")
         assert len(read_clip(unusual).frames) == 12, suffix
         latin_1 = unusual.rename(folder / f"caf\udce9 {suffix}")
-        if suffix == "mha":
-            with pytest.raises(UnreadableClip, match="rename it"):
-                read_clip(latin_1)
-        else:
-            assert len(read_clip(latin_1).frames) == 12, suffix
+        assert len(read_clip(latin_1).frames) == 12, suffix
 
 
 def test_a_link_may_not_lead_out_of_the_cohort(tmp_path: Path) -> None:

@@ -1,0 +1,86 @@
+"""The files that clips were packed from, read again: would each still be packed today?"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+from tqdm import tqdm
+
+from bsou_dist.common.errors import InputError
+from bsou_dist.common.worker_pool import Lost, ordered_map
+from bsou_dist.inspection.verify import Fault
+from bsou_dist.packing.pack import LIMITS
+from bsou_dist.packing.private_folder import KEYMAP_NAME
+from bsou_dist.shards.manifest import read_manifest
+from bsou_dist.sources.raw_clip import UnreachableClip, UnreadableClip
+from bsou_dist.sources.read_clip import read_clip, refuse_outside
+
+_FRAMES_READ = 2  # at most; whether a file is whole shows in any
+
+
+def verify_sources(shards_dir: Path, private_dir: Path, root: Path) -> Iterator[Fault]:
+    """Yield a fault for every clip whose source file would be rejected today.
+
+    Readers get better at telling damage: a file that an earlier version packed may have been too
+    short for what its header claims, and its clip may show what was never in it.
+
+    Args:
+        shards_dir: the shard folder.
+        private_dir: its private folder, which says which file became which clip.
+        root: the folder that the cohort table's paths start from.
+
+    Raises:
+        InputError: the private folder is not that of these shards, or none of the files is there.
+    """
+    clips = _clips_with_sources(shards_dir, private_dir)
+    paths = [root / path for path in clips["path"]]
+    if not any(path.exists() for path in paths):
+        raise InputError(
+            f"{root}: none of the {len(paths)} packed files is there; name the folder that the "
+            "paths of the cohort table start from"
+        )
+    requests = [(path, root) for path in paths]
+    reasons = tqdm(
+        ordered_map(_fault_of_source, requests, len(os.sched_getaffinity(0)), LIMITS),
+        total=len(requests),
+        desc="sources",
+        unit="clip",
+        disable=None,
+    )
+    for key, shard, reason in zip(clips["key"], clips["shard"], reasons, strict=True):
+        if isinstance(reason, Lost):
+            reason = reason.reason
+        if reason is not None:
+            yield Fault(shard, key, f"its source would be rejected today: {reason}; pack it again")
+
+
+def _clips_with_sources(shards_dir: Path, private_dir: Path) -> pd.DataFrame:
+    """Key, shard and path of the source of every packed clip, in the manifest's order."""
+    keymap_path = private_dir / KEYMAP_NAME
+    if not keymap_path.is_file():
+        raise InputError(
+            f"{keymap_path} is missing, which says what clips were packed from; name the private "
+            "folder of these shards with --private"
+        )
+    manifest = read_manifest(shards_dir)[["key", "shard"]]
+    keymap = pd.read_parquet(keymap_path, columns=["key", "path"]).dropna()
+    clips = manifest.merge(keymap, on="key", how="left")
+    if clips["path"].isna().any():
+        raise InputError(f"{keymap_path} does not know all clips of {shards_dir}")
+    return clips
+
+
+def _fault_of_source(request: tuple[Path, Path]) -> str | None:
+    """Why a file would be rejected, or None."""
+    path, root = request
+    try:
+        refuse_outside(path, root)
+        read_clip(path, _FRAMES_READ)
+    except UnreachableClip as error:
+        return f"it cannot be looked at ({error})"
+    except UnreadableClip as error:
+        return str(error)
+    return None

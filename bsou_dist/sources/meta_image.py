@@ -1,0 +1,128 @@
+"""Headers of MetaImage files (MHA with its pixels, MHD with a file of pixels beside it).
+
+Format: https://itk.org/Wiki/ITK/MetaIO/Documentation.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from bsou_dist.sources.raw_clip import UnreadableClip
+from bsou_dist.sources.stack_header import (
+    MM_PER_UNIT,
+    Axis,
+    Encoding,
+    StackHeader,
+    axes_in_memory,
+    axis_places,
+    file_beside,
+    header_lines,
+    whole_numbers,
+)
+
+_LAST_KEY = "elementdatafile"
+_TYPES = {
+    "MET_CHAR": "i1",
+    "MET_UCHAR": "u1",
+    "MET_SHORT": "i2",
+    "MET_USHORT": "u2",
+    "MET_INT": "i4",
+    "MET_UINT": "u4",
+    "MET_LONG": "i4",
+    "MET_ULONG": "u4",
+    "MET_LONG_LONG": "i8",
+    "MET_ULONG_LONG": "u8",
+    "MET_FLOAT": "f4",
+    "MET_DOUBLE": "f8",
+}
+
+
+def read_meta_image_header(path: Path) -> StackHeader:
+    """Read the header of an MHA or MHD file.
+
+    Raises:
+        UnreadableClip: it is none, or not that of a stack of frames, or names pixels elsewhere.
+    """
+    fields, end = _fields(path)
+    data_file = fields[_LAST_KEY]
+    is_local = data_file.upper() == "LOCAL"
+    is_compressed = _is_true(fields.get("compresseddata"))
+    mm_across, mm_down = _pixel_size_mm(fields)
+    return StackHeader(
+        axes=_axes(fields),
+        dtype=_dtype(fields),
+        encoding=_encoding(fields, is_compressed),
+        pixel_file=path if is_local else file_beside(path, data_file),
+        offset=end if is_local else _skipped_bytes(fields),
+        packed_bytes=_packed_bytes(fields) if is_compressed else None,
+        mm_across=mm_across,
+        mm_down=mm_down,
+    )
+
+
+def _fields(path: Path) -> tuple[dict[str, str], int]:
+    """The header's fields by their keys in small letters, and where it ends in the file."""
+    fields = {}
+    for line, end in header_lines(path):
+        separator = "=" if "=" in line else ":"
+        key, _, value = line.partition(separator)
+        fields[key.strip().lower()] = value.strip()
+        if key.strip().lower() == _LAST_KEY:
+            return fields, end
+    raise UnreadableClip("a MetaImage whose header does not say where its pixels are")
+
+
+def _is_true(value: str | None) -> bool:
+    return value is not None and value[:1].lower() in ("t", "1")
+
+
+def _axes(fields: dict[str, str]) -> tuple[tuple[Axis, int], ...]:
+    lengths = whole_numbers(fields.get("dimsize", ""))
+    if whole_numbers(fields.get("ndims", "")) != [len(lengths)]:
+        raise UnreadableClip("a MetaImage whose header does not say how large it is")
+    kinds = fields.get("kinds", "").split()
+    channels = whole_numbers(fields.get("elementnumberofchannels", "1"))
+    lengths = [*channels, *lengths]
+    kinds = ["vector", *kinds]
+    return axes_in_memory(axis_places(lengths, kinds), lengths)
+
+
+def _dtype(fields: dict[str, str]) -> np.dtype:
+    type_name = fields.get("elementtype", "").upper().removesuffix("_ARRAY")
+    if type_name not in _TYPES:
+        raise UnreadableClip("a MetaImage whose pixels are of no type that its format has")
+    order = fields.get("binarydatabyteordermsb", fields.get("elementbyteordermsb"))
+    return np.dtype((">" if _is_true(order) else "<") + _TYPES[type_name])
+
+
+def _encoding(fields: dict[str, str], is_compressed: bool) -> Encoding:
+    is_text = not _is_true(fields.get("binarydata", "True"))
+    if is_compressed:
+        return "deflate"
+    return "text" if is_text else "raw"
+
+
+def _skipped_bytes(fields: dict[str, str]) -> int | None:
+    """Where the pixels begin in a file beside the header's; None for a header of unknown size."""
+    [skipped] = whole_numbers(fields.get("headersize", "0")) or [0]
+    return None if skipped < 0 else skipped
+
+
+def _packed_bytes(fields: dict[str, str]) -> int | None:
+    stated = whole_numbers(fields.get("compresseddatasize", ""))
+    return stated[0] if stated and stated[0] > 0 else None
+
+
+def _pixel_size_mm(fields: dict[str, str]) -> tuple[float | None, float | None]:
+    """Width and height of a pixel, None where they are not known."""
+    text = fields.get("elementspacing") or fields.get("elementsize") or ""
+    mm_per_unit = MM_PER_UNIT.get(fields.get("distanceunits", "mm").lower())
+    try:
+        across, down = (float(word) for word in text.split()[:2])
+    except ValueError:
+        return None, None
+    if mm_per_unit is None:
+        return None, None
+    return across * mm_per_unit, down * mm_per_unit

@@ -1,0 +1,139 @@
+"""Headers of NRRD files, with their pixels or with a file of pixels beside them.
+
+Format: https://teem.sourceforge.net/nrrd/format.html.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from pathlib import Path
+
+import numpy as np
+
+from bsou_dist.sources.raw_clip import UnreadableClip
+from bsou_dist.sources.stack_header import (
+    MM_PER_UNIT,
+    Encoding,
+    StackHeader,
+    axes_in_memory,
+    axis_places,
+    file_beside,
+    header_lines,
+    whole_numbers,
+)
+
+_ENCODINGS: dict[str, Encoding] = {
+    "raw": "raw",
+    "gz": "deflate",
+    "gzip": "deflate",
+    "bz2": "bzip2",
+    "bzip2": "bzip2",
+    "txt": "text",
+    "text": "text",
+    "ascii": "text",
+}
+_TYPES = {
+    "i1": ("signed char", "int8", "int8_t"),
+    "u1": ("uchar", "unsigned char", "uint8", "uint8_t"),
+    "i2": ("short", "short int", "signed short", "signed short int", "int16", "int16_t"),
+    "u2": ("ushort", "unsigned short", "unsigned short int", "uint16", "uint16_t"),
+    "i4": ("int", "signed int", "int32", "int32_t"),
+    "u4": ("uint", "unsigned int", "uint32", "uint32_t"),
+    "i8": ("longlong", "long long", "long long int", "int64", "int64_t"),
+    "u8": ("ulonglong", "unsigned long long", "unsigned long long int", "uint64", "uint64_t"),
+    "f4": ("float",),
+    "f8": ("double",),
+}
+_DIRECTION = re.compile(r"\([^()]*\)|none")
+
+
+def read_nrrd_header(path: Path) -> StackHeader:
+    """Read the header of an NRRD or NHDR file.
+
+    Raises:
+        UnreadableClip: it is none, or not that of a stack of frames, or names pixels elsewhere.
+    """
+    fields, end = _fields(path)
+    encoding = _ENCODINGS.get(fields.get("encoding", "").lower())
+    if encoding is None:
+        raise UnreadableClip("an NRRD whose encoding is none of raw, gzip, bzip2 and text")
+    lengths = whole_numbers(fields.get("sizes", ""))
+    if whole_numbers(fields.get("dimension", "")) != [len(lengths)]:
+        raise UnreadableClip("an NRRD whose header does not say how large it is")
+    places = axis_places(lengths, fields.get("kinds", "").split())
+    data_file = fields.get("data file", fields.get("datafile"))
+    pixel_file = path if data_file is None else file_beside(path, data_file)
+    return StackHeader(
+        axes=axes_in_memory(places, lengths),
+        dtype=_dtype(fields),
+        encoding=encoding,
+        pixel_file=pixel_file,
+        offset=_offset(fields, pixel_file, end if data_file is None else 0, encoding),
+        mm_across=_step_mm(fields, places["column"]),
+        mm_down=_step_mm(fields, places["row"]),
+    )
+
+
+def _fields(path: Path) -> tuple[dict[str, str], int]:
+    """The header's fields and key/value pairs, by name, and where the header ends in the file."""
+    fields: dict[str, str] = {}
+    for line, end in header_lines(path):
+        if not line:
+            return fields, end
+        name, _, value = line.partition(":")
+        if not line.startswith("#"):
+            fields.setdefault(name.strip().lower(), value.removeprefix("=").strip())
+    return fields, path.stat().st_size  # a header alone may end without an empty line
+
+
+def _dtype(fields: dict[str, str]) -> np.dtype:
+    type_name = fields.get("type", "").lower()
+    for code, names in _TYPES.items():
+        if type_name in names:
+            is_big_endian = fields.get("endian", "little").lower() == "big"
+            return np.dtype((">" if is_big_endian else "<") + code)
+    raise UnreadableClip("an NRRD whose pixels are not numbers of a type that its format has")
+
+
+def _offset(fields: dict[str, str], pixel_file: Path, begin: int, encoding: Encoding) -> int | None:
+    """Where the pixels begin; None for 'the last bytes of the file'."""
+    [lines] = whole_numbers(fields.get("line skip", fields.get("lineskip", "0")))
+    [skipped_bytes] = whole_numbers(fields.get("byte skip", fields.get("byteskip", "0")))
+    if skipped_bytes and encoding != "raw":
+        raise UnreadableClip("an NRRD that skips bytes of packed pixels")
+    if skipped_bytes < 0:
+        return None
+    with pixel_file.open("rb") as file:
+        file.seek(begin)
+        for _ in range(lines):
+            file.readline()
+        return file.tell() + skipped_bytes
+
+
+def _step_mm(fields: dict[str, str], place: int) -> float | None:
+    """Distance of two neighbours along an axis in mm, or None where it is not known."""
+    directions = _DIRECTION.findall(fields.get("space directions", ""))
+    spacings = fields.get("spacings", "").split()
+    units = _quoted(fields.get("units", ""))
+    try:
+        if place < len(directions):
+            # One vector per axis, in the units of the space.
+            steps = [float(word) for word in directions[place].strip("()").split(",")]
+            space_units = _quoted(fields.get("space units", ""))
+            step, unit = math.hypot(*steps), space_units[0] if space_units else "mm"
+            is_of_one_unit = len(set(space_units)) <= 1
+        elif place < len(spacings):
+            step, unit = float(spacings[place]), units[place] if place < len(units) else "mm"
+            is_of_one_unit = True
+        else:
+            return None
+    except ValueError:  # 'none' among them
+        return None
+    mm_per_unit = MM_PER_UNIT.get(unit.lower())
+    return step * mm_per_unit if mm_per_unit is not None and is_of_one_unit else None
+
+
+def _quoted(text: str) -> list[str]:
+    """The words of a value, each in quotation marks or not."""
+    return [word.strip('"') for word in text.split()]

@@ -1,0 +1,181 @@
+"""What the header of a stack of frames, MetaImage or NRRD, says about its pixels."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from bsou_dist.sources.raw_clip import UnreadableClip
+
+Axis = Literal["frame", "row", "column", "channel"]
+Encoding = Literal["raw", "deflate", "bzip2", "text"]
+
+MM_PER_UNIT = {
+    "m": 1000.0,
+    "cm": 10.0,
+    "mm": 1.0,
+    "um": 0.001,
+    "µm": 0.001,
+    "μm": 0.001,  # the Greek letter, and the sign above
+    "micron": 0.001,
+}
+
+_MAX_CHANNELS = 4
+_MAX_HEADER_BYTES = 64 << 20  # ten thousands of frames, each with the place of every tracked tool
+_MAX_LINE_BYTES = 1 << 20
+_SPACE_AND_FRAMES: tuple[Axis, ...] = ("column", "row", "frame")
+_KINDS_OF_SPACE = ("domain", "space")
+_AXIS_OF_KIND: dict[str, Axis] = {
+    "list": "frame",
+    "time": "frame",
+    "scalar": "channel",
+    "vector": "channel",
+    "2-vector": "channel",
+    "3-vector": "channel",
+    "4-vector": "channel",
+    "3-color": "channel",
+    "4-color": "channel",
+    "rgb-color": "channel",
+    "rgba-color": "channel",
+}
+_LEADS_ELSEWHERE = ("/", "\\", "%", "\0")  # a path, or a pattern of several files
+
+
+@dataclass(frozen=True)
+class StackHeader:
+    """How the pixels of a stack lie in its file, and how large one is.
+
+    Attributes:
+        axes: the axes and their lengths, from the one whose neighbours lie farthest apart to the
+            one whose neighbours lie side by side. Frame, row and column occur once each.
+        dtype: type of a number at rest, byte order included.
+        encoding: how the numbers are written; 'deflate' is a zlib or gzip stream.
+        pixel_file: the file with the pixels.
+        offset: where they begin in it, in bytes; None where they are its last bytes.
+        packed_bytes: how many bytes of it they take, where they are packed and the header says so.
+        mm_across: width of a pixel in mm, or None where the header does not say.
+        mm_down: its height in mm, or None.
+    """
+
+    axes: tuple[tuple[Axis, int], ...]
+    dtype: np.dtype
+    encoding: Encoding
+    pixel_file: Path
+    offset: int | None
+    packed_bytes: int | None = None
+    mm_across: float | None = None
+    mm_down: float | None = None
+
+    def length(self, axis: Axis) -> int:
+        """The length of an axis; 1 where the stack has no such axis."""
+        return dict(self.axes).get(axis, 1)
+
+    @property
+    def claimed_bytes(self) -> int:
+        """Size of all pixels in memory."""
+        return math.prod(length for _, length in self.axes) * self.dtype.itemsize
+
+
+def header_lines(path: Path) -> Iterator[tuple[str, int]]:
+    """The lines of a file without their ends, each with the place in the file where it ends.
+
+    Raises:
+        UnreadableClip: more of them are asked for than any header has.
+    """
+    with path.open("rb") as file:
+        end = 0
+        while line := file.readline(_MAX_LINE_BYTES):
+            end += len(line)
+            if len(line) == _MAX_LINE_BYTES or end > _MAX_HEADER_BYTES:
+                limit_mb = _MAX_HEADER_BYTES >> 20
+                raise UnreadableClip(f"its header does not end within {limit_mb} MB")
+            yield line.decode("utf-8", "surrogateescape").strip(), end
+
+
+def whole_numbers(text: str) -> list[int]:
+    """The numbers of a header's value.
+
+    Raises:
+        UnreadableClip: it holds anything else.
+    """
+    try:
+        return [int(word) for word in text.split()]
+    except ValueError:
+        raise UnreadableClip("its header's sizes are not whole numbers") from None
+
+
+def axis_places(lengths: Sequence[int], kinds: Sequence[str]) -> dict[Axis, int]:
+    """Tell which axis of a stack is which.
+
+    Args:
+        lengths: from the axis whose neighbours lie side by side on.
+        kinds: what the header says of each, in the words of NRRD ('domain', 'list', 'vector');
+            anything else, or nothing, where it does not say.
+
+    Returns:
+        The place of each axis among `lengths`. An axis of one slice may be none of them.
+
+    Raises:
+        UnreadableClip: it is no stack of frames of 1 to 4 channels.
+    """
+    not_a_stack = UnreadableClip(
+        f"{len(lengths)} axes of {lengths[:6]} values, not a stack of frames of 1 to 4 channels"
+    )
+    places: dict[Axis, int] = {}
+    for place, kind in enumerate(kinds[: len(lengths)]):
+        axis = _AXIS_OF_KIND.get(kind.lower())
+        if axis in places:
+            raise not_a_stack
+        if axis is not None:
+            places[axis] = place
+    unnamed = [place for place in range(len(lengths)) if place not in places.values()]
+    wanted: tuple[Axis, ...] = ("column", "row") if "frame" in places else _SPACE_AND_FRAMES
+    if len(unnamed) == len(wanted) + 1:
+        may_be_channels = [
+            place
+            for place in unnamed
+            if "channel" not in places
+            and lengths[place] <= _MAX_CHANNELS
+            and not (place < len(kinds) and kinds[place].lower() in _KINDS_OF_SPACE)
+        ]
+        slices = [place for place in unnamed[2:] if lengths[place] == 1]
+        if unnamed[0] in may_be_channels:
+            places["channel"] = unnamed.pop(0)
+        elif slices:
+            unnamed.remove(slices[0])
+        elif unnamed[-1] in may_be_channels:
+            places["channel"] = unnamed.pop()
+    channels = lengths[places["channel"]] if "channel" in places else 1
+    if len(unnamed) != len(wanted) or channels > _MAX_CHANNELS:
+        raise not_a_stack
+    return places | dict(zip(wanted, unnamed, strict=True))
+
+
+def axes_in_memory(places: dict[Axis, int], lengths: Sequence[int]) -> tuple[tuple[Axis, int], ...]:
+    """The axes as `StackHeader` has them, from their places among `lengths`."""
+    outermost_first = sorted(places, key=places.__getitem__, reverse=True)
+    return tuple((axis, lengths[places[axis]]) for axis in outermost_first)
+
+
+def file_beside(path: Path, name: str) -> Path:
+    """The file `name` beside `path`, in which its header says that the pixels are.
+
+    A header may name any file of the machine, whose bytes would then be packed as a picture.
+
+    Raises:
+        UnreadableClip: it is elsewhere, a link, several files, the header itself, or not there.
+    """
+    beside = path.parent / name
+    leads_elsewhere = any(mark in name for mark in _LEADS_ELSEWHERE) or name in ("", ".", "..")
+    if leads_elsewhere or name.upper().startswith("LIST") or beside.is_symlink():
+        raise UnreadableClip("its header names other files than one beside it")
+    if beside == path:
+        raise UnreadableClip("its header names itself as the file with its pixels")
+    if not beside.is_file():
+        raise UnreadableClip("the file beside it that its header names for its pixels is missing")
+    return beside
