@@ -13,6 +13,7 @@
 | `stack_header` | How do a stack's pixels lie in its file, and which axis is which? |
 | `stack_pixels` | How is every pixel of a stack proven to come out of its file? |
 | `npz` | How are NumPy archives read a frame at a time? |
+| `grey_levels` | What grey do numbers of 12 or 16 bits, or fractions, become? |
 | `raw_clip` | What does a file hold before preparation, and what do its readers share? |
 | `bounded_file` | How does a damaged length take no memory? |
 """

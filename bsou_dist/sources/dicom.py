@@ -25,6 +25,7 @@ from pydicom.uid import (
 
 from bsou_dist.sources.bounded_file import BoundedFile
 from bsou_dist.sources.dicom_jpeg import read_jpeg_frames
+from bsou_dist.sources.grey_levels import scaled_levels
 from bsou_dist.sources.raw_clip import (
     MAX_DEFLATION,
     RawClip,
@@ -35,7 +36,6 @@ from bsou_dist.sources.raw_clip import (
     even_in_time,
     refuse_impossible,
     shrinkage,
-    to_uint8,
 )
 
 _FIRST_GROUPS = (0x0002, 0x0008)  # file meta information, and identification
@@ -205,10 +205,32 @@ def _to_screen(pixels: NDArray[np.generic], header: Dataset) -> NDArray[np.uint8
         raise UnreadableClip(
             "its photometric interpretation is none of MONOCHROME, RGB, YBR and PALETTE COLOR"
         )
-    if pixels.dtype != np.uint8:
-        pixels = apply_voi_lut(apply_modality_lut(pixels, header), header)
-    frames = to_uint8(pixels)
+    frames = _windowed(pixels, header)
     return np.uint8(255) - frames if photometric == "MONOCHROME1" else frames
+
+
+def _windowed(pixels: NDArray[np.generic], header: Dataset) -> NDArray[np.uint8]:
+    """Grey of any depth by the window that the file states, else over all bits that it stores."""
+    has_window = "WindowCenter" in header or "VOILUTSequence" in header
+    if pixels.dtype == np.uint8 and not has_window:
+        return pixels.astype(np.uint8, copy=False)
+    shown = apply_voi_lut(apply_modality_lut(pixels, header), header)
+    return scaled_levels(shown, *_shown_range(header))
+
+
+def _shown_range(header: Dataset) -> tuple[float, float]:
+    """What modality and VOI make of the darkest and brightest pixel that may be (PS3.3 C.11)."""
+    for name in ("VOILUTSequence", "ModalityLUTSequence"):
+        if header.get(name):
+            entry_bits = header[name][0].LUTDescriptor[2]
+            return 0.0, 2.0**entry_bits - 1
+    bits = int(header.BitsStored)
+    low, high = 0.0, 2.0**bits - 1
+    if header.get("PixelRepresentation", 0) == 1:  # signed
+        low, high = -(2.0 ** (bits - 1)), 2.0 ** (bits - 1) - 1
+    slope = float(header.get("RescaleSlope") or 1)
+    intercept = float(header.get("RescaleIntercept") or 0)
+    return low * slope + intercept, high * slope + intercept
 
 
 def _high_byte(colours: NDArray[np.generic]) -> NDArray[np.uint8]:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+from bsou_dist.sources.grey_levels import to_frames
 from bsou_dist.sources.raw_clip import (
     MAX_DEFLATION,
     RawClip,
@@ -18,7 +19,6 @@ from bsou_dist.sources.raw_clip import (
     checked_mm_per_px,
     even_indices,
     refuse_impossible,
-    to_frames,
 )
 
 _DAMAGES = (zipfile.BadZipFile, EOFError, NotImplementedError, ValueError)

@@ -161,55 +161,6 @@ def even_in_time(frame_times: Sequence[float], wanted: int | None) -> list[int]:
     return chosen if len(chosen) > wanted / 2 else even
 
 
-def to_frames(values: NDArray[np.generic]) -> NDArray[np.uint8]:
-    """Numbers (F, H, W) or (F, H, W, C) to frames of grey or RGB.
-
-    1 channel is grey, 3 are RGB; with 2 or 4 the last is opacity.
-    """
-    if values.ndim == 3 or values.shape[3] == 3:
-        return to_uint8(values)
-    if values.shape[3] == 1:
-        return to_uint8(values[..., 0])
-    colours = to_uint8(values[..., :-1])
-    opacity = values[..., -1:]
-    # Opacity has a full scale of its own, and no brightness to be stretched to.
-    full_scale = float(np.iinfo(opacity.dtype.str).max) if opacity.dtype.kind in "iu" else 1.0
-    opacity_share = np.clip(opacity.astype(np.float32) / full_scale, 0.0, 1.0)
-    opacity_levels = np.rint(opacity_share * 255).astype(np.uint8)
-    shown = on_black(np.concatenate([colours, opacity_levels], axis=-1))
-    return shown[..., 0] if shown.shape[3] == 1 else shown
-
-
-def on_black(values: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Pixels whose last channel is their opacity, over black: (..., C + 1) to (..., C)."""
-    colours = values[..., :-1].astype(np.uint16)
-    opacity = values[..., -1:]
-    return ((colours * opacity + 127) // 255).astype(np.uint8)
-
-
-def to_uint8(values: NDArray[np.generic]) -> NDArray[np.uint8]:
-    """Any real numbers to 0..255, on one scale for the clip so that brightness stays comparable.
-
-    Raises:
-        UnreadableClip: they are complex, or no numbers, or not all finite.
-    """
-    if values.dtype == np.uint8:
-        return values.astype(np.uint8, copy=False)
-    if values.dtype == np.bool_:
-        return values.astype(np.uint8) * np.uint8(255)
-    if values.dtype.kind not in "iuf":
-        raise UnreadableClip("its pixels are not real numbers")
-    numbers = values.astype(np.float32)
-    if not np.isfinite(numbers).all():
-        raise UnreadableClip("its pixels hold NaN or infinity")
-    low = float(numbers.min())
-    high = float(numbers.max())
-    if high == low:
-        return np.zeros(values.shape, np.uint8)
-    levels_per_unit = 255.0 / (high - low)
-    return np.rint((numbers - low) * levels_per_unit).astype(np.uint8)
-
-
 def checked_aspect(value: float) -> float:
     """The ratio of a pixel's sides, either over the other, if screens have such pixels, else 1."""
     return value if 1 / _MAX_ASPECT <= value <= _MAX_ASPECT else 1.0

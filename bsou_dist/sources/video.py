@@ -9,12 +9,12 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
+from bsou_dist.sources.grey_levels import on_black
 from bsou_dist.sources.raw_clip import (
     RawClip,
     UnreadableClip,
     checked_aspect,
     even_in_time,
-    on_black,
 )
 from bsou_dist.sources.video_luma import luma_of_grey
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
+from bsou_dist.sources.grey_levels import to_frames
 from bsou_dist.sources.meta_image import read_meta_image_header
 from bsou_dist.sources.nrrd_header import read_nrrd_header
 from bsou_dist.sources.raw_clip import (
     RawClip,
     checked_aspect,
     checked_mm_per_px,
-    to_frames,
 )
 from bsou_dist.sources.stack_header import StackHeader
 from bsou_dist.sources.stack_pixels import read_stack
