@@ -11,6 +11,7 @@
 | `meta_image` | What does a MetaImage's header say? |
 | `nrrd_header` | What does an NRRD's header say? |
 | `stack_header` | How do a stack's pixels lie in its file, and which axis is which? |
+| `orientation` | Which way up does a tracked sequence store its frames? |
 | `stack_pixels` | How is every pixel of a stack proven to come out of its file? |
 | `npz` | How are NumPy archives read a frame at a time? |
 | `grey_levels` | What grey do numbers of 12 or 16 bits, or fractions, become? |

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bsou_dist.sources.orientation import stated_orientation
 from bsou_dist.sources.raw_clip import UnreadableClip
 from bsou_dist.sources.stack_header import (
     MM_PER_UNIT,
@@ -59,6 +60,7 @@ def read_meta_image_header(path: Path) -> StackHeader:
         packed_bytes=_packed_bytes(fields) if is_compressed else None,
         mm_across=mm_across,
         mm_down=mm_down,
+        orientation=stated_orientation(fields.get("ultrasoundimageorientation", "")),
     )
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bsou_dist.sources.orientation import AS_STORED, Orientation, stated_orientation
 from bsou_dist.sources.raw_clip import UnreadableClip
 from bsou_dist.sources.stack_header import (
     MM_PER_UNIT,
@@ -72,6 +73,7 @@ def read_nrrd_header(path: Path) -> StackHeader:
         offset=_offset(fields, pixel_file, end if data_file is None else 0, encoding),
         mm_across=_step_mm(fields, places["column"]),
         mm_down=_step_mm(fields, places["row"]),
+        orientation=_orientation(fields),
     )
 
 
@@ -85,6 +87,14 @@ def _fields(path: Path) -> tuple[dict[str, str], int]:
         if not line.startswith("#"):
             fields.setdefault(name.strip().lower(), value.removeprefix("=").strip())
     return fields, path.stat().st_size  # a header alone may end without an empty line
+
+
+def _orientation(fields: dict[str, str]) -> Orientation:
+    """PLUS writes the name with spaces, other writers as in a MetaImage."""
+    for name in ("ultrasound image orientation", "ultrasoundimageorientation"):
+        if name in fields:
+            return stated_orientation(fields[name])
+    return AS_STORED
 
 
 def _dtype(fields: dict[str, str]) -> np.dtype:

@@ -10,6 +10,7 @@ from typing import Literal
 
 import numpy as np
 
+from bsou_dist.sources.orientation import AS_STORED, Orientation
 from bsou_dist.sources.raw_clip import UnreadableClip
 
 Axis = Literal["frame", "row", "column", "channel"]
@@ -60,6 +61,7 @@ class StackHeader:
         packed_bytes: how many bytes of it they take, where they are packed and the header says so.
         mm_across: width of a pixel in mm, or None where the header does not say.
         mm_down: its height in mm, or None.
+        orientation: what turns the stored frames into what a screen shows.
     """
 
     axes: tuple[tuple[Axis, int], ...]
@@ -70,6 +72,7 @@ class StackHeader:
     packed_bytes: int | None = None
     mm_across: float | None = None
     mm_down: float | None = None
+    orientation: Orientation = AS_STORED
 
     def length(self, axis: Axis) -> int:
         """The length of an axis; 1 where the stack has no such axis."""

@@ -35,8 +35,9 @@ def read_volume(path: Path, kind: VolumeKind, max_frames: int | None = None) -> 
     """
     header = _READ_HEADER[kind](path)
     mm_per_px, pixel_aspect = _pixel_size(header)
+    frames = to_frames(read_stack(header, max_frames))
     return RawClip(
-        frames=to_frames(read_stack(header, max_frames)),
+        frames=header.orientation.applied_to(frames),
         source="volume",
         source_frames=header.length("frame"),
         mm_per_px=mm_per_px,
@@ -50,6 +51,8 @@ def _pixel_size(header: StackHeader) -> tuple[float | None, float]:
     A spacing of exactly 1 by 1 is what writers put where they know none, so it counts as unknown.
     """
     across_mm, down_mm = checked_mm_per_px(header.mm_across), checked_mm_per_px(header.mm_down)
+    if header.orientation.swaps_rows_and_columns:
+        across_mm, down_mm = down_mm, across_mm
     if across_mm is None or down_mm is None or (across_mm, down_mm) == (1.0, 1.0):
         return None, 1.0
     return across_mm, down_mm / across_mm
