@@ -3,7 +3,8 @@
 | file | question |
 |---|---|
 | `read_clip` | What kind of file is this, by its content, and who reads it? |
-| `dicom` | How are multi-frame DICOM files read, and which region and spacing do they state? |
+| `dicom` | How are multi-frame DICOM files read? |
+| `dicom_scale` | Which region of them is the picture, and how large are its pixels? |
 | `dicom_jpeg` | How is the JPEG in most of them decoded ten times as fast? |
 | `video` | How are MP4, MOV, AVI and MKV shown as a player would? |
 | `video_luma` | When is a video's brightness all that it shows? |

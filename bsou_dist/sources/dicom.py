@@ -8,7 +8,6 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pydicom
@@ -25,14 +24,12 @@ from pydicom.uid import (
 
 from bsou_dist.sources.bounded_file import BoundedFile
 from bsou_dist.sources.dicom_jpeg import read_jpeg_frames
+from bsou_dist.sources.dicom_scale import stated_scale
 from bsou_dist.sources.grey_levels import scaled_levels
 from bsou_dist.sources.raw_clip import (
     MAX_DEFLATION,
     RawClip,
-    Region,
     UnreadableClip,
-    checked_aspect,
-    checked_mm_per_px,
     even_in_time,
     refuse_impossible,
     shrinkage,
@@ -41,10 +38,6 @@ from bsou_dist.sources.raw_clip import (
 _FIRST_GROUPS = (0x0002, 0x0008)  # file meta information, and identification
 _LAST_FIRST_ELEMENT = 0x0070  # no file begins later in these groups
 _MAX_FIRST_VALUE_BYTES = 256
-_TWO_DIMENSIONAL = 1  # Region Spatial Format, PS3.3 C.8.5.5.1.1
-_CENTIMETRE = 3  # Physical Units, PS3.3 C.8.5.5.1.15
-_MM_PER_CM = 10
-_MIN_REGION_PX = 16
 _ITEM_HEAD_BYTES = 8  # of an encapsulated frame
 _NATIVE_SYNTAXES = (
     None,  # a file without the element: uncompressed by the standard's default
@@ -53,14 +46,6 @@ _NATIVE_SYNTAXES = (
     ExplicitVRBigEndian,
     DeflatedExplicitVRLittleEndian,
 )
-
-
-class _Scale(NamedTuple):
-    """Where in the frame the picture is, and how large its pixels are."""
-
-    region: Region | None = None
-    mm_per_px: float | None = None
-    pixel_aspect: float = 1.0
 
 
 def looks_like_headless_dicom(head: bytes) -> bool:
@@ -85,10 +70,6 @@ def read_dicom(
     Frames finer than `wanted_mm_per_px` may come shrunk, where decoding does it for nothing;
     spacing and region are then those of the shrunk frames.
 
-    Spacing comes from the chosen ultrasound region: PhysicalDeltaX is in cm per pixel, so times 10.
-    A region that leaves the frame describes another picture (the clip was scaled after
-    acquisition): it is ignored with its spacing.
-
     Raises:
         UnreadableClip: no picture, no decoder, or fewer bytes than the header states.
     """
@@ -100,7 +81,7 @@ def read_dicom(
         count = int(header.get("NumberOfFrames") or 1)
         _refuse_impossible_header(path, header, count)
         indices = even_in_time(_frame_times_ms(header, count), max_frames)
-        scale = _scale(header)
+        scale = stated_scale(header)
         shrink = shrinkage(scale.mm_per_px, scale.pixel_aspect, wanted_mm_per_px)
         pixels: NDArray[np.generic] | None = read_jpeg_frames(path, header, indices, shrink)
         if pixels is None:
@@ -241,51 +222,3 @@ def _high_byte(colours: NDArray[np.generic]) -> NDArray[np.uint8]:
         return colours.astype(np.uint8, copy=False)
     low_bits = np.array(8 * (colours.dtype.itemsize - 1), colours.dtype)
     return (colours >> low_bits).astype(np.uint8)
-
-
-def _scale(header: Dataset) -> _Scale:
-    """The largest 2D region inside the frame with the size of its pixels, or nothing known."""
-    largest = _Scale()
-    largest_area_px = 0
-    for item in header.get("SequenceOfUltrasoundRegions") or []:
-        region = _region_in_frame(item, int(header.Columns), int(header.Rows))
-        if region is None or min(region.width, region.height) < _MIN_REGION_PX:
-            continue
-        area_px = region.width * region.height
-        if area_px > largest_area_px:
-            largest_area_px = area_px
-            largest = _Scale(region, *_pixel_size(item))
-    return largest
-
-
-def _region_in_frame(item: Dataset, width: int, height: int) -> Region | None:
-    if item.get("RegionSpatialFormat") != _TWO_DIMENSIONAL:
-        return None
-    edges = [item.get(f"RegionLocation{name}") for name in ("MinX0", "MinY0", "MaxX1", "MaxY1")]
-    if not all(isinstance(edge, int) for edge in edges):
-        return None
-    x0, y0, last_x, last_y = edges
-    # The standard's maximum is inclusive; some makers write the exclusive one, hence the tolerance
-    # of a pixel.
-    x1, y1 = last_x + 1, last_y + 1
-    if x0 < 0 or y0 < 0 or x1 > width + 1 or y1 > height + 1:
-        return None
-    return Region(x0, y0, min(x1, width), min(y1, height))
-
-
-def _pixel_size(item: Dataset) -> tuple[float | None, float]:
-    """Width of a region's pixel in mm, or None, and its height over its width."""
-    unknown = (None, 1.0)
-    units = (item.get("PhysicalUnitsXDirection"), item.get("PhysicalUnitsYDirection"))
-    if units != (_CENTIMETRE, _CENTIMETRE):
-        return unknown
-    # Negative steps belong to mirrored pictures.
-    across_cm = abs(float(item.get("PhysicalDeltaX") or 0))
-    down_cm = abs(float(item.get("PhysicalDeltaY") or 0))
-    mm_per_px = checked_mm_per_px(across_cm * _MM_PER_CM)
-    if mm_per_px is None:
-        return unknown
-    aspect = down_cm / across_cm
-    if checked_aspect(aspect) != aspect:
-        return unknown
-    return mm_per_px, aspect
