@@ -21,6 +21,7 @@ from bsou_dist.sources.raw_clip import (
     refuse_impossible,
 )
 
+_MEMBERS_LOOKED_AT = 20
 _DAMAGES = (zipfile.BadZipFile, EOFError, NotImplementedError, ValueError)
 
 
@@ -37,6 +38,10 @@ def read_npz(path: Path, max_frames: int | None = None) -> RawClip:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
             if "frames.npy" not in names:
+                if _holds_dicom(archive):
+                    raise UnreadableClip(
+                        "a ZIP archive of DICOM files; unpack it and name each clip in the table"
+                    )
                 raise UnreadableClip("the NPZ has no array 'frames'")
             most_bytes = path.stat().st_size * MAX_DEFLATION
             with archive.open("frames.npy") as member:
@@ -48,6 +53,15 @@ def read_npz(path: Path, max_frames: int | None = None) -> RawClip:
     except _DAMAGES as error:
         raise UnreadableClip(f"damaged npz file ({type(error).__name__})") from None
     return RawClip(to_frames(frames), "npz", count, checked_mm_per_px(mm_per_px))
+
+
+def _holds_dicom(archive: zipfile.ZipFile) -> bool:
+    """Whether one of the first files in an archive is DICOM."""
+    for info in archive.infolist()[:_MEMBERS_LOOKED_AT]:
+        with archive.open(info) as member:
+            if member.read(132)[128:] == b"DICM":
+                return True
+    return False
 
 
 def _frames(

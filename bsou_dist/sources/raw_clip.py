@@ -111,9 +111,10 @@ def refuse_impossible(
     if min(count, height, width) < 1 or max(height, width) > _MAX_SIDE_PX:
         raise UnreadableClip(f"its header claims {count} frames of {width} by {height} pixels")
     if claimed_bytes > most_bytes:
+        at_most = int(count * most_bytes / claimed_bytes)
         raise UnreadableClip(
             f"incomplete or damaged: its header claims {count} frames of {width} by {height} "
-            "pixels, more than the file can hold"
+            f"pixels, and at most {at_most} are there"
         )
 
 

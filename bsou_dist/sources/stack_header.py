@@ -180,5 +180,7 @@ def file_beside(path: Path, name: str) -> Path:
     if beside == path:
         raise UnreadableClip("its header names itself as the file with its pixels")
     if not beside.is_file():
-        raise UnreadableClip("the file beside it that its header names for its pixels is missing")
+        # Its suffix alone, since its name may be a patient's.
+        suffix = beside.suffix or "nameless"
+        raise UnreadableClip(f"the {suffix} file with its pixels is not beside it")
     return beside

@@ -27,3 +27,9 @@ def test_sizes_that_no_picture_has_are_refused(count: int, height: int, width: i
     refuse_impossible(1, 8, 8, 0, 1)
     with pytest.raises(UnreadableClip, match="its header claims"):
         refuse_impossible(count, height, width, 0, 1)
+
+
+def test_what_is_too_short_says_how_much_may_be_there() -> None:
+    refuse_impossible(12, 8, 8, 768, 768)
+    with pytest.raises(UnreadableClip, match="claims 12 frames of 8 by 8 pixels, and at most 11 "):
+        refuse_impossible(12, 8, 8, 768, 767)
