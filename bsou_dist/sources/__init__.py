@@ -4,6 +4,7 @@
 |---|---|
 | `read_clip` | What kind of file is this, by its content, and who reads it? |
 | `dicom` | How are multi-frame DICOM files read? |
+| `dicom_frames` | How many frames does one hold that does not say so? |
 | `dicom_scale` | Which region of them is the picture, and how large are its pixels? |
 | `dicom_jpeg` | How is the JPEG in most of them decoded ten times as fast? |
 | `video` | How are MP4, MOV, AVI and MKV shown as a player would? |

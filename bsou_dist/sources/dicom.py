@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pydicom
@@ -23,6 +24,7 @@ from pydicom.uid import (
 )
 
 from bsou_dist.sources.bounded_file import BoundedFile
+from bsou_dist.sources.dicom_frames import counted_frames, stored_frame_bytes
 from bsou_dist.sources.dicom_jpeg import read_jpeg_frames
 from bsou_dist.sources.dicom_scale import stated_scale
 from bsou_dist.sources.grey_levels import scaled_levels
@@ -78,11 +80,13 @@ def read_dicom(
             header = pydicom.dcmread(file, stop_before_pixels=True, force=True)
         if "Rows" not in header or "Columns" not in header:
             raise UnreadableClip("a DICOM object without a picture")
-        count = int(header.get("NumberOfFrames") or 1)
+        stated_count = header.get("NumberOfFrames")
+        count = int(stated_count or counted_frames(path, header, _transfer_syntax(header)))
         _refuse_impossible_header(path, header, count)
         indices = even_in_time(_frame_times_ms(header, count), max_frames)
         scale = stated_scale(header)
         shrink = shrinkage(scale.mm_per_px, scale.pixel_aspect, wanted_mm_per_px)
+        header.NumberOfFrames = count
         pixels: NDArray[np.generic] | None = read_jpeg_frames(path, header, indices, shrink)
         if pixels is None:
             shrink = 1
@@ -123,10 +127,7 @@ def _refuse_impossible_header(path: Path, header: Dataset, count: int) -> None:
     syntax = _transfer_syntax(header)
     height, width = int(header.Rows), int(header.Columns)
     if syntax in _NATIVE_SYNTAXES:
-        # Of 4:2:2, two values a pixel are stored: two pixels share their chroma.
-        is_422 = header.get("PhotometricInterpretation") == "YBR_FULL_422"
-        samples = 2 if is_422 else header.get("SamplesPerPixel", 1)
-        claimed_bytes = count * height * width * samples * header.get("BitsAllocated", 8) / 8
+        claimed_bytes = count * stored_frame_bytes(header)
     else:
         claimed_bytes = count * _ITEM_HEAD_BYTES
     if syntax == DeflatedExplicitVRLittleEndian:
@@ -145,16 +146,17 @@ def _frame_times_ms(header: Dataset, count: int) -> Sequence[float]:
 def _decoded_by_pydicom(path: Path, header: Dataset, indices: list[int]) -> NDArray[np.generic]:
     """Frames wanted, (F, H, W) or (F, H, W, 3), YBR already turned to RGB."""
     syntax = _transfer_syntax(header)
+    stated: dict[str, Any] = {"number_of_frames": int(header.NumberOfFrames)}
     try:
         if syntax not in (None, DeflatedExplicitVRLittleEndian):
             # pydicom 3 forgives a few faults of encapsulation only in a dataset that is wholly in
             # memory, so what fails here is tried that way below.
             with suppress(ValueError, StopIteration), BoundedFile(path) as file:
-                return np.stack(list(iter_pixels(file, indices=indices)))
+                return np.stack(list(iter_pixels(file, indices=indices, **stated)))
         with BoundedFile(path) as file:
             dataset = pydicom.dcmread(file, force=True)
         dataset.file_meta.TransferSyntaxUID = syntax or _guessed_syntax(dataset)
-        return np.stack(list(iter_pixels(dataset, indices=indices)))
+        return np.stack(list(iter_pixels(dataset, indices=indices, **stated)))
     except (NotImplementedError, RuntimeError) as error:
         name = "unknown"
         if syntax is not None and syntax.is_transfer_syntax:
