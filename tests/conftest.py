@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import gc
 import os
+import signal
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -15,6 +16,10 @@ import yaml
 from filelock import FileLock
 
 from bsou_dist.cli import main
+
+# A shell that starts the tests in the background has all that they start ignore interrupts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Several processes run tests side by side, and a computation on two threads waits for both.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -122,7 +127,7 @@ def small_config(corpus: Path) -> Callable[..., Path]:
                     "stage2": {"train": 6, "valid": 4, "test": 4},
                 },
             },
-            "feed": {"frames": 4, "size_px": 16, "decoder": "reference"},
+            "feed": {"frames": 4, "size_px": 32, "decoder": "reference"},
             "encoder": {"name": "r3d_small", "weights": "none", "norm": "group"},
             "engine": {"name": "ddp"},
             "pretrain": {"global_batch": 12, "epochs": 2, "learning_rate": 1e-3},

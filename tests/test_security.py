@@ -268,7 +268,7 @@ def home(request: pytest.FixtureRequest, packed: Path, tmp_path: Path) -> Path:
                 "stage2": {"train": 4, "valid": 3, "test": 3},
             },
         },
-        "feed": {"frames": 4, "size_px": 16, "decoder": "reference"},
+        "feed": {"frames": 4, "size_px": 32, "decoder": "reference"},
         "encoder": {"name": "r3d_small", "weights": "none", "norm": "group"},
         "engine": {"name": "ddp"},
         "tracking": {"experiment": request.param},

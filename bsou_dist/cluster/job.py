@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -49,21 +50,15 @@ class BsouJob:
         signals would checkpoint and requeue from task 0 alone, in the midst of a step, and count
         signals under short limits as time-outs. So it is replaced before any signal is let in.
         """
-        try:
-            for number in STOP_SIGNALS:
-                signal.signal(number, _raise_stopped_early)
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
-            task = submitit.JobEnvironment()
-            os.environ.update(rank_environment(task))
-            if task.global_rank == 0:
-                self.tell_failures()
-            code = self.bsou(self.arguments)
-            _ignore_signals()
-        except StoppedEarly:
-            _ignore_signals()
-            self._mark()
-            # This code makes srun end the other tasks, which may be waiting for this one.
-            sys.exit(REQUEUE)
+        for number in STOP_SIGNALS:
+            signal.signal(number, self._stop_early)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
+        task = submitit.JobEnvironment()
+        os.environ.update(rank_environment(task))
+        if task.global_rank == 0:
+            self.tell_failures()
+        code = self.bsou(self.arguments)
+        _ignore_signals()
         if code == REQUEUE:
             self._mark()
             # Code 0, because any other makes srun end tasks that have not quite finished.
@@ -78,19 +73,22 @@ class BsouJob:
             if not job.result.is_file():
                 print(f"note: {job.title} did not end well; see {job.log}", file=sys.stderr)
 
+    def _stop_early(self, number: int, frame: FrameType | None) -> NoReturn:
+        """End this process, told to stop while the command has no handler of its own.
+
+        Nothing is under way then that needs saving. It ends here and now: an exception would pass
+        through whatever is being imported, and C++ that does not expect one aborts.
+        """
+        _ignore_signals()
+        self._mark()
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(RuntimeError):  # it was being written to
+                stream.flush()
+        # This code makes srun end the other tasks, which may be waiting for this one.
+        os._exit(REQUEUE)
+
     def _mark(self) -> None:
         (self.folder / f"{os.environ['SLURM_JOB_ID']}_{STOPPED_MARK}").touch()
-
-
-class StoppedEarly(BaseException):
-    """The signal to stop has come while the command had no handler of its own.
-
-    Nothing is under way then that needs saving.
-    """
-
-
-def _raise_stopped_early(number: int, frame: FrameType | None) -> NoReturn:
-    raise StoppedEarly
 
 
 def _ignore_signals() -> None:

@@ -68,7 +68,7 @@ def curves(corpus, tmp_path_factory):
 name: curves
 output: {path.parent}
 data: {{shards: {corpus}/shards, cohort: {corpus}/cohort/cohort.csv}}
-feed: {{frames: 4, size_px: 16, decoder: reference}}
+feed: {{frames: 4, size_px: 32, decoder: reference}}
 encoder: {{name: r3d_small, weights: none, norm: group}}
 pretrain: {{global_batch: 9}}
 """)

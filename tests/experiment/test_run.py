@@ -29,7 +29,7 @@ name: small
 output: {folder}/runs
 data: {{shards: {corpus}/shards, cohort: {corpus}/cohort/cohort.csv, phantom: true,
        splits: {{stage1: {{train: 10, valid: 4}}, stage2: {{train: 6, valid: 4, test: 4}}}}}}
-feed: {{frames: 4, size_px: 16}}
+feed: {{frames: 4, size_px: 32}}
 encoder: {{name: r3d_small, weights: none, norm: group}}
 engine: {{name: ddp}}
 tracking: {{experiment: small}}
