@@ -37,10 +37,13 @@ def run(options: argparse.Namespace) -> int:
         from bsou_dist.inspection.verify_sources import verify_sources
 
         private = options.private or default_private_dir(options.shards)
-        rejected = 0
+        suspect = 0
         for fault in verify_sources(options.shards, private, options.sources):
             print(fault)
-            rejected += 1
-        print(f"{rejected} of {report.clips} clips have a source that would be rejected today")
-        has_faults = has_faults or rejected > 0
+            suspect += 1
+        print(
+            f"{suspect} of {report.clips} clips have a source that would be rejected today or "
+            "cannot be looked at"
+        )
+        has_faults = has_faults or suspect > 0
     return FAILED if has_faults else DONE

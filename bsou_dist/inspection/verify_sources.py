@@ -22,7 +22,7 @@ _FRAMES_READ = 2  # at most; whether a file is whole shows in any
 
 
 def verify_sources(shards_dir: Path, private_dir: Path, root: Path) -> Iterator[Fault]:
-    """Yield a fault for every clip whose source file would be rejected today.
+    """Yield a fault for every clip whose source file would be rejected today, or is not there.
 
     Readers get better at telling damage: a file that an earlier version packed may have been too
     short for what its header claims, and its clip may show what was never in it.
@@ -52,9 +52,9 @@ def verify_sources(shards_dir: Path, private_dir: Path, root: Path) -> Iterator[
     )
     for key, shard, reason in zip(clips["key"], clips["shard"], reasons, strict=True):
         if isinstance(reason, Lost):
-            reason = reason.reason
+            reason = _rejected(reason.reason)
         if reason is not None:
-            yield Fault(shard, key, f"its source would be rejected today: {reason}; pack it again")
+            yield Fault(shard, key, f"its source {reason}")
 
 
 def _clips_with_sources(shards_dir: Path, private_dir: Path) -> pd.DataFrame:
@@ -74,13 +74,17 @@ def _clips_with_sources(shards_dir: Path, private_dir: Path) -> pd.DataFrame:
 
 
 def _fault_of_source(request: tuple[Path, Path]) -> str | None:
-    """Why a file would be rejected, or None."""
+    """What is wrong with a file, or None."""
     path, root = request
     try:
         refuse_outside(path, root)
         read_clip(path, _FRAMES_READ)
     except UnreachableClip as error:
-        return f"it cannot be looked at ({error})"
+        return f"cannot be looked at ({error})"
     except UnreadableClip as error:
-        return str(error)
+        return _rejected(str(error))
     return None
+
+
+def _rejected(reason: str) -> str:
+    return f"would be rejected today: {reason}; pack again without it or with a whole file"

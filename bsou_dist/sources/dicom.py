@@ -194,11 +194,18 @@ def _to_screen(pixels: NDArray[np.generic], header: Dataset) -> NDArray[np.uint8
 
 def _windowed(pixels: NDArray[np.generic], header: Dataset) -> NDArray[np.uint8]:
     """Grey of any depth by the window that the file states, else over all bits that it stores."""
-    has_window = "WindowCenter" in header or "VOILUTSequence" in header
-    if pixels.dtype == np.uint8 and not has_window:
+    names = ("WindowCenter", "WindowWidth")
+    has_window = all(header.get(name) not in (None, "") for name in names)
+    has_voi = has_window or bool(header.get("VOILUTSequence"))
+    if pixels.dtype == np.uint8 and not has_voi:
         return pixels.astype(np.uint8, copy=False)
-    shown = apply_voi_lut(apply_modality_lut(pixels, header), header)
-    return scaled_levels(shown, *_shown_range(header))
+    values = apply_modality_lut(pixels, header)
+    darkest, brightest = _shown_range(header)
+    if has_voi:
+        values = apply_voi_lut(values, header)
+    elif darkest > brightest:  # a negative slope
+        darkest, brightest = brightest, darkest
+    return scaled_levels(values, darkest, brightest)
 
 
 def _shown_range(header: Dataset) -> tuple[float, float]:
@@ -208,6 +215,8 @@ def _shown_range(header: Dataset) -> tuple[float, float]:
             entry_bits = header[name][0].LUTDescriptor[2]
             return 0.0, 2.0**entry_bits - 1
     bits = int(header.BitsStored)
+    if bits < 1:
+        raise UnreadableClip("its header says that no bits are stored")
     low, high = 0.0, 2.0**bits - 1
     if header.get("PixelRepresentation", 0) == 1:  # signed
         low, high = -(2.0 ** (bits - 1)), 2.0 ** (bits - 1) - 1

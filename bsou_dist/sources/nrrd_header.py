@@ -46,6 +46,7 @@ _TYPES = {
     "f4": ("float",),
     "f8": ("double",),
 }
+_BYTE_ORDERS = {"little": "<", "big": ">"}
 _DIRECTION = re.compile(r"\([^()]*\)|none")
 
 
@@ -101,8 +102,10 @@ def _dtype(fields: dict[str, str]) -> np.dtype:
     type_name = fields.get("type", "").lower()
     for code, names in _TYPES.items():
         if type_name in names:
-            is_big_endian = fields.get("endian", "little").lower() == "big"
-            return np.dtype((">" if is_big_endian else "<") + code)
+            byte_order = _BYTE_ORDERS.get(fields.get("endian", "").lower())
+            if byte_order is None and not code.endswith("1"):
+                raise UnreadableClip("an NRRD that does not say the order of its numbers' bytes")
+            return np.dtype((byte_order or "") + code)
     raise UnreadableClip("an NRRD whose pixels are not numbers of a type that its format has")
 
 
@@ -117,7 +120,8 @@ def _offset(fields: dict[str, str], pixel_file: Path, begin: int, encoding: Enco
     with pixel_file.open("rb") as file:
         file.seek(begin)
         for _ in range(lines):
-            file.readline()
+            if not file.readline():
+                break
         return file.tell() + skipped_bytes
 
 
@@ -125,23 +129,27 @@ def _step_mm(fields: dict[str, str], place: int) -> float | None:
     """Distance of two neighbours along an axis in mm, or None where it is not known."""
     directions = _DIRECTION.findall(fields.get("space directions", ""))
     spacings = fields.get("spacings", "").split()
-    units = _quoted(fields.get("units", ""))
     try:
         if place < len(directions):
             # One vector per axis, in the units of the space.
             steps = [float(word) for word in directions[place].strip("()").split(",")]
-            space_units = _quoted(fields.get("space units", ""))
-            step, unit = math.hypot(*steps), space_units[0] if space_units else "mm"
-            is_of_one_unit = len(set(space_units)) <= 1
-        elif place < len(spacings):
-            step, unit = float(spacings[place]), units[place] if place < len(units) else "mm"
-            is_of_one_unit = True
-        else:
-            return None
+            return _in_mm(math.hypot(*steps), _quoted(fields.get("space units", "")))
+        if place < len(spacings):
+            units_of_axes = _quoted(fields.get("units", ""))
+            return _in_mm(float(spacings[place]), units_of_axes[place : place + 1])
     except ValueError:  # 'none' among them
         return None
-    mm_per_unit = MM_PER_UNIT.get(unit.lower())
-    return step * mm_per_unit if mm_per_unit is not None and is_of_one_unit else None
+    return None
+
+
+def _in_mm(step: float, units: list[str]) -> float | None:
+    """A step in mm; None where its unit is unknown, or none of one kind. No unit means mm."""
+    if not units:
+        return step
+    mm_per_unit = MM_PER_UNIT.get(units[0].lower())
+    if mm_per_unit is None or len(set(units)) > 1:
+        return None
+    return step * mm_per_unit
 
 
 def _quoted(text: str) -> list[str]:

@@ -139,13 +139,11 @@ def axis_places(lengths: Sequence[int], kinds: Sequence[str]) -> dict[Axis, int]
     unnamed = [place for place in range(len(lengths)) if place not in places.values()]
     wanted: tuple[Axis, ...] = ("column", "row") if "frame" in places else _SPACE_AND_FRAMES
     if len(unnamed) == len(wanted) + 1:
-        may_be_channels = [
-            place
-            for place in unnamed
-            if "channel" not in places
-            and lengths[place] <= _MAX_CHANNELS
-            and not (place < len(kinds) and kinds[place].lower() in _KINDS_OF_SPACE)
-        ]
+        of_space = [place for place, kind in enumerate(kinds) if kind.lower() in _KINDS_OF_SPACE]
+        may_be_channels = []
+        if "channel" not in places:
+            short = [place for place in unnamed if lengths[place] <= _MAX_CHANNELS]
+            may_be_channels = [place for place in short if place not in of_space]
         slices = [place for place in unnamed[2:] if lengths[place] == 1]
         if unnamed[0] in may_be_channels:
             places["channel"] = unnamed.pop(0)

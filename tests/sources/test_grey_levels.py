@@ -74,6 +74,14 @@ def test_an_8_bit_window_is_followed(dicom: Path) -> None:
     np.testing.assert_allclose(frames, DIM * (255 / 63), atol=1)
 
 
+def test_a_negative_slope_turns_dark_into_bright(dicom: Path) -> None:
+    dataset = pydicom.dcmread(dicom)
+    set_pixel_data(dataset, DIM.astype(np.uint16) * 257, "MONOCHROME2", 16)
+    dataset.RescaleSlope, dataset.RescaleIntercept = -1, 65535
+    dataset.save_as(dicom)
+    np.testing.assert_array_equal(read_clip(dicom).frames, 255 - DIM)
+
+
 def test_resampled_fractions_may_overshoot() -> None:
     np.testing.assert_array_equal(to_levels(np.array([-0.005, 0.5, 1.005])), [0, 128, 255])
 

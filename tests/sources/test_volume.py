@@ -235,6 +235,16 @@ def test_only_pixels_of_the_file_are_a_clip(tmp_path: Path) -> None:
     assert "incomplete" in reason_of(path, lines)
 
 
+def test_an_nrrd_says_the_order_of_bytes_and_skips_no_more_lines_than_there_are(
+    tmp_path: Path,
+) -> None:
+    values = FRAMES.astype("<u2").tobytes()
+    content = nrrd(values).replace(b"unsigned char", b"uint16")
+    assert "the order of its numbers' bytes" in reason_of(tmp_path / "a", content)
+    content = nrrd(FRAMES.tobytes(), "line skip: 99999999999999")
+    assert "0 of 12 frames" in reason_of(tmp_path / "a", content)
+
+
 def test_words_that_are_no_numbers_of_their_type(tmp_path: Path) -> None:
     words = " ".join(map(str, FRAMES.ravel())).encode()
     for wrong in (b"300", b"-1", b"x", b"1.5", b"nan"):
