@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from importlib.metadata import distribution
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
@@ -214,6 +215,12 @@ def server(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
     process.wait(120)
 
 
+def is_listening(address: str) -> bool:
+    """Ask without a Python of its own, which takes the processor from a server that starts."""
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", urlsplit(address).port)) == 0
+
+
 def test_the_server_starts_is_healthy_and_its_backup_is_a_store(
     server: tuple[subprocess.Popen[bytes], str], tmp_path: Path
 ) -> None:
@@ -223,7 +230,7 @@ def test_the_server_starts_is_healthy_and_its_backup_is_a_store(
     )
     check = [sys.executable, "-c", health[-1].rstrip(",").replace("http://127.0.0.1:5000", address)]
     deadline = time.monotonic() + 300
-    while subprocess.run(check, capture_output=True, check=False).returncode:
+    while not is_listening(address) or subprocess.run(check, check=False).returncode:
         assert process.poll() is None, "the server has ended"
         assert time.monotonic() < deadline, "the server is not healthy"
         time.sleep(0.5)
