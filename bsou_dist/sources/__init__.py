@@ -4,9 +4,13 @@
 |---|---|
 | `read_clip` | What kind of file is this, by its content, and who reads it? |
 | `dicom` | How are multi-frame DICOM files read? |
-| `dicom_frames` | How many frames does one hold that does not say so? |
-| `dicom_scale` | Which region of them is the picture, and how large are its pixels? |
-| `dicom_jpeg` | How is the JPEG in most of them decoded ten times as fast? |
+| `dicom_frames` | Where is each of their frames, and how many are there? |
+| `dicom_regions` | Which part of a frame is the B-mode picture? |
+| `dicom_scale` | How large are its pixels, and which statement of it counts? |
+| `dicom_orientation` | When does a header say that frames lie another way than they do? |
+| `dicom_jpeg` | How is the JPEG in most of them decoded ten times as fast, in its own colours? |
+| `dicom_palette` | Which colours does a palette hold, in either byte order? |
+| `dicom_subsampled` | How are uncompressed pixels read that share their chroma? |
 | `video` | How are MP4, MOV, AVI and MKV shown as a player would? |
 | `video_luma` | When is a video's brightness all that it shows? |
 | `volume` | How are MetaImage and NRRD sequences read? |
@@ -18,5 +22,6 @@
 | `npz` | How are NumPy archives read a frame at a time? |
 | `grey_levels` | What grey do numbers of 12 or 16 bits, or fractions, become? |
 | `raw_clip` | What does a file hold before preparation, and what do its readers share? |
+| `stated_spacing` | When do two statements of a pixel's size disagree? |
 | `bounded_file` | How does a damaged length take no memory? |
 """
