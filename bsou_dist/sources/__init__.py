@@ -11,7 +11,8 @@
 | `dicom_jpeg` | How is the JPEG in most of them decoded ten times as fast, in its own colours? |
 | `dicom_palette` | Which colours does a palette hold, in either byte order? |
 | `dicom_subsampled` | How are uncompressed pixels read that share their chroma? |
-| `video` | How are MP4, MOV, AVI and MKV shown as a player would? |
+| `video` | How are MP4, MOV, AVI, MKV and animated GIF shown as a player would? |
+| `avi_chunks` | How many frames of an AVI are empty, and so none? |
 | `video_luma` | When is a video's brightness all that it shows? |
 | `volume` | How are MetaImage and NRRD sequences read? |
 | `meta_image` | What does a MetaImage's header say? |

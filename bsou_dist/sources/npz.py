@@ -31,9 +31,9 @@ _DAMAGES = (zipfile.BadZipFile, EOFError, NotImplementedError, ValueError)
 def read_npz(path: Path, max_frames: int | None = None) -> RawClip:
     """Read the array `frames`, and `mm_per_px` if there is one.
 
-    `mm_per_px` is a number, or two: the distance of rows and that of columns, as the axes of
-    `frames` come. `frames` is (F, H, W) or (F, H, W, C) with 1 to 4 channels. A few kB of archive may unpack to
-    terabytes: only the frames wanted are held, and none before their size is known.
+    `frames` is (F, H, W) or (F, H, W, C) with 1 to 4 channels. `mm_per_px` is a number, or two: the
+    distance of rows, then that of columns. A few kB of archive may unpack to terabytes: only the
+    frames wanted are held, and none before their size is known.
 
     Raises:
         UnreadableClip: damaged, no such array, or not a stack of frames.

@@ -17,7 +17,18 @@ from bsou_dist.sources.volume import VolumeKind, read_volume
 
 _SNIFFED_BYTES = 4096
 _STDERR = 2
-_ISO_BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"wide", b"skip")  # first box of MP4 and MOV
+_ISO_BOXES = (  # first box of MP4 and MOV
+    b"ftyp",
+    b"styp",
+    b"moov",
+    b"mdat",
+    b"free",
+    b"skip",
+    b"wide",
+    b"uuid",
+    b"pnot",
+)
+_GIF_MARKS = (b"GIF87a", b"GIF89a")
 _EBML_MARK = b"\x1a\x45\xdf\xa3"  # of Matroska
 _ZIP_MARK = b"PK\x03\x04"
 
@@ -112,7 +123,7 @@ def _kind_of(head: bytes) -> Literal["dicom", "video", "npz"] | VolumeKind:
         return "dicom"
     is_mp4 = head[4:8] in _ISO_BOXES
     is_avi = head[:4] == b"RIFF" and head[8:12] == b"AVI "
-    if is_mp4 or is_avi or head.startswith(_EBML_MARK):
+    if is_mp4 or is_avi or head.startswith((_EBML_MARK, *_GIF_MARKS)):
         return "video"
     if head.startswith(_ZIP_MARK):
         return "npz"
