@@ -21,6 +21,7 @@
 | `orientation` | Which way up does a tracked sequence store its frames? |
 | `stack_pixels` | How is every pixel of a stack proven to come out of its file? |
 | `npz` | How are NumPy archives read a frame at a time? |
+| `images` | How do the numbered images of a folder become a clip? |
 | `grey_levels` | What grey do numbers of 12 or 16 bits, or fractions, become? |
 | `raw_clip` | What does a file hold before preparation, and what do its readers share? |
 | `stated_spacing` | When do two statements of a pixel's size disagree? |

@@ -16,6 +16,7 @@ from bsou_dist.sources.raw_clip import (
     UnreadableClip,
     checked_aspect,
     even_in_time,
+    stacked,
 )
 from bsou_dist.sources.video_luma import luma_of_grey
 
@@ -89,7 +90,7 @@ def read_video(path: Path, max_frames: int | None = None, *, grey: bool = False)
         )
     aspect = checked_aspect(float(width_over_height) if width_over_height else 1.0)
     return RawClip(
-        frames=_stacked(frames),
+        frames=stacked(frames),
         source="video",
         source_frames=decoded,
         pixel_aspect=aspect if is_sideways else 1 / aspect,
@@ -212,16 +213,3 @@ def _matrix_notes(matrix: _Matrix) -> tuple[str, ...]:
     if smaller <= larger * _MAX_OBLIQUENESS:
         return ()
     return ("orientation: the video is to be turned by an odd angle, and the nearest of 90 counts",)
-
-
-def _stacked(frames: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:
-    """Frames as one array, all in RGB if some are; UnreadableClip if they differ in size."""
-    if len({frame.ndim for frame in frames}) > 1:  # colours came up or went
-        frames = [frame if frame.ndim == 3 else _rgb_of_grey(frame) for frame in frames]
-    if len({frame.shape for frame in frames}) > 1:
-        raise UnreadableClip("a video whose picture changes its size")
-    return np.stack(frames)
-
-
-def _rgb_of_grey(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    return np.repeat(frame[..., None], 3, axis=2)
