@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import struct
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +20,7 @@ from pydicom.uid import (
     JPEGLSLossless,
     RLELossless,
 )
+from source_files import as_jpegs, with_fragments
 
 from bsou_dist.sources.dicom_frames import compressed_frames
 from bsou_dist.sources.raw_clip import UnreadableClip
@@ -83,37 +83,6 @@ def test_one_picture_is_one_frame(dicom: Path) -> None:
         del dataset.NumberOfFrames
     dataset.save_as(dicom)
     assert read_clip(dicom).frames.shape == (1, 96, 112)
-
-
-def as_jpegs(frames: np.ndarray) -> list[bytes]:
-    """JPEGs of an even length, so that no fragment is padded."""
-    pictures = []
-    for frame in frames:
-        buffer = io.BytesIO()
-        Image.fromarray(frame).save(buffer, "JPEG", quality=95)
-        pictures.append(buffer.getvalue())
-    return pictures
-
-
-def item(data: bytes) -> bytes:
-    return b"\xfe\xff\x00\xe0" + struct.pack("<I", len(data)) + data
-
-
-def with_fragments(
-    dicom: Path, fragments: list[bytes], offsets: list[int], **changes: object
-) -> Path:
-    """A file with these fragments and this offset table, right or not."""
-    dataset = pydicom.dcmread(dicom)
-    dataset.file_meta.TransferSyntaxUID = JPEGBaseline8Bit
-    padded = [fragment + b"\x00" * (len(fragment) % 2) for fragment in fragments]
-    table = struct.pack(f"<{len(offsets)}I", *offsets)
-    dataset.PixelData = item(table) + b"".join(item(fragment) for fragment in padded)
-    dataset["PixelData"].VR = "OB"
-    dataset["PixelData"].is_undefined_length = True
-    for name, value in changes.items():
-        setattr(dataset, name, value)
-    dataset.save_as(dicom)
-    return dicom
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from PIL import Image
 from pydicom.data import get_testdata_file
 from pydicom.encaps import encapsulate, generate_frames
 from pydicom.pixels import iter_pixels
+from source_files import with_numbers, without_segments
 
 from bsou_dist.phantom.files.dicom import Acquisition, Box, write_dicom
 from bsou_dist.prepare.prepare_clip import PrepareConfig, prepare
@@ -175,29 +176,6 @@ def test_a_truncated_frame_is_unreadable(path: Path, part: float) -> None:
 
 def has_note(clip: RawClip, kind: str) -> bool:
     return any(note.startswith(f"{kind}: ") for note in clip.notes)
-
-
-def without_segments(jpeg: bytes) -> bytes:
-    """A JPEG without JFIF and Adobe marks."""
-    kept = jpeg[:2]
-    at = 2
-    while jpeg[at + 1] != 0xDA:
-        length = 2 + int.from_bytes(jpeg[at + 2 : at + 4], "big")
-        if not 0xE0 <= jpeg[at + 1] <= 0xEF:
-            kept += jpeg[at : at + length]
-        at += length
-    return kept + jpeg[at:]
-
-
-def with_numbers(jpeg: bytes, old: bytes, new: bytes) -> bytes:
-    """A JPEG with other identifiers of its components, in its frame's and its scan's header."""
-    changed = bytearray(jpeg)
-    frame, scan = jpeg.index(b"\xff\xc0"), jpeg.index(b"\xff\xda")
-    for component in range(3):
-        for place in (frame + 10 + 3 * component, scan + 5 + 2 * component):
-            assert changed[place] == old[component]
-            changed[place] = new[component]
-    return bytes(changed)
 
 
 def _jpeg(picture: Image.Image, keep_rgb: bool = False, subsampling: str = "4:4:4") -> bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -11,7 +10,7 @@ import av
 import numpy as np
 import pytest
 from fan_clips import fan_frames, write_video
-from PIL import Image
+from source_files import with_box_in_front, with_edit_list, with_empty_chunks, write_gif
 
 from bsou_dist.sources.raw_clip import (
     UnreadableClip,
@@ -240,18 +239,6 @@ def test_a_video_that_ends_too_early_is_refused(tmp_path: Path, name: str) -> No
         read_clip(tmp_path / name)
 
 
-def with_edit_list(mp4: bytes, *, first: int, count: int) -> bytes:
-    """A file of 20 frames a second that shows but `count` frames from `first` on."""
-    changed = bytearray(mp4)
-    ticks = struct.unpack(">I", mp4[mp4.index(b"mdhd") + 16 :][:4])[0]
-    movie_ticks = struct.unpack(">I", mp4[mp4.index(b"mvhd") + 16 :][:4])[0]
-    edit = mp4.index(b"elst") + 12
-    begin = struct.unpack(">i", mp4[edit + 4 : edit + 8])[0]
-    shown = (count * movie_ticks // 20, begin + first * ticks // 20)
-    changed[edit : edit + 8] = struct.pack(">Ii", *shown)
-    return bytes(changed)
-
-
 @pytest.mark.parametrize(("first", "count"), [(0, 12), (0, 7), (5, 7), (3, 6), (11, 1)])
 def test_frames_that_an_edit_list_hides_are_neither_counted_nor_shown(
     tmp_path: Path, first: int, count: int
@@ -278,30 +265,6 @@ def test_an_edit_list_does_not_hide_that_a_video_ends_too_early(tmp_path: Path) 
         read_clip(path)
 
 
-def with_empty_chunks(avi: bytes, after: dict[int, int]) -> bytes:
-    """An AVI whose recorder dropped frames: so many empty chunks after the frames named."""
-    movi = avi.index(b"movi")
-    end = movi + struct.unpack("<I", avi[movi - 4 : movi])[0]
-    chunks = []
-    at = movi + 4
-    while at < end:
-        (length,) = struct.unpack("<I", avi[at + 4 : at + 8])
-        chunks += [avi[at + 8 : at + 8 + length]]
-        chunks += [b""] * after.get(len([chunk for chunk in chunks if chunk]) - 1, 0)
-        at += 8 + length + length % 2
-    body, index = b"movi", b""
-    for chunk in chunks:
-        index += b"00dc" + struct.pack("<III", 0x10 if chunk else 0, len(body), len(chunk))
-        body += b"00dc" + struct.pack("<I", len(chunk)) + chunk + bytes(len(chunk) % 2)
-    head = bytearray(avi[: movi - 4])
-    for mark, place in ((b"avih", 24), (b"strh", 40)):
-        count_at = head.index(mark) + place
-        head[count_at : count_at + 4] = struct.pack("<I", len(chunks))
-    data = bytes(head) + struct.pack("<I", len(body)) + body
-    data += b"idx1" + struct.pack("<I", len(index)) + index
-    return data[:4] + struct.pack("<I", len(data) - 8) + data[8:]
-
-
 @pytest.mark.parametrize("after", [{}, {0: 1}, {3: 2, 7: 5}, {11: 9}, {0: 3, 5: 1, 11: 20}])
 def test_empty_chunks_of_an_avi_are_no_frames(tmp_path: Path, after: dict[int, int]) -> None:
     path = tmp_path / "a.avi"
@@ -322,14 +285,7 @@ def test_a_box_in_front_of_the_others(tmp_path: Path, box: bytes) -> None:
     path = tmp_path / "a.mov"
     write_video(path, FRAMES)
     expected = read_clip(path).frames
-    content = 16 * b"\x07"
-    whole = bytearray(path.read_bytes())
-    table = whole.index(b"stco")
-    (count,) = struct.unpack(">I", whole[table + 8 : table + 12])
-    for entry in range(table + 12, table + 12 + 4 * count, 4):
-        (offset,) = struct.unpack(">I", whole[entry : entry + 4])
-        whole[entry : entry + 4] = struct.pack(">I", offset + 8 + len(content))
-    path.write_bytes(struct.pack(">I4s", 8 + len(content), box) + content + whole)
+    path.write_bytes(with_box_in_front(path.read_bytes(), box))
     np.testing.assert_array_equal(read_clip(path).frames, expected)
 
 
@@ -348,12 +304,6 @@ def test_a_video_turned_by_an_odd_angle_is_noted(tmp_path: Path) -> None:
     clip = read_clip(turned_by(30))
     assert [note.split(": ")[0] for note in clip.notes] == ["orientation"]
     assert clip.frames.shape == (12, 96, 112, 3)
-
-
-def write_gif(path: Path, frames: np.ndarray, **options: object) -> Path:
-    pictures = [Image.fromarray(frame) for frame in frames]
-    pictures[0].save(path, "GIF", save_all=True, append_images=pictures[1:], **options)
-    return path
 
 
 def test_an_animated_gif(tmp_path: Path) -> None:
