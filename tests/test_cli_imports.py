@@ -80,7 +80,7 @@ def test_a_mistake_in_the_arguments_is_told_before_anything_slow_is_imported() -
         ("bsou pack FOLDER/c.csv FOLDER/out --executor=local", {"torch", "mlflow", "deepspeed"}),
         ("bsou cohort freeze FOLDER/c.csv FOLDER/out", {"torch", "mlflow", "deepspeed"}),
         ("bsou phantom FOLDER", {"torch", "mlflow", "deepspeed", "matplotlib"}),
-        ("bsou train FOLDER/config.yaml", {"mlflow", "deepspeed", "nvidia.dali"}),
+        ("bsou train FOLDER/config.yaml", {"mlflow", "deepspeed", "nvidia.dali", "matplotlib"}),
         ("bsou embed FOLDER FOLDER FOLDER/e.parquet", {"mlflow", "deepspeed", "nvidia.dali"}),
     ],
 )

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 INK = "#1f2933"
 ACCENT = "#2b6cb0"
@@ -24,7 +26,7 @@ def confusion_png(matrix: np.ndarray, classes: Sequence[str]) -> bytes:
     matrix_inches = len(classes) * cell_inches
     names_inches = 0.08 * longest_name
     figsize = (matrix_inches + names_inches + 0.6, matrix_inches + 0.9)
-    figure = Figure(figsize=figsize, dpi=DPI, layout="constrained")
+    figure = _new_figure(*figsize)
     axes = figure.subplots()
     share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
@@ -47,7 +49,7 @@ def regression_png(label: np.ndarray, prediction: np.ndarray, unit: str) -> byte
     The left figure has the line of identity; the right one the bias and the 95 % limits of
     agreement, bias +- 1.96 standard deviations.
     """
-    figure = Figure(figsize=(7.6, 3.5), dpi=DPI, layout="constrained")
+    figure = _new_figure(7.6, 3.5)
     scatter, agreement = figure.subplots(1, 2)
     _draw_scatter(scatter, label, prediction)
     scatter.set(xlabel=f"label ({unit})", ylabel=f"prediction ({unit})")
@@ -91,6 +93,13 @@ def _draw_level(axes: Axes, height: float, text: str, linestyle: str) -> None:
         fontsize=8,
         color=INK,
     )
+
+
+def _new_figure(width_inches: float, height_inches: float) -> Figure:
+    """An empty figure whose parts keep out of each other's way."""
+    from matplotlib.figure import Figure  # most of a second, and only the first process draws
+
+    return Figure(figsize=(width_inches, height_inches), dpi=DPI, layout="constrained")
 
 
 def png(figure: Figure) -> bytes:

@@ -16,6 +16,7 @@ from PIL import Image
 
 Codec = Literal["jpeg", "h264"]
 Indices = Sequence[int] | NDArray[np.int64]
+
 EXTENSIONS: dict[Codec, str] = {"jpeg": "mjpeg", "h264": "mp4"}
 
 # Of the MP4's clock only; frames at rest are evenly spread over a sweep of any length.
@@ -103,12 +104,15 @@ def _encode_h264(frames: NDArray[np.uint8], crf: int) -> bytes:
     """Full-range 4:2:0 with neutral chroma: the only grey that hardware decoders take."""
     height, width = frames.shape[1:]
     # One thread and no B-frames: the same bytes on any machine, and frames stored in the order
-    # shown. 'bitexact' keeps times and library versions out of stream and container.
+    # shown. 'bitexact' keeps times and library versions out of stream and container. x264's
+    # vectorised macroblock tree sums in single precision: pictures narrower than its vectors came
+    # out otherwise in 2 % of encodings that followed the reading of a video.
     options = {
         "crf": str(crf),
         "g": str(_KEYFRAME_EVERY),
         "bf": "0",
         "threads": "1",
+        "x264-params": "cpu-independent=1",
         "flags": "+bitexact",
     }
     buffer = io.BytesIO()

@@ -121,7 +121,12 @@ def write_mp4(path: Path, frames: NDArray[np.uint8], frame_rate_hz: float) -> No
         stream = container.add_stream(
             "libx264",
             rate=Fraction(frame_rate_hz).limit_denominator(1000),
-            options={"crf": str(_NOMINAL_CRF), "threads": "1", "flags": "+bitexact"},
+            options={
+                "crf": str(_NOMINAL_CRF),
+                "threads": "1",
+                "x264-params": "cpu-independent=1",
+                "flags": "+bitexact",
+            },
         )
         stream.height, stream.width = frames.shape[1:3]
         stream.pix_fmt = "yuv420p"
