@@ -52,7 +52,8 @@ def read_clip(
         UnreachableClip: it is not there or cannot be opened, maybe not any more.
         MemoryError: it needs more than there is.
     """
-    kind = "images" if path.is_dir() else _kind_of(_first_bytes(path))
+    # Not Path.is_dir, which raises where a folder above may not be entered.
+    kind = "images" if os.path.isdir(path) else _kind_of(_first_bytes(path))
     try:
         with _standard_error_silenced():
             if kind == "dicom":
@@ -67,7 +68,7 @@ def read_clip(
     except MemoryError:  # the caller's to limit, and to tell of
         raise
     except Exception as error:
-        if not path.is_dir():
+        if not os.path.isdir(path):
             _first_bytes(path)  # raises if a file server went away meanwhile, which is no damage
         if isinstance(error, UnreadableClip):
             raise

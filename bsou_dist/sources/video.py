@@ -126,7 +126,7 @@ def _timetable(path: Path) -> _Timetable:
         if format_name == "avi":
             stated -= empty_chunks(path, stream_index)
         if format_name == "gif" and not _ends_as_gif(path):
-            stated = len(spans_s) + 1
+            raise UnreadableClip("truncated or damaged video: it does not end as a GIF does")
     except MemoryError:
         raise
     except av.FFmpegError:
