@@ -90,7 +90,7 @@ def read_cohort(
     if not allow_circular_dating:
         notes += _mask_circular_dating(table)
     _fill_exam_ids(table)
-    table["path"] = table["path"].map(posixpath.normpath, na_action="ignore").astype("str")
+    table["path"] = table["path"].map(_normal_path, na_action="ignore").astype("str")
 
     bad_rows = validate.find_bad_rows(table)
     bad = raw.bad + [replace(cell, table=raw.clips_name) for cell in bad_rows]
@@ -106,6 +106,11 @@ def read_cohort(
     raise_bad_cells(str(path), bad)
     flow = raw.flow or (flow_step(AS_FOUND, table),)
     return Cohort(table, root, tuple(notes), flow, raw.files)
+
+
+def _normal_path(path: str) -> str:
+    """The path in the words of this system; tables made on Windows part folders by backslashes."""
+    return posixpath.normpath(path.replace("\\", "/"))
 
 
 def _read_one_table(path: Path, mapping: ColumnMap, label_columns: Collection[str]) -> RawCohort:

@@ -82,11 +82,14 @@ def find_bad_rows(table: pd.DataFrame) -> list[BadCell]:
 
 
 def find_missing_files(table: pd.DataFrame, root: Path) -> list[BadCell]:
-    """Rows whose file is not there."""
-    missing = (
-        table["path"].map(lambda path: not (root / path).is_file(), na_action="ignore").eq(True)
-    )
+    """Rows whose file, or folder of images, is not there."""
+    missing = table["path"].map(lambda path: not _is_there(root / path), na_action="ignore")
+    missing = missing.eq(True)
     return bad_cells(table, "path", missing, f"no such file under {root}")
+
+
+def _is_there(clip: Path) -> bool:
+    return clip.is_file() or clip.is_dir()
 
 
 def find_split_leaks(table: pd.DataFrame) -> list[BadCell]:

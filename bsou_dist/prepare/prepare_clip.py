@@ -15,6 +15,7 @@ from bsou_dist.common.strict_config import StrictConfig
 from bsou_dist.prepare.doppler import coloured_share
 from bsou_dist.prepare.fan import fan_mask
 from bsou_dist.sources.raw_clip import RawClip, checked_mm_per_px, even_indices, shrinkage
+from bsou_dist.sources.stated_spacing import StatedSpacing, disagreement_notes
 
 COHORT_TABLE = "cohort table"
 """Source of the scale of a clip whose own file states none."""
@@ -105,7 +106,7 @@ def prepare(raw: RawClip, config: PrepareConfig, mm_per_px: float | None = None)
     if raw.source_frames < config.min_frames:
         raise RejectedClip(f"too few frames: {raw.source_frames} of at least {config.min_frames}")
     frames = _frames_of_region(raw, config.max_frames)
-    notes = list(raw.notes)
+    notes = [*raw.notes, *_notes_about_table(raw, mm_per_px)]
     raw_mm_per_px, scale_source = raw.mm_per_px, raw.scale_source
     if raw_mm_per_px is None:
         raw_mm_per_px = checked_mm_per_px(mm_per_px)
@@ -146,6 +147,17 @@ def prepare(raw: RawClip, config: PrepareConfig, mm_per_px: float | None = None)
         scale_source=scale_source,
         notes=tuple(notes),
     )
+
+
+def _notes_about_table(raw: RawClip, table_mm_per_px: float | None) -> tuple[str, ...]:
+    """A note where the cohort table states another width of the file's pixels than the file."""
+    stated_mm = checked_mm_per_px(table_mm_per_px)
+    if raw.mm_per_px is None or stated_mm is None:
+        return ()
+    file_mm = raw.mm_per_px / raw.shrunk  # the table does not know what a reader shrinks
+    of_file = StatedSpacing(raw.scale_source or "the file", file_mm, file_mm)
+    of_table = StatedSpacing(COHORT_TABLE, stated_mm, stated_mm)
+    return disagreement_notes(of_file, [of_table])
 
 
 def _frames_of_region(raw: RawClip, max_frames: int) -> NDArray[np.uint8]:

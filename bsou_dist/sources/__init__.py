@@ -4,10 +4,15 @@
 |---|---|
 | `read_clip` | What kind of file is this, by its content, and who reads it? |
 | `dicom` | How are multi-frame DICOM files read? |
-| `dicom_frames` | How many frames does one hold that does not say so? |
-| `dicom_scale` | Which region of them is the picture, and how large are its pixels? |
-| `dicom_jpeg` | How is the JPEG in most of them decoded ten times as fast? |
-| `video` | How are MP4, MOV, AVI and MKV shown as a player would? |
+| `dicom_frames` | Where is each of their frames, and how many are there? |
+| `dicom_regions` | Which part of a frame is the B-mode picture? |
+| `dicom_scale` | How large are its pixels, and which statement of it counts? |
+| `dicom_orientation` | When does a header say that frames lie another way than they do? |
+| `dicom_jpeg` | How is the JPEG in most of them decoded ten times as fast, in its own colours? |
+| `dicom_palette` | Which colours does a palette hold, in either byte order? |
+| `dicom_subsampled` | How are uncompressed pixels read that share their chroma? |
+| `video` | How are MP4, MOV, AVI, MKV and animated GIF shown as a player would? |
+| `avi_chunks` | How many frames of an AVI are empty, and so none? |
 | `video_luma` | When is a video's brightness all that it shows? |
 | `volume` | How are MetaImage and NRRD sequences read? |
 | `meta_image` | What does a MetaImage's header say? |
@@ -16,7 +21,9 @@
 | `orientation` | Which way up does a tracked sequence store its frames? |
 | `stack_pixels` | How is every pixel of a stack proven to come out of its file? |
 | `npz` | How are NumPy archives read a frame at a time? |
+| `images` | How do the numbered images of a folder become a clip? |
 | `grey_levels` | What grey do numbers of 12 or 16 bits, or fractions, become? |
 | `raw_clip` | What does a file hold before preparation, and what do its readers share? |
+| `stated_spacing` | When do two statements of a pixel's size disagree? |
 | `bounded_file` | How does a damaged length take no memory? |
 """

@@ -8,13 +8,14 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pydicom
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
-from pydicom.pixels import apply_color_lut, apply_modality_lut, apply_voi_lut, iter_pixels
+from pydicom.encaps import encapsulate
+from pydicom.pixels import apply_modality_lut, apply_voi_lut, iter_pixels
 from pydicom.uid import (
     UID,
     DeflatedExplicitVRLittleEndian,
@@ -24,9 +25,16 @@ from pydicom.uid import (
 )
 
 from bsou_dist.sources.bounded_file import BoundedFile
-from bsou_dist.sources.dicom_frames import counted_frames, stored_frame_bytes
-from bsou_dist.sources.dicom_jpeg import read_jpeg_frames
+from bsou_dist.sources.dicom_frames import (
+    compressed_frames,
+    counted_frames,
+    stored_frame_bytes,
+)
+from bsou_dist.sources.dicom_jpeg import decoded_jpegs
+from bsou_dist.sources.dicom_orientation import orientation_notes
+from bsou_dist.sources.dicom_palette import coloured_by_palette
 from bsou_dist.sources.dicom_scale import stated_scale
+from bsou_dist.sources.dicom_subsampled import is_subsampled, read_subsampled
 from bsou_dist.sources.grey_levels import scaled_levels
 from bsou_dist.sources.raw_clip import (
     MAX_DEFLATION,
@@ -48,6 +56,16 @@ _NATIVE_SYNTAXES = (
     ExplicitVRBigEndian,
     DeflatedExplicitVRLittleEndian,
 )
+_OFFSET_TABLES = ("ExtendedOffsetTable", "ExtendedOffsetTableLengths")
+_RELABELLED = "colours relabelled: its JPEG is not of the kind that its header names"
+
+
+class _Decoded(NamedTuple):
+    """Pixels, (F, h, w) or (F, h, w, 3), by how much they were shrunk, and notes about them."""
+
+    pixels: NDArray[np.generic]
+    shrink: int = 1
+    notes: tuple[str, ...] = ()
 
 
 def looks_like_headless_dicom(head: bytes) -> bool:
@@ -87,19 +105,19 @@ def read_dicom(
         scale = stated_scale(header)
         shrink = shrinkage(scale.mm_per_px, scale.pixel_aspect, wanted_mm_per_px)
         header.NumberOfFrames = count
-        pixels: NDArray[np.generic] | None = read_jpeg_frames(path, header, indices, shrink)
-        if pixels is None:
-            shrink = 1
-            pixels = _decoded_by_pydicom(path, header, indices)
-        frames = _to_screen(pixels, header)
+        decoded = _decoded(path, header, indices, shrink)
+        frames = _to_screen(decoded.pixels, header)
+        shrink = decoded.shrink
     return RawClip(
         frames=frames,
         source="dicom",
         source_frames=count,
         mm_per_px=None if scale.mm_per_px is None else scale.mm_per_px * shrink,
+        scale_source=scale.source,
         pixel_aspect=scale.pixel_aspect,
         region=None if scale.region is None else scale.region.shrunk(shrink),
         shrunk=shrink,
+        notes=(*scale.notes, *orientation_notes(header), *decoded.notes),
     )
 
 
@@ -143,21 +161,55 @@ def _frame_times_ms(header: Dataset, count: int) -> Sequence[float]:
     return range(count)
 
 
-def _decoded_by_pydicom(path: Path, header: Dataset, indices: list[int]) -> NDArray[np.generic]:
-    """Frames wanted, (F, H, W) or (F, H, W, 3), YBR already turned to RGB."""
+def _decoded(path: Path, header: Dataset, indices: list[int], shrink: int) -> _Decoded:
+    """Decode the frames wanted, shrunk where that costs nothing; YBR comes as RGB."""
+    syntax = _transfer_syntax(header)
+    if syntax in _NATIVE_SYNTAXES:
+        if is_subsampled(header):
+            return _Decoded(read_subsampled(path, header, indices))
+        return _Decoded(_native_by_pydicom(path, header, indices))
+    frames = compressed_frames(path, header, indices)
+    jpegs = decoded_jpegs(frames, header, shrink)
+    if jpegs is None:
+        return _Decoded(_compressed_by_pydicom(frames, header))
+    notes = (_RELABELLED,) if jpegs.is_mislabelled else ()
+    return _Decoded(jpegs.pixels, shrink, notes)
+
+
+def _compressed_by_pydicom(frames: list[bytes], header: Dataset) -> NDArray[np.generic]:
+    dataset = Dataset(header)
+    dataset.file_meta = header.file_meta
+    for keyword in _OFFSET_TABLES:
+        if keyword in dataset:
+            del dataset[keyword]
+    dataset.NumberOfFrames = len(frames)
+    dataset.add_new("PixelData", "OB", encapsulate(frames, has_bot=False))
+    with _decoding_told(header):
+        return np.stack(list(iter_pixels(dataset)))
+
+
+def _native_by_pydicom(path: Path, header: Dataset, indices: list[int]) -> NDArray[np.generic]:
     syntax = _transfer_syntax(header)
     stated: dict[str, Any] = {"number_of_frames": int(header.NumberOfFrames)}
-    try:
+    with _decoding_told(header):
         if syntax not in (None, DeflatedExplicitVRLittleEndian):
-            # pydicom 3 forgives a few faults of encapsulation only in a dataset that is wholly in
-            # memory, so what fails here is tried that way below.
+            # pydicom 3 forgives a few faults only in a dataset that is wholly in memory, so what
+            # fails here is tried that way below.
             with suppress(ValueError, StopIteration), BoundedFile(path) as file:
                 return np.stack(list(iter_pixels(file, indices=indices, **stated)))
         with BoundedFile(path) as file:
             dataset = pydicom.dcmread(file, force=True)
         dataset.file_meta.TransferSyntaxUID = syntax or _guessed_syntax(dataset)
         return np.stack(list(iter_pixels(dataset, indices=indices, **stated)))
+
+
+@contextmanager
+def _decoding_told(header: Dataset) -> Iterator[None]:
+    """Turn what pydicom raises into a reason."""
+    try:
+        yield
     except (NotImplementedError, RuntimeError) as error:
+        syntax = _transfer_syntax(header)
         name = "unknown"
         if syntax is not None and syntax.is_transfer_syntax:
             name = syntax.name
@@ -181,7 +233,7 @@ def _to_screen(pixels: NDArray[np.generic], header: Dataset) -> NDArray[np.uint8
     """Stored values to what a screen shows: grey (F, H, W) or RGB (F, H, W, 3)."""
     photometric = str(header.get("PhotometricInterpretation", ""))
     if photometric == "PALETTE COLOR":
-        return _high_byte(apply_color_lut(pixels, header))
+        return coloured_by_palette(pixels, header)
     if pixels.ndim == 4:
         return _high_byte(pixels)
     if not photometric.startswith("MONOCHROME"):

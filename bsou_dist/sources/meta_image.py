@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bsou_dist.sources.orientation import stated_orientation
+from bsou_dist.sources.orientation import direction_notes, stated_orientation
 from bsou_dist.sources.raw_clip import UnreadableClip
 from bsou_dist.sources.stack_header import (
     MM_PER_UNIT,
@@ -20,9 +20,12 @@ from bsou_dist.sources.stack_header import (
     axis_places,
     file_beside,
     header_lines,
+    known_spacings,
     whole_numbers,
 )
+from bsou_dist.sources.stated_spacing import StatedSpacing
 
+_DIRECTIONS = ("TransformMatrix", "Rotation", "Orientation")  # three names of one thing
 _LAST_KEY = "elementdatafile"
 _TYPES = {
     "MET_CHAR": "i1",
@@ -50,17 +53,17 @@ def read_meta_image_header(path: Path) -> StackHeader:
     data_file = fields[_LAST_KEY]
     is_local = data_file.upper() == "LOCAL"
     is_compressed = _is_true(fields.get("compresseddata"))
-    mm_across, mm_down = _pixel_size_mm(fields)
+    places = _places(fields)
     return StackHeader(
-        axes=_axes(fields),
+        axes=axes_in_memory(places, _lengths(fields)),
         dtype=_dtype(fields),
         encoding=_encoding(fields, is_compressed),
         pixel_file=path if is_local else file_beside(path, data_file),
         offset=end if is_local else _skipped_bytes(fields),
         packed_bytes=_packed_bytes(fields) if is_compressed else None,
-        mm_across=mm_across,
-        mm_down=mm_down,
+        spacings=_spacings(fields),
         orientation=stated_orientation(fields.get("ultrasoundimageorientation", "")),
+        notes=_direction_notes(fields, places),
     )
 
 
@@ -80,15 +83,17 @@ def _is_true(value: str | None) -> bool:
     return value is not None and value[:1].lower() in ("t", "1")
 
 
-def _axes(fields: dict[str, str]) -> tuple[tuple[Axis, int], ...]:
+def _lengths(fields: dict[str, str]) -> list[int]:
+    """Lengths of the axes, with the channels' before those of DimSize."""
     lengths = whole_numbers(fields.get("dimsize", ""))
     if whole_numbers(fields.get("ndims", "")) != [len(lengths)]:
         raise UnreadableClip("a MetaImage whose header does not say how large it is")
+    return [*whole_numbers(fields.get("elementnumberofchannels", "1")), *lengths]
+
+
+def _places(fields: dict[str, str]) -> dict[Axis, int]:
     kinds = fields.get("kinds", "").split()
-    channels = whole_numbers(fields.get("elementnumberofchannels", "1"))
-    lengths = [*channels, *lengths]
-    kinds = ["vector", *kinds]
-    return axes_in_memory(axis_places(lengths, kinds), lengths)
+    return axis_places(_lengths(fields), ["vector", *kinds])
 
 
 def _dtype(fields: dict[str, str]) -> np.dtype:
@@ -117,14 +122,33 @@ def _packed_bytes(fields: dict[str, str]) -> int | None:
     return stated[0] if stated and stated[0] > 0 else None
 
 
-def _pixel_size_mm(fields: dict[str, str]) -> tuple[float | None, float | None]:
-    """Width and height of a pixel, None where they are not known."""
-    text = fields.get("elementspacing") or fields.get("elementsize") or ""
+def _spacings(fields: dict[str, str]) -> tuple[StatedSpacing, ...]:
+    """What the header says of a pixel's size, where its unit is known.
+
+    ElementSize is the extent of what was measured, which MetaIO takes for the spacing where
+    ElementSpacing is missing.
+    """
     mm_per_unit = MM_PER_UNIT.get(fields.get("distanceunits", "mm").lower())
-    try:
-        across, down = (float(word) for word in text.split()[:2])
-    except ValueError:
-        return None, None
     if mm_per_unit is None:
-        return None, None
-    return across * mm_per_unit, down * mm_per_unit
+        return ()
+    pairs = []
+    for name in ("ElementSpacing", "ElementSize"):
+        try:
+            across, down = (float(word) for word in fields.get(name.lower(), "").split()[:2])
+        except ValueError:
+            continue
+        pairs.append((name, across * mm_per_unit, down * mm_per_unit))
+    return known_spacings(pairs)
+
+
+def _direction_notes(fields: dict[str, str], places: dict[Axis, int]) -> tuple[str, ...]:
+    """Notes about the direction matrix, which holds a row for each axis of DimSize."""
+    name = next((name for name in _DIRECTIONS if name.lower() in fields), None)
+    if name is None:
+        return ()
+    words = fields[name.lower()].split()
+    size = len(fields["dimsize"].split())
+    rows = [words[start : start + size] for start in range(0, len(words), size)]
+    # The channels come before the axes of DimSize.
+    column, row = places["column"] - 1, places["row"] - 1
+    return direction_notes(name, rows, column, row)

@@ -16,20 +16,24 @@ from bsou_dist.sources.raw_clip import (
     MAX_DEFLATION,
     RawClip,
     UnreadableClip,
+    checked_aspect,
     checked_mm_per_px,
     even_indices,
     refuse_impossible,
 )
 
+_SPACING_NAME = "mm_per_px"
+_SPACING_MEMBER = f"{_SPACING_NAME}.npy"
 _MEMBERS_LOOKED_AT = 20
 _DAMAGES = (zipfile.BadZipFile, EOFError, NotImplementedError, ValueError)
 
 
 def read_npz(path: Path, max_frames: int | None = None) -> RawClip:
-    """Read the array `frames`, and the scalar `mm_per_px` if there is one.
+    """Read the array `frames`, and `mm_per_px` if there is one.
 
-    `frames` is (F, H, W) or (F, H, W, C) with 1 to 4 channels. A few kB of archive may unpack to
-    terabytes: only the frames wanted are held, and none before their size is known.
+    `frames` is (F, H, W) or (F, H, W, C) with 1 to 4 channels. `mm_per_px` is a number, or two: the
+    distance of rows, then that of columns. A few kB of archive may unpack to terabytes: only the
+    frames wanted are held, and none before their size is known.
 
     Raises:
         UnreadableClip: damaged, no such array, or not a stack of frames.
@@ -46,13 +50,35 @@ def read_npz(path: Path, max_frames: int | None = None) -> RawClip:
             most_bytes = path.stat().st_size * MAX_DEFLATION
             with archive.open("frames.npy") as member:
                 frames, count = _frames(member, most_bytes, max_frames)
-            mm_per_px = None
-            if "mm_per_px.npy" in names:
-                with archive.open("mm_per_px.npy") as member:
-                    mm_per_px = _scalar(member)
+            spacing: list[float] = []
+            if _SPACING_MEMBER in names:
+                with archive.open(_SPACING_MEMBER) as member:
+                    spacing = _few_numbers(member)
     except _DAMAGES as error:
         raise UnreadableClip(f"damaged npz file ({type(error).__name__})") from None
-    return RawClip(to_frames(frames), "npz", count, checked_mm_per_px(mm_per_px))
+    mm_per_px, pixel_aspect, notes = _pixel_size(spacing)
+    return RawClip(
+        frames=to_frames(frames),
+        source="npz",
+        source_frames=count,
+        mm_per_px=mm_per_px,
+        scale_source=None if mm_per_px is None else _SPACING_NAME,
+        pixel_aspect=pixel_aspect,
+        notes=notes,
+    )
+
+
+def _pixel_size(spacing: list[float]) -> tuple[float | None, float, tuple[str, ...]]:
+    """Width of a pixel in mm or None, its height over it, and notes."""
+    checked = [checked_mm_per_px(value) for value in spacing]
+    down_mm, across_mm = (checked * 2)[:2] if checked else (None, None)
+    if down_mm is None or across_mm is None:
+        return None, 1.0, ()
+    aspect = down_mm / across_mm
+    if checked_aspect(aspect) != aspect:
+        note = f"scale: {_SPACING_NAME} makes pixels that no screen has, and does not count"
+        return None, 1.0, (note,)
+    return across_mm, aspect, ()
 
 
 def _holds_dicom(archive: zipfile.ZipFile) -> bool:
@@ -96,13 +122,13 @@ def _frames(
     return np.stack(frames), count
 
 
-def _scalar(member: IO[bytes]) -> float | None:
-    """The one number of an array, or None if it holds anything else."""
+def _few_numbers(member: IO[bytes]) -> list[float]:
+    """The one or two numbers of an array, or none if it holds anything else."""
     shape, _, dtype = _header(member)
-    if shape not in ((), (1,)) or dtype.kind not in "iuf":
-        return None
-    data = member.read(dtype.itemsize)
-    return float(np.frombuffer(data, dtype)[0])
+    if shape not in ((), (1,), (2,)) or dtype.kind not in "iuf":
+        return []
+    data = member.read(math.prod(shape) * dtype.itemsize)
+    return np.frombuffer(data, dtype).astype(float).tolist()
 
 
 def _header(member: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:

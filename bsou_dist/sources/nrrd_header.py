@@ -11,7 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
-from bsou_dist.sources.orientation import AS_STORED, Orientation, stated_orientation
+from bsou_dist.sources.orientation import (
+    AS_STORED,
+    Orientation,
+    direction_notes,
+    stated_orientation,
+)
 from bsou_dist.sources.raw_clip import UnreadableClip
 from bsou_dist.sources.stack_header import (
     MM_PER_UNIT,
@@ -21,8 +26,10 @@ from bsou_dist.sources.stack_header import (
     axis_places,
     file_beside,
     header_lines,
+    known_spacings,
     whole_numbers,
 )
+from bsou_dist.sources.stated_spacing import StatedSpacing
 
 _ENCODINGS: dict[str, Encoding] = {
     "raw": "raw",
@@ -72,9 +79,11 @@ def read_nrrd_header(path: Path) -> StackHeader:
         encoding=encoding,
         pixel_file=pixel_file,
         offset=_offset(fields, pixel_file, end if data_file is None else 0, encoding),
-        mm_across=_step_mm(fields, places["column"]),
-        mm_down=_step_mm(fields, places["row"]),
+        spacings=_spacings(fields, places["column"], places["row"]),
         orientation=_orientation(fields),
+        notes=direction_notes(
+            "space directions", _directions(fields), places["column"], places["row"]
+        ),
     )
 
 
@@ -125,21 +134,40 @@ def _offset(fields: dict[str, str], pixel_file: Path, begin: int, encoding: Enco
         return file.tell() + skipped_bytes
 
 
+def _spacings(fields: dict[str, str], column: int, row: int) -> tuple[StatedSpacing, ...]:
+    """What the header says of the distances along the axes of columns and of rows."""
+    return known_spacings(
+        [
+            ("space directions", _vector_mm(fields, column), _vector_mm(fields, row)),
+            ("spacings", _step_mm(fields, column), _step_mm(fields, row)),
+        ]
+    )
+
+
+def _directions(fields: dict[str, str]) -> list[list[str]]:
+    """The vector of each axis, in the units of the space; one of a single word for 'none'."""
+    vectors = _DIRECTION.findall(fields.get("space directions", ""))
+    return [vector.strip("()").split(",") for vector in vectors]
+
+
+def _vector_mm(fields: dict[str, str], place: int) -> float | None:
+    """Length of an axis's vector in mm, or None where it is not known."""
+    directions = _directions(fields)
+    try:
+        steps = [float(word) for word in directions[place]]
+    except (IndexError, ValueError):  # 'none' among them
+        return None
+    return _in_mm(math.hypot(*steps), _quoted(fields.get("space units", "")))
+
+
 def _step_mm(fields: dict[str, str], place: int) -> float | None:
-    """Distance of two neighbours along an axis in mm, or None where it is not known."""
-    directions = _DIRECTION.findall(fields.get("space directions", ""))
+    """The spacing of an axis in mm, or None where it is not known."""
     spacings = fields.get("spacings", "").split()
     try:
-        if place < len(directions):
-            # One vector per axis, in the units of the space.
-            steps = [float(word) for word in directions[place].strip("()").split(",")]
-            return _in_mm(math.hypot(*steps), _quoted(fields.get("space units", "")))
-        if place < len(spacings):
-            units_of_axes = _quoted(fields.get("units", ""))
-            return _in_mm(float(spacings[place]), units_of_axes[place : place + 1])
-    except ValueError:  # 'none' among them
+        step = float(spacings[place])
+    except (IndexError, ValueError):
         return None
-    return None
+    return _in_mm(step, _quoted(fields.get("units", ""))[place : place + 1])
 
 
 def _in_mm(step: float, units: list[str]) -> float | None:

@@ -8,6 +8,7 @@ near. A third, of the direction of a sequence, says nothing of a frame.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -63,3 +64,38 @@ def stated_orientation(text: str) -> Orientation:
         mirrors_columns=sideways == ["U"],
         mirrors_rows=in_depth == ["N"],
     )
+
+
+def orientation_note(source: str, statement: str) -> str:
+    """A note about a statement that contradicts what is kept, or cannot be followed."""
+    return f"orientation: {source} {statement}, and frames are kept as stored"
+
+
+def direction_notes(
+    source: str, directions: Sequence[Sequence[str]], column: int, row: int
+) -> tuple[str, ...]:
+    """A note where a direction matrix turns or mirrors frames against the way they are stored.
+
+    Such a matrix says how frames lie in a space, the patient's or a tracker's, and not how a screen
+    shows them: writers whose pictures are upright store -1 for a change of that space alone.
+
+    Args:
+        source: name of the matrix.
+        directions: a vector of words for each axis.
+        column: place of the axis of columns among them.
+        row: that of the rows.
+    """
+    try:
+        along_row = [float(word) for word in directions[column]]
+        along_column = [float(word) for word in directions[row]]
+    except (IndexError, ValueError):  # 'none' among them
+        return ()
+    if min(len(along_row), len(along_column)) < 2:
+        return ()
+    is_upright = _leads_along(along_row, 0) and _leads_along(along_column, 1)
+    return () if is_upright else (orientation_note(source, "turns or mirrors them"),)
+
+
+def _leads_along(vector: list[float], axis: int) -> bool:
+    """Whether a vector leads in the positive direction of an axis more than in any other."""
+    return vector[axis] > 0 and vector[axis] == max(abs(step) for step in vector)

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-SourceKind = Literal["dicom", "video", "volume", "npz"]
+SourceKind = Literal["dicom", "video", "volume", "npz", "images"]
 
 MAX_DEFLATION = 1032
 """How much smaller zlib can make anything, whatever a header claims."""
@@ -177,3 +177,16 @@ def checked_mm_per_px(value: float | None) -> float | None:
     if value is None or not np.isfinite(value) or value <= 0:
         return None
     return float(value)
+
+
+def stacked(frames: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    """Frames as one array, all in RGB if some are; UnreadableClip if they differ in size."""
+    if len({frame.ndim for frame in frames}) > 1:  # colours came up or went
+        frames = [frame if frame.ndim == 3 else _rgb_of_grey(frame) for frame in frames]
+    if len({frame.shape for frame in frames}) > 1:
+        raise UnreadableClip("a clip whose picture changes its size")
+    return np.stack(frames)
+
+
+def _rgb_of_grey(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return np.repeat(frame[..., None], 3, axis=2)

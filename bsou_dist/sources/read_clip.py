@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from bsou_dist.sources.dicom import looks_like_headless_dicom, read_dicom
+from bsou_dist.sources.images import read_images
 from bsou_dist.sources.npz import read_npz
 from bsou_dist.sources.raw_clip import RawClip, UnreachableClip, UnreadableClip
 from bsou_dist.sources.video import read_video
@@ -17,7 +18,18 @@ from bsou_dist.sources.volume import VolumeKind, read_volume
 
 _SNIFFED_BYTES = 4096
 _STDERR = 2
-_ISO_BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"wide", b"skip")  # first box of MP4 and MOV
+_ISO_BOXES = (  # first box of MP4 and MOV
+    b"ftyp",
+    b"styp",
+    b"moov",
+    b"mdat",
+    b"free",
+    b"skip",
+    b"wide",
+    b"uuid",
+    b"pnot",
+)
+_GIF_MARKS = (b"GIF87a", b"GIF89a")
 _EBML_MARK = b"\x1a\x45\xdf\xa3"  # of Matroska
 _ZIP_MARK = b"PK\x03\x04"
 
@@ -25,11 +37,11 @@ _ZIP_MARK = b"PK\x03\x04"
 def read_clip(
     path: Path, max_frames: int | None = None, wanted_mm_per_px: float | None = None
 ) -> RawClip:
-    """Read a clip from DICOM (any name), MP4, MOV, AVI, MKV, MHA, MHD, NRRD or NPZ.
+    """Read a clip from DICOM (any name), MP4, MOV, AVI, MKV, GIF, MHA, MHD, NRRD, NPZ or images.
 
     Args:
-        path: the file. An NPZ holds `frames`, (F, H, W) or (F, H, W, 1 to 4), and maybe a scalar
-            `mm_per_px`.
+        path: the file, or a folder of numbered images. An NPZ holds `frames`, (F, H, W) or
+            (F, H, W, 1 to 4), and maybe `mm_per_px`.
         max_frames: keep at most so many frames, evenly chosen; the others are not held in memory.
         wanted_mm_per_px: what is needed of the pictures, if that is known: where decoding saves by
             it, they come shrunk by 2 (with pixels no larger than this, mm), and grey where they
@@ -40,7 +52,8 @@ def read_clip(
         UnreachableClip: it is not there or cannot be opened, maybe not any more.
         MemoryError: it needs more than there is.
     """
-    kind = _kind_of(_first_bytes(path))
+    # Not Path.is_dir, which raises where a folder above may not be entered.
+    kind = "images" if os.path.isdir(path) else _kind_of(_first_bytes(path))
     try:
         with _standard_error_silenced():
             if kind == "dicom":
@@ -49,11 +62,14 @@ def read_clip(
                 return read_video(path, max_frames, grey=wanted_mm_per_px is not None)
             if kind == "npz":
                 return read_npz(path, max_frames)
+            if kind == "images":
+                return read_images(path, max_frames)
             return read_volume(path, kind, max_frames)
     except MemoryError:  # the caller's to limit, and to tell of
         raise
     except Exception as error:
-        _first_bytes(path)  # raises if a file server went away meanwhile, which is no damage
+        if not os.path.isdir(path):
+            _first_bytes(path)  # raises if a file server went away meanwhile, which is no damage
         if isinstance(error, UnreadableClip):
             raise
         # Decoders raise anything on damaged files, and their messages may quote patient data.
@@ -112,7 +128,7 @@ def _kind_of(head: bytes) -> Literal["dicom", "video", "npz"] | VolumeKind:
         return "dicom"
     is_mp4 = head[4:8] in _ISO_BOXES
     is_avi = head[:4] == b"RIFF" and head[8:12] == b"AVI "
-    if is_mp4 or is_avi or head.startswith(_EBML_MARK):
+    if is_mp4 or is_avi or head.startswith((_EBML_MARK, *_GIF_MARKS)):
         return "video"
     if head.startswith(_ZIP_MARK):
         return "npz"
@@ -124,4 +140,4 @@ def _kind_of(head: bytes) -> Literal["dicom", "video", "npz"] | VolumeKind:
         return "MetaImage"
     if looks_like_headless_dicom(head):
         return "dicom"
-    raise UnreadableClip("neither DICOM, MP4, MOV, AVI, MKV, MHA, MHD, NRRD nor NPZ")
+    raise UnreadableClip("neither DICOM, MP4, MOV, AVI, MKV, GIF, MHA, MHD, NRRD nor NPZ")

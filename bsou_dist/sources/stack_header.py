@@ -11,7 +11,8 @@ from typing import Literal
 import numpy as np
 
 from bsou_dist.sources.orientation import AS_STORED, Orientation
-from bsou_dist.sources.raw_clip import UnreadableClip
+from bsou_dist.sources.raw_clip import UnreadableClip, checked_mm_per_px
+from bsou_dist.sources.stated_spacing import StatedSpacing
 
 Axis = Literal["frame", "row", "column", "channel"]
 Encoding = Literal["raw", "deflate", "bzip2", "text"]
@@ -59,9 +60,9 @@ class StackHeader:
         pixel_file: the file with the pixels.
         offset: where they begin in it, in bytes; None where they are its last bytes.
         packed_bytes: how many bytes of it they take, where they are packed and the header says so.
-        mm_across: width of a pixel in mm, or None where the header does not say.
-        mm_down: its height in mm, or None.
+        spacings: what the header says of the distance of columns and of rows, most trusted first.
         orientation: what turns the stored frames into what a screen shows.
+        notes: what in the header contradicts that.
     """
 
     axes: tuple[tuple[Axis, int], ...]
@@ -70,9 +71,9 @@ class StackHeader:
     pixel_file: Path
     offset: int | None
     packed_bytes: int | None = None
-    mm_across: float | None = None
-    mm_down: float | None = None
+    spacings: tuple[StatedSpacing, ...] = ()
     orientation: Orientation = AS_STORED
+    notes: tuple[str, ...] = ()
 
     def length(self, axis: Axis) -> int:
         """The length of an axis; 1 where the stack has no such axis."""
@@ -161,6 +162,22 @@ def axes_in_memory(places: dict[Axis, int], lengths: Sequence[int]) -> tuple[tup
     """The axes as `StackHeader` has them, from their places among `lengths`."""
     outermost_first = sorted(places, key=places.__getitem__, reverse=True)
     return tuple((axis, lengths[places[axis]]) for axis in outermost_first)
+
+
+def known_spacings(
+    pairs: Sequence[tuple[str, float | None, float | None]],
+) -> tuple[StatedSpacing, ...]:
+    """Spacings out of sources with the distances of columns and of rows in mm, None if unknown.
+
+    Exactly 1 by 1 is what writers put where they know none, so it counts as unknown.
+    """
+    spacings = []
+    for source, across_mm, down_mm in pairs:
+        across_mm, down_mm = checked_mm_per_px(across_mm), checked_mm_per_px(down_mm)
+        if across_mm is None or down_mm is None or (across_mm, down_mm) == (1.0, 1.0):
+            continue
+        spacings.append(StatedSpacing(source, across_mm, down_mm))
+    return tuple(spacings)
 
 
 def file_beside(path: Path, name: str) -> Path:

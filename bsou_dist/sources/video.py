@@ -1,4 +1,4 @@
-"""MP4, MOV, AVI and MKV through FFmpeg."""
+"""MP4, MOV, AVI, MKV and animated GIF through FFmpeg."""
 
 from __future__ import annotations
 
@@ -9,22 +9,43 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
+from bsou_dist.sources.avi_chunks import empty_chunks
 from bsou_dist.sources.grey_levels import on_black
 from bsou_dist.sources.raw_clip import (
     RawClip,
     UnreadableClip,
     checked_aspect,
     even_in_time,
+    stacked,
 )
 from bsou_dist.sources.video_luma import luma_of_grey
 
-_MIN_DECODED_SHARE = 0.95  # a container may count a frame or two that an edit list hides
+_MIN_DECODED_SHARE = 0.95  # a container may count a frame or two that its recorder never wrote
+_MAX_OBLIQUENESS = 0.05  # of a matrix's larger entry; turned cameras write multiples of 90 degrees
+_GIF_END = b";"
+_GIF_TAIL_BYTES = 512
 _UNKNOWN = float("nan")
 _PROTOCOL = "file:"  # or FFmpeg would take what stands before a colon in a file name for one
 
 
+class _Matrix(NamedTuple):
+    """Across becomes a * across + c * down, and down becomes b * across + d * down."""
+
+    a: int
+    b: int
+    c: int
+    d: int
+
+
+_UPRIGHT = _Matrix(1, 0, 0, 1)
+
+
 class _Timetable(NamedTuple):
-    """When each frame in the file is shown, and how many there should be."""
+    """When each frame in the file is shown, and how many there should be.
+
+    Frames that an edit list hides are none of them, nor are the empty chunks by which an AVI says
+    that the frame before stays.
+    """
 
     starts_s: list[float]
     stated_frames: int
@@ -46,6 +67,7 @@ def read_video(path: Path, max_frames: int | None = None, *, grey: bool = False)
     frames = []
     decoded = 0
     is_sideways = False
+    notes: tuple[str, ...] = ()
     try:
         with av.open(_PROTOCOL + str(path)) as container:
             stream = container.streams.video[0]
@@ -53,8 +75,10 @@ def read_video(path: Path, max_frames: int | None = None, *, grey: bool = False)
             width_over_height = stream.sample_aspect_ratio
             for frame in container.decode(stream):
                 if decoded in wanted:
-                    pixels, is_sideways = _turned(_pixels(frame, grey), frame)
+                    matrix = _display_matrix(frame)
+                    pixels, is_sideways = _turned(_pixels(frame, grey), matrix)
                     frames.append(pixels)
+                    notes = _matrix_notes(matrix)
                 decoded += 1
     except MemoryError:
         raise
@@ -66,10 +90,11 @@ def read_video(path: Path, max_frames: int | None = None, *, grey: bool = False)
         )
     aspect = checked_aspect(float(width_over_height) if width_over_height else 1.0)
     return RawClip(
-        frames=_stacked(frames),
+        frames=stacked(frames),
         source="video",
         source_frames=decoded,
         pixel_aspect=aspect if is_sideways else 1 / aspect,
+        notes=notes,
     )
 
 
@@ -80,15 +105,28 @@ def _timetable(path: Path) -> _Timetable:
             if not container.streams.video:
                 raise UnreadableClip("a video file without a picture")
             stream = container.streams.video[0]
-            packets = (packet for packet in container.demux(stream) if packet.size > 0)
-            spans_s = sorted(_start_and_duration_s(packet) for packet in packets)
+            spans_s = []
+            hidden_frames = 0
+            for packet in container.demux(stream):
+                if packet.is_discard:
+                    hidden_frames += 1
+                elif packet.size > 0:
+                    spans_s.append(_start_and_duration_s(packet))
+            spans_s.sort()
             stated = stream.frames or len(spans_s)
+            format_name, stream_index = container.format.name, stream.index
             is_only_stream = len(container.streams) == 1
             if not stream.frames and is_only_stream and container.duration and spans_s:
                 # Matroska counts no frames, but says how long they last.
                 share_there = sum(spans_s[-1]) * av.time_base / container.duration
                 if 0 < share_there < 1:
                     stated = round(len(spans_s) / share_there)
+        if "mp4" in format_name and _is_whole(path, len(spans_s) + hidden_frames, stated):
+            stated = len(spans_s)
+        if format_name == "avi":
+            stated -= empty_chunks(path, stream_index)
+        if format_name == "gif" and not _ends_as_gif(path):
+            raise UnreadableClip("truncated or damaged video: it does not end as a GIF does")
     except MemoryError:
         raise
     except av.FFmpegError:
@@ -96,6 +134,21 @@ def _timetable(path: Path) -> _Timetable:
     if stated < 1:
         raise UnreadableClip("a video file without a picture")
     return _Timetable([start_s for start_s, _ in spans_s], stated)
+
+
+def _is_whole(path: Path, found_frames: int, stated_frames: int) -> bool:
+    """Whether an MP4 or MOV holds all frames that its index counts, those hidden included."""
+    if found_frames < stated_frames:  # an edit list may leave out some before they are found
+        with av.open(_PROTOCOL + str(path), options={"ignore_editlist": "1"}) as container:
+            packets = container.demux(container.streams.video[0])
+            found_frames = sum(packet.size > 0 for packet in packets)
+    return found_frames >= stated_frames * _MIN_DECODED_SHARE
+
+
+def _ends_as_gif(path: Path) -> bool:
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - _GIF_TAIL_BYTES))
+        return file.read().rstrip(b"\x00").endswith(_GIF_END)
 
 
 def _start_and_duration_s(packet: av.Packet) -> tuple[float, float]:
@@ -132,32 +185,31 @@ def _one_field(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return whole
 
 
-def _turned(pixels: NDArray[np.uint8], frame: av.VideoFrame) -> tuple[NDArray[np.uint8], bool]:
-    """The frame as its display matrix shows it, and whether that swaps width and height."""
+def _display_matrix(frame: av.VideoFrame) -> _Matrix:
+    """The matrix by which a player shows a frame; that of an upright one where there is none."""
     matrix: Any = frame.side_data.get("DISPLAYMATRIX")
     if matrix is None:
-        return pixels, False
-    # Across becomes a * across + c * down, and down becomes b * across + d * down.
-    a, b, _, c, d = np.frombuffer(bytes(matrix), "<i4", 5)
-    is_sideways = bool(abs(int(b)) > abs(int(a)))
+        return _UPRIGHT
+    a, b, _, c, d = np.frombuffer(bytes(matrix), "<i4", 5).tolist()
+    return _Matrix(a, b, c, d)
+
+
+def _turned(pixels: NDArray[np.uint8], matrix: _Matrix) -> tuple[NDArray[np.uint8], bool]:
+    """The frame as its display matrix shows it, and whether that swaps width and height."""
+    is_sideways = abs(matrix.b) > abs(matrix.a)
     if is_sideways:
         pixels = pixels.swapaxes(0, 1)
-        across, down = c, b
+        across, down = matrix.c, matrix.b
     else:
-        across, down = a, d
+        across, down = matrix.a, matrix.d
     row_step = -1 if down < 0 else 1
     column_step = -1 if across < 0 else 1
     return pixels[::row_step, ::column_step], is_sideways
 
 
-def _stacked(frames: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:
-    """Frames as one array, all in RGB if some are; UnreadableClip if they differ in size."""
-    if len({frame.ndim for frame in frames}) > 1:  # colours came up or went
-        frames = [frame if frame.ndim == 3 else _rgb_of_grey(frame) for frame in frames]
-    if len({frame.shape for frame in frames}) > 1:
-        raise UnreadableClip("a video whose picture changes its size")
-    return np.stack(frames)
-
-
-def _rgb_of_grey(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    return np.repeat(frame[..., None], 3, axis=2)
+def _matrix_notes(matrix: _Matrix) -> tuple[str, ...]:
+    """A note where a display matrix turns by anything but a multiple of 90 degrees."""
+    smaller, larger = sorted((abs(matrix.a), abs(matrix.b)))
+    if smaller <= larger * _MAX_OBLIQUENESS:
+        return ()
+    return ("orientation: the video is to be turned by an odd angle, and the nearest of 90 counts",)

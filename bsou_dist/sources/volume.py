@@ -8,13 +8,13 @@ from typing import Literal
 from bsou_dist.sources.grey_levels import to_frames
 from bsou_dist.sources.meta_image import read_meta_image_header
 from bsou_dist.sources.nrrd_header import read_nrrd_header
+from bsou_dist.sources.orientation import Orientation
 from bsou_dist.sources.raw_clip import (
     RawClip,
     checked_aspect,
-    checked_mm_per_px,
 )
-from bsou_dist.sources.stack_header import StackHeader
 from bsou_dist.sources.stack_pixels import read_stack
+from bsou_dist.sources.stated_spacing import StatedSpacing, disagreement_notes
 
 VolumeKind = Literal["MetaImage", "NRRD"]
 
@@ -34,25 +34,31 @@ def read_volume(path: Path, kind: VolumeKind, max_frames: int | None = None) -> 
             claims.
     """
     header = _READ_HEADER[kind](path)
-    mm_per_px, pixel_aspect = _pixel_size(header)
     frames = to_frames(read_stack(header, max_frames))
+    kept = header.spacings[0] if header.spacings else None
+    notes = header.notes + disagreement_notes(kept, header.spacings[1:])
+    mm_per_px, pixel_aspect = _shown_pixel_size(kept, header.orientation)
+    if kept is not None and mm_per_px is None:
+        notes += (f"scale: {kept.source} makes pixels that no screen has, and does not count",)
     return RawClip(
         frames=header.orientation.applied_to(frames),
         source="volume",
         source_frames=header.length("frame"),
         mm_per_px=mm_per_px,
-        pixel_aspect=checked_aspect(pixel_aspect),
+        scale_source=None if mm_per_px is None or kept is None else kept.source,
+        pixel_aspect=pixel_aspect,
+        notes=notes,
     )
 
 
-def _pixel_size(header: StackHeader) -> tuple[float | None, float]:
-    """Width of a pixel in mm, or None, and its height over its width.
-
-    A spacing of exactly 1 by 1 is what writers put where they know none, so it counts as unknown.
-    """
-    across_mm, down_mm = checked_mm_per_px(header.mm_across), checked_mm_per_px(header.mm_down)
-    if header.orientation.swaps_rows_and_columns:
-        across_mm, down_mm = down_mm, across_mm
-    if across_mm is None or down_mm is None or (across_mm, down_mm) == (1.0, 1.0):
+def _shown_pixel_size(
+    spacing: StatedSpacing | None, orientation: Orientation
+) -> tuple[float | None, float]:
+    """Width of a pixel as shown in mm, or None, and its height over its width."""
+    if spacing is None:
         return None, 1.0
-    return across_mm, down_mm / across_mm
+    across_mm, down_mm = spacing.across_mm, spacing.down_mm
+    if orientation.swaps_rows_and_columns:
+        across_mm, down_mm = down_mm, across_mm
+    aspect = down_mm / across_mm
+    return (across_mm, aspect) if checked_aspect(aspect) == aspect else (None, 1.0)

@@ -179,3 +179,21 @@ def test_fingerprint_sees_cells_and_not_the_order_of_rows(write_cohort, clip_row
     changed = table.assign(ga_days=table["ga_days"].where(table.index != 3, 201.0))
     assert cohort_fingerprint(changed) != fingerprint
     assert len(fingerprint) == 64
+
+
+def test_backslashes_of_a_windows_table_part_folders(write_cohort, clip_row):
+    cohort = read_cohort(
+        write_cohort(clip_row(path="visit 1\\a.mp4"), clip_row(path=".\\b\\..\\c.mp4"))
+    )
+    assert list(cohort.table["path"]) == ["visit 1/a.mp4", "c.mp4"]
+    for path in ("\\\\server\\share\\a.mp4", "C:\\a.mp4", "..\\a.mp4"):
+        with pytest.raises(InputError, match="path"):
+            read_cohort(write_cohort(clip_row(path=path)))
+
+
+def test_a_folder_of_images_is_a_clip(write_cohort, clip_row):
+    path = write_cohort(clip_row(path="sweep"), clip_row(path="gone", study_id="P1-2"))
+    (path.parent / "sweep").mkdir()
+    with pytest.raises(InputError, match="path = 'gone': no such file") as raised:
+        read_cohort(path, check_files=True)
+    assert "sweep" not in str(raised.value)

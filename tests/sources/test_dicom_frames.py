@@ -10,7 +10,7 @@ import pydicom
 import pytest
 from fan_clips import fan_frames
 from PIL import Image
-from pydicom.encaps import encapsulate
+from pydicom.encaps import encapsulate, generate_frames
 from pydicom.pixels import set_pixel_data
 from pydicom.uid import (
     ExplicitVRBigEndian,
@@ -20,7 +20,10 @@ from pydicom.uid import (
     JPEGLSLossless,
     RLELossless,
 )
+from source_files import as_jpegs, with_fragments
 
+from bsou_dist.sources.dicom_frames import compressed_frames
+from bsou_dist.sources.raw_clip import UnreadableClip
 from bsou_dist.sources.read_clip import read_clip
 
 FRAMES = fan_frames()  # (12, 96, 112)
@@ -80,3 +83,75 @@ def test_one_picture_is_one_frame(dicom: Path) -> None:
         del dataset.NumberOfFrames
     dataset.save_as(dicom)
     assert read_clip(dicom).frames.shape == (1, 96, 112)
+
+
+@pytest.mark.parametrize(
+    "offsets",
+    [
+        [],
+        [0] * 12,
+        list(range(12)),
+        [0],
+        [0, 9],
+        [2**32 - 1] * 12,
+        list(range(0, 1200, 100)),
+        list(range(30)),
+    ],
+)
+def test_a_wrong_offset_table_is_not_believed(dicom: Path, offsets: list[int]) -> None:
+    pictures = as_jpegs(FRAMES)
+    expected = np.stack([np.asarray(Image.open(io.BytesIO(picture))) for picture in pictures])
+    clip = read_clip(with_fragments(dicom, pictures, offsets))
+    np.testing.assert_array_equal(clip.frames, expected)
+    halves = [
+        part for one in pictures for part in (one[: len(one) // 4 * 2], one[len(one) // 4 * 2 :])
+    ]
+    clip = read_clip(with_fragments(dicom, halves, offsets), max_frames=4)
+    np.testing.assert_array_equal(clip.frames, expected[[0, 4, 7, 11]])
+
+
+def test_a_wrong_offset_table_of_run_lengths_is_not_believed(dicom: Path) -> None:
+    dataset = pydicom.dcmread(dicom)
+    dataset.compress(RLELossless)
+    fragments = list(generate_frames(dataset.PixelData, number_of_frames=12))
+    dataset.save_as(dicom)
+    with_fragments(dicom, fragments, [4, 5, 6])
+    dataset = pydicom.dcmread(dicom)
+    dataset.file_meta.TransferSyntaxUID = RLELossless
+    dataset.save_as(dicom)
+    np.testing.assert_array_equal(read_clip(dicom).frames, FRAMES)
+
+
+def test_an_extended_offset_table_is_not_needed(dicom: Path) -> None:
+    wrong = {"ExtendedOffsetTable": bytes(8), "ExtendedOffsetTableLengths": bytes(8)}
+    pictures = as_jpegs(FRAMES)
+    clip = read_clip(with_fragments(dicom, pictures, [], **wrong))
+    assert np.abs(clip.frames.astype(int) - FRAMES).mean() < 3
+
+
+def test_all_frames_may_be_in_one_fragment(dicom: Path) -> None:
+    pictures = as_jpegs(FRAMES)
+    expected = np.stack([np.asarray(Image.open(io.BytesIO(picture))) for picture in pictures])
+    padded = [picture + bytes(len(picture) % 2) for picture in pictures]
+    for offsets in ([], [0]):
+        clip = read_clip(with_fragments(dicom, [b"".join(padded)], offsets))
+        np.testing.assert_array_equal(clip.frames, expected)
+
+
+def test_an_offset_table_tells_fragments_without_marks(dicom: Path) -> None:
+    """Of frames that begin with no known mark, only the table says which fragments are whose."""
+    place = dicom.with_name("unmarked")
+    place.write_bytes(with_fragments(dicom, [b"ab", b"cd", b"ef"], [0, 20]).read_bytes())
+    header = pydicom.dcmread(place, stop_before_pixels=True)
+    header.NumberOfFrames = 2
+    assert compressed_frames(place, header, [0, 1]) == [b"abcd", b"ef"]
+
+
+def test_frames_that_are_not_there_are_counted(dicom: Path) -> None:
+    pictures = as_jpegs(FRAMES)
+    with pytest.raises(UnreadableClip, match="claims 12 frames, and 9 are there"):
+        read_clip(with_fragments(dicom, pictures[:9], []))
+    whole = with_fragments(dicom, pictures, [], NumberOfFrames=12).read_bytes()
+    dicom.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(UnreadableClip, match=r"claims 12 frames, and [4-7] are there"):
+        read_clip(dicom)

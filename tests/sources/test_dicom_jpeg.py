@@ -8,13 +8,16 @@ import pydicom
 import pytest
 from fan_clips import fan_frames, printed
 from PIL import Image
+from pydicom.data import get_testdata_file
 from pydicom.encaps import encapsulate, generate_frames
 from pydicom.pixels import iter_pixels
+from source_files import with_numbers, without_segments
 
 from bsou_dist.phantom.files.dicom import Acquisition, Box, write_dicom
 from bsou_dist.prepare.prepare_clip import PrepareConfig, prepare
-from bsou_dist.sources.dicom_jpeg import read_jpeg_frames
-from bsou_dist.sources.raw_clip import Region, UnreadableClip
+from bsou_dist.sources.dicom_frames import compressed_frames
+from bsou_dist.sources.dicom_jpeg import decoded_jpegs
+from bsou_dist.sources.raw_clip import RawClip, Region, UnreadableClip
 from bsou_dist.sources.read_clip import read_clip
 
 HEIGHT, WIDTH = 211, 245  # odd, as screens are cut
@@ -43,6 +46,13 @@ def header_of(path: Path) -> pydicom.Dataset:
     return pydicom.dcmread(path, stop_before_pixels=True)
 
 
+def jpegs_of(path: Path, shrink: int = 1) -> np.ndarray | None:
+    """Pixels of the frames wanted, as libjpeg decodes them."""
+    header = header_of(path)
+    decoded = decoded_jpegs(compressed_frames(path, header, INDICES), header, shrink)
+    return None if decoded is None else decoded.pixels
+
+
 def rewritten(path: Path, frames: list[bytes], has_bot: bool = True, **elements: object) -> Path:
     dataset = pydicom.dcmread(path)
     dataset.PixelData = encapsulate(frames, has_bot=has_bot)
@@ -60,7 +70,7 @@ def stored(path: Path) -> list[bytes]:
 @pytest.mark.parametrize("has_bot", [True, False])
 def test_pixels_are_pydicoms(path: Path, has_bot: bool) -> None:
     rewritten(path, stored(path), has_bot)
-    frames = read_jpeg_frames(path, header_of(path), INDICES, 1)
+    frames = jpegs_of(path)
     expected = np.stack(list(iter_pixels(path, indices=INDICES)))
     assert frames is not None
     assert expected.std() > 20
@@ -70,14 +80,13 @@ def test_pixels_are_pydicoms(path: Path, has_bot: bool) -> None:
 def test_grey_pixels_are_pydicoms(path: Path) -> None:
     frames = [_jpeg(Image.fromarray(frame)) for frame in fan_frames(height=HEIGHT, width=WIDTH)]
     rewritten(path, frames, SamplesPerPixel=1, PhotometricInterpretation="MONOCHROME2")
-    found = read_jpeg_frames(path, header_of(path), INDICES, 1)
+    found = jpegs_of(path)
     np.testing.assert_array_equal(found, np.stack(list(iter_pixels(path, indices=INDICES))))
 
 
 def test_shrunk_pixels_are_means(path: Path) -> None:
-    header = header_of(path)
-    whole = read_jpeg_frames(path, header, INDICES, 1)
-    shrunk = read_jpeg_frames(path, header, INDICES, 2)
+    whole = jpegs_of(path)
+    shrunk = jpegs_of(path, shrink=2)
     assert whole is not None
     assert shrunk is not None
     means = np.stack([np.asarray(Image.fromarray(frame).reduce(2)) for frame in whole])
@@ -101,20 +110,58 @@ def test_a_clip_read_shrunk_is_prepared_like_the_whole_one(path: Path) -> None:
     )
 
 
-def test_rgb_in_jpeg_is_left_to_pydicom(path: Path) -> None:
-    """Stored as RGB (no transform in its Adobe mark), whatever the header says."""
+@pytest.mark.parametrize("label", ["RGB", "YBR_FULL_422"])
+@pytest.mark.parametrize("marks", ["letters", "Adobe", "nothing"])
+def test_rgb_in_jpeg_is_rgb_whatever_the_header_says(path: Path, label: str, marks: str) -> None:
     rgb = np.stack(list(iter_pixels(path)))
     frames = [_jpeg(Image.fromarray(frame), keep_rgb=True) for frame in rgb]
+    if marks != "Adobe":
+        frames = [without_segments(frame) for frame in frames]
+    if marks != "letters":
+        frames = [with_numbers(frame, b"RGB", bytes([0, 1, 2])) for frame in frames]
+    rewritten(path, frames, PhotometricInterpretation=label)
+    clip = read_clip(path)
+    assert np.abs(clip.frames.astype(int) - rgb).mean() < 2
+    assert has_note(clip, "colours relabelled") == (label != "RGB")
+
+
+@pytest.mark.parametrize("label", ["RGB", "YBR_FULL"])
+@pytest.mark.parametrize("says", ["JFIF", "sampling", "numbers", "nothing"])
+def test_ycbcr_in_jpeg_is_ycbcr_whatever_the_header_says(path: Path, label: str, says: str) -> None:
+    rgb = np.stack(list(iter_pixels(path)))
+    subsampling = "4:2:2" if says == "sampling" else "4:4:4"
+    frames = [_jpeg(Image.fromarray(frame), subsampling=subsampling) for frame in rgb]
+    if says != "JFIF":
+        frames = [without_segments(frame) for frame in frames]
+    if says in ("sampling", "nothing"):
+        frames = [with_numbers(frame, bytes([1, 2, 3]), bytes([0, 1, 2])) for frame in frames]
+    rewritten(path, frames, PhotometricInterpretation=label)
+    clip = read_clip(path)
+    assert np.abs(clip.frames.astype(int) - rgb).mean() < 2
+    assert has_note(clip, "colours relabelled") == (label == "RGB")
+
+
+def test_colours_that_nothing_tells_are_what_the_header_says(path: Path) -> None:
+    """Blue all over: neither is it grey in RGB, nor neutral in YCbCr."""
+    blue = np.zeros((12, HEIGHT, WIDTH, 3), np.uint8) + np.array([0, 60, 250], np.uint8)
+    frames = [without_segments(_jpeg(Image.fromarray(frame), keep_rgb=True)) for frame in blue]
+    frames = [with_numbers(frame, b"RGB", bytes([0, 1, 2])) for frame in frames]
     rewritten(path, frames, PhotometricInterpretation="RGB")
-    assert read_jpeg_frames(path, header_of(path), INDICES, 1) is None
-    assert np.abs(read_clip(path).frames.astype(int) - rgb).mean() < 2
-    rewritten(path, frames, PhotometricInterpretation="YBR_FULL_422")
-    assert read_jpeg_frames(path, header_of(path), INDICES, 1) is None
+    assert np.abs(read_clip(path).frames.astype(int) - blue).mean() < 2
+
+
+@pytest.mark.parametrize(
+    "name", ["SC_jpeg_no_color_transform.dcm", "SC_jpeg_no_color_transform_2.dcm"]
+)
+def test_pydicoms_rgb_in_jpeg_without_marks(name: str) -> None:
+    path = Path(get_testdata_file(name, download=False))
+    expected = next(iter_pixels(path))
+    assert np.abs(read_clip(path).frames[0].astype(int) - expected).max() <= 1
 
 
 def test_a_picture_of_another_size_is_left_to_pydicom(path: Path) -> None:
     rewritten(path, stored(path), Rows=HEIGHT - 1)
-    assert read_jpeg_frames(path, header_of(path), INDICES, 1) is None
+    assert jpegs_of(path) is None
 
 
 @pytest.mark.parametrize("part", [0.05, 0.6])
@@ -122,13 +169,19 @@ def test_a_truncated_frame_is_unreadable(path: Path, part: float) -> None:
     frames = stored(path)
     frames[4] = frames[4][: int(part * len(frames[4])) // 2 * 2]
     rewritten(path, frames)
-    assert read_jpeg_frames(path, header_of(path), INDICES, 1) is None
+    assert jpegs_of(path) is None
     with pytest.raises(UnreadableClip):
         read_clip(path)
 
 
-def _jpeg(picture: Image.Image, keep_rgb: bool = False) -> bytes:
+def has_note(clip: RawClip, kind: str) -> bool:
+    return any(note.startswith(f"{kind}: ") for note in clip.notes)
+
+
+def _jpeg(picture: Image.Image, keep_rgb: bool = False, subsampling: str = "4:4:4") -> bytes:
     buffer = io.BytesIO()
-    options = {"keep_rgb": True, "subsampling": "4:4:4"} if keep_rgb else {}
+    options = {"keep_rgb": True} if keep_rgb else {}
+    if picture.mode == "RGB":
+        options["subsampling"] = subsampling
     picture.save(buffer, "JPEG", quality=95, **options)
     return buffer.getvalue()

@@ -66,7 +66,8 @@ def test_the_most_trusted_spacing_counts() -> None:
 def test_a_region_without_a_length_takes_the_frames() -> None:
     timed = region(0, 640, PhysicalUnitsXDirection=4)
     found = stated_scale(header(SequenceOfUltrasoundRegions=[timed], PixelSpacing=[0.3, 0.2]))
-    assert found == (Region(0, 0, 640, 480), pytest.approx(0.2), pytest.approx(1.5))
+    assert found[:3] == (Region(0, 0, 640, 480), pytest.approx(0.2), pytest.approx(1.5))
+    assert found.source == "PixelSpacing"
 
 
 def test_pixels_of_unknown_size_may_still_not_be_square() -> None:
@@ -82,7 +83,8 @@ def test_what_is_no_spacing_is_unknown(spacing: object) -> None:
 def test_after_scaling_nothing_is_trusted() -> None:
     left_over = region(0, 900)
     found = stated_scale(header(SequenceOfUltrasoundRegions=[left_over], PixelSpacing=[0.3, 0.3]))
-    assert found == (None, None, 1.0)
+    assert found[:4] == (None, None, 1.0, None)
+    assert [note.split(": ")[0] for note in found.notes] == ["scale"]
 
 
 @pytest.mark.parametrize(("tissue", "flow"), [((0, 200), (200, 640)), ((440, 640), (0, 440))])
@@ -127,3 +129,41 @@ def test_whatever_states_the_spacing_the_prepared_clip_is_the_same(
         shown.append(prepare(clip, PrepareConfig(size_px=64, field_mm=200.0, max_frames=4)))
     of_region, of_frame = (clip.frames.astype(int) for clip in shown)
     np.testing.assert_array_equal(of_region, of_frame)
+
+
+def test_statements_that_differ_are_noted_and_the_more_trusted_one_counts() -> None:
+    found = stated_scale(
+        header(
+            SequenceOfUltrasoundRegions=[region(0, 640, mm=0.5)],
+            SharedFunctionalGroupsSequence=pixel_measures(0.505, 0.505),  # within the tolerance
+            PixelSpacing=[0.25, 0.25],
+            NominalScannedPixelSpacing=[0.6, 0.5],
+            PixelAspectRatio=[1, 1],
+        )
+    )
+    assert (found.mm_per_px, found.source) == (pytest.approx(0.5), "ultrasound region")
+    assert found.notes == (
+        "scale: PixelSpacing says 0.5 times what ultrasound region says, which counts",
+        "scale: NominalScannedPixelSpacing says 1.2 times what ultrasound region says, which "
+        "counts",
+    )
+
+
+def test_a_ratio_that_contradicts_the_spacing_is_noted() -> None:
+    found = stated_scale(header(PixelSpacing=[0.3, 0.3], PixelAspectRatio=[2, 1]))
+    assert (found.mm_per_px, found.pixel_aspect) == (pytest.approx(0.3), 1.0)
+    assert found.notes == ("scale: PixelAspectRatio contradicts PixelSpacing, which counts",)
+
+
+def test_functional_groups_of_each_frame_count_where_they_agree() -> None:
+    alike = [pixel_measures(0.3, 0.3)[0] for _ in range(3)]
+    found = stated_scale(header(PerFrameFunctionalGroupsSequence=alike))
+    assert (found.mm_per_px, found.source, found.notes) == (0.3, "functional groups", ())
+    zoomed = [*alike, pixel_measures(0.2, 0.2)[0]]
+    found = stated_scale(header(PerFrameFunctionalGroupsSequence=zoomed, PixelSpacing=[0.3, 0.3]))
+    assert (found.mm_per_px, found.source) == (None, None)
+    assert [note.split(": ")[0] for note in found.notes] == ["scale"]
+    with_region = header(
+        PerFrameFunctionalGroupsSequence=zoomed, SequenceOfUltrasoundRegions=[region(0, 640)]
+    )
+    assert stated_scale(with_region).source == "ultrasound region"

@@ -25,6 +25,51 @@ def stored(code: str) -> np.ndarray:
     return frames.swapaxes(1, 2) if code[0] in "FN" else frames
 
 
+UPRIGHT = ((1, 0), (0, 1))
+
+
+def with_directions(column: tuple[int, int], row: tuple[int, int], code: str) -> dict[str, bytes]:
+    """`SHOWN`, with the directions of its columns' axis and of its rows' in a space."""
+    count, height, width = SHOWN.shape
+    sizes = f"{width} {height} {count}"
+    matrix = " ".join(str(step) for step in (*column, 0, *row, 0, 0, 0, 1))
+    across, down = (f"({0.2 * axis[0]},{0.2 * axis[1]},0)" for axis in (column, row))
+    return {
+        "MHA": f"ObjectType = Image\nNDims = 3\nDimSize = {sizes}\nElementType = MET_UCHAR\n"
+        f"ElementSpacing = 0.2 0.2 1\nTransformMatrix = {matrix}\n"
+        f"UltrasoundImageOrientation = {code}\nElementDataFile = LOCAL\n".encode()
+        + SHOWN.tobytes(),
+        "NRRD": f"NRRD0004\ntype: uint8\ndimension: 3\nsizes: {sizes}\nencoding: raw\n"
+        f"space: left-posterior-superior\nspace directions: {across} {down} (0,0,1)\n"
+        f"ultrasound image orientation:={code}\n\n".encode()
+        + SHOWN.tobytes(),
+    }
+
+
+@pytest.mark.parametrize("code", ["", "MF"])
+@pytest.mark.parametrize(
+    ("column", "row"),
+    [
+        UPRIGHT,
+        ((-1, 0), (0, 1)),
+        ((1, 0), (0, -1)),
+        ((-1, 0), (0, -1)),
+        ((0, 1), (1, 0)),
+        ((0, -1), (1, 0)),
+    ],
+)
+def test_a_direction_matrix_moves_no_pixel_and_is_noted(
+    tmp_path: Path, column: tuple[int, int], row: tuple[int, int], code: str
+) -> None:
+    for name, content in with_directions(column, row, code).items():
+        (tmp_path / "a").write_bytes(content)
+        clip = read_clip(tmp_path / "a")
+        np.testing.assert_array_equal(clip.frames, SHOWN, err_msg=name)
+        assert (clip.mm_per_px, clip.pixel_aspect) == (pytest.approx(0.2), pytest.approx(1.0))
+        kinds = [note.split(": ")[0] for note in clip.notes]
+        assert kinds == ([] if (column, row) == UPRIGHT else ["orientation"]), name
+
+
 def contents(frames: np.ndarray, code: str) -> dict[str, bytes]:
     count, height, width = frames.shape
     sizes = f"{width} {height} {count}"

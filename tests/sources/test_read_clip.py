@@ -61,9 +61,9 @@ def _mistake(kind: str, path: Path, dicom: Path) -> None:
     ("kind", "reason"),
     [
         ("empty", "empty file (0 bytes)"),
-        ("text", "neither DICOM, MP4, MOV, AVI, MKV, MHA, MHD, NRRD nor NPZ"),
+        ("text", "neither DICOM, MP4, MOV, AVI, MKV, GIF, MHA, MHD, NRRD nor NPZ"),
         ("absent", "no such file"),
-        ("folder", "cannot be opened"),
+        ("folder", "a folder without numbered images"),
         ("short DICOM", "incomplete or damaged"),
         ("no picture", "without a picture"),
         ("no pixels", "incomplete or damaged"),

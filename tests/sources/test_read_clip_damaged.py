@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fuzzed import bombs, damaged, whole_files
+from fuzzed import bombs, damaged, whole_files, write_clip
 
 from bsou_dist.common.worker_pool import Limits, Lost, ordered_map
 from bsou_dist.prepare.prepare_clip import PrepareConfig, RejectedClip, prepare
@@ -39,7 +39,7 @@ def outcomes(folder: Path, files: dict[str, bytes]) -> dict[str, str | Lost]:
     paths = {}
     for number, (name, data) in enumerate(files.items()):
         paths[name] = folder / "fuzzed" / str(number)
-        paths[name].write_bytes(data)
+        write_clip(paths[name], name, data)
         if number % 10 == 0:
             paths[f"whole {number}"] = folder / "clips" / "000000.dcm"
     found = dict(zip(paths, ordered_map(_outcome, paths.values(), 2, LIMITS), strict=True))
@@ -54,8 +54,9 @@ def whole(tmp_path: Path) -> dict[str, bytes]:
 
 def test_whole_files_are_clips(tmp_path: Path, whole: dict[str, bytes]) -> None:
     for name, data in whole.items():
-        (tmp_path / "whole").write_bytes(data)
-        assert _outcome(tmp_path / "whole") == "clip", name
+        path = tmp_path / f"whole {name}"
+        write_clip(path, name, data)
+        assert _outcome(path) == "clip", name
 
 
 def test_damaged_files_have_a_reason(

@@ -76,7 +76,7 @@ def over_claimed(kind: str, whole: bytes) -> dict[str, bytes]:
             "a row more": whole.replace(b"112 96 12", b"112 97 12"),
             "a frame more": whole.replace(b"112 96 12", b"112 96 13"),
         }
-    if kind.startswith("a."):
+    if kind.startswith(("a.", "images")):
         return {}
     changes: dict[str, dict[str, int]] = {
         "a frame more": {"NumberOfFrames": 13},
@@ -103,7 +103,7 @@ def _before(folder: Path, frames: np.ndarray, monkeypatch: pytest.MonkeyPatch) -
     folder.mkdir()
     monkeypatch.setattr(fuzzed, "FRAMES", frames)
     for kind, content in fuzzed.whole_files(folder).items():
-        (folder / kind).write_bytes(content)
+        fuzzed.write_clip(folder / kind, kind, content)
     return folder
 
 
@@ -122,7 +122,7 @@ def test_readers_give_the_files_own_pixels(tmp_path: Path, monkeypatch: pytest.M
     requests = []
     for number, ((kind, _), data) in enumerate(contents.items()):
         path = tmp_path / str(number)
-        path.write_bytes(data)
+        fuzzed.write_clip(path, kind, data)
         requests.append((path, before / kind, before_again / kind))
     found = dict(zip(contents, ordered_map(_read_twice, requests, 2, LIMITS), strict=True))
     twice = {name: pair for name, pair in found.items() if not isinstance(pair, Lost)}

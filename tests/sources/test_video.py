@@ -10,6 +10,7 @@ import av
 import numpy as np
 import pytest
 from fan_clips import fan_frames, write_video
+from source_files import with_box_in_front, with_edit_list, with_empty_chunks, write_gif
 
 from bsou_dist.sources.raw_clip import (
     UnreadableClip,
@@ -236,3 +237,92 @@ def test_a_video_that_ends_too_early_is_refused(tmp_path: Path, name: str) -> No
     (tmp_path / name).write_bytes(whole[: len(whole) * 2 // 3])
     with pytest.raises(UnreadableClip, match="truncated or damaged video"):
         read_clip(tmp_path / name)
+
+
+@pytest.mark.parametrize(("first", "count"), [(0, 12), (0, 7), (5, 7), (3, 6), (11, 1)])
+def test_frames_that_an_edit_list_hides_are_neither_counted_nor_shown(
+    tmp_path: Path, first: int, count: int
+) -> None:
+    path = tmp_path / "a.mp4"
+    write_video(path, FRAMES)
+    every = read_clip(path).frames
+    path.write_bytes(with_edit_list(path.read_bytes(), first=first, count=count))
+    clip = read_clip(path)
+    assert clip.source_frames == count
+    np.testing.assert_array_equal(clip.frames, every[first : first + count])
+    few = read_clip(path, max_frames=2).frames
+    np.testing.assert_array_equal(few, clip.frames[[0, -1]] if count > 1 else clip.frames)
+
+
+def test_an_edit_list_does_not_hide_that_a_video_ends_too_early(tmp_path: Path) -> None:
+    path = tmp_path / "a.mp4"
+    write_video(path, fan_frames(count=40), movflags="faststart")
+    whole = with_edit_list(path.read_bytes(), first=0, count=10)
+    path.write_bytes(whole)
+    assert read_clip(path).source_frames == 10
+    path.write_bytes(whole[: len(whole) * 2 // 3])
+    with pytest.raises(UnreadableClip, match="truncated or damaged video"):
+        read_clip(path)
+
+
+@pytest.mark.parametrize("after", [{}, {0: 1}, {3: 2, 7: 5}, {11: 9}, {0: 3, 5: 1, 11: 20}])
+def test_empty_chunks_of_an_avi_are_no_frames(tmp_path: Path, after: dict[int, int]) -> None:
+    path = tmp_path / "a.avi"
+    write_video(path, FRAMES, "mjpeg")
+    every = read_clip(path).frames
+    whole = with_empty_chunks(path.read_bytes(), after)
+    path.write_bytes(whole)
+    clip = read_clip(path)
+    assert clip.source_frames == 12
+    np.testing.assert_array_equal(clip.frames, every)
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(UnreadableClip, match="truncated or damaged video"):
+        read_clip(path)
+
+
+@pytest.mark.parametrize("box", [b"uuid", b"styp", b"pnot", b"free", b"skip", b"wide"])
+def test_a_box_in_front_of_the_others(tmp_path: Path, box: bytes) -> None:
+    path = tmp_path / "a.mov"
+    write_video(path, FRAMES)
+    expected = read_clip(path).frames
+    path.write_bytes(with_box_in_front(path.read_bytes(), box))
+    np.testing.assert_array_equal(read_clip(path).frames, expected)
+
+
+def test_a_video_turned_by_an_odd_angle_is_noted(tmp_path: Path) -> None:
+    def turned_by(degrees: int) -> Path:
+        return video(
+            tmp_path / f"{degrees}.mp4",
+            FRAMES,
+            "gray",
+            "libx264",
+            "yuv420p",
+            prepare=lambda stream: stream.set_display_rotation(degrees),
+        )
+
+    assert read_clip(turned_by(90)).notes == ()
+    clip = read_clip(turned_by(30))
+    assert [note.split(": ")[0] for note in clip.notes] == ["orientation"]
+    assert clip.frames.shape == (12, 96, 112, 3)
+
+
+def test_an_animated_gif(tmp_path: Path) -> None:
+    path = write_gif(tmp_path / "a.dcm", FRAMES, duration=50, loop=0)
+    clip = read_clip(path)
+    assert (clip.source_frames, clip.mm_per_px, clip.pixel_aspect) == (12, None, 1.0)
+    np.testing.assert_array_equal(clip.frames[..., 1], FRAMES)
+    times_ms = [10] * 8 + [100, 100, 120, 10]
+    write_gif(path, FRAMES, duration=times_ms)
+    np.testing.assert_array_equal(
+        read_clip(path, max_frames=5).frames[..., 1], FRAMES[[0, 8, 9, 10, 11]]
+    )
+
+
+def test_a_gif_that_ends_too_early_is_refused(tmp_path: Path) -> None:
+    path = write_gif(tmp_path / "a.gif", fan_frames(count=60), duration=50)
+    whole = path.read_bytes()
+    path.write_bytes(whole + bytes(10))
+    assert read_clip(path).source_frames == 60
+    path.write_bytes(whole[: len(whole) * 99 // 100])
+    with pytest.raises(UnreadableClip, match="truncated or damaged video"):
+        read_clip(path)

@@ -175,6 +175,31 @@ def test_units_of_spacing(tmp_path: Path, unit: str, factor: float | None) -> No
         assert (clip.mm_per_px, clip.pixel_aspect) == expected
 
 
+def test_what_states_the_spacing_and_what_contradicts_it(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(meta_image(FRAMES.tobytes(), ElementSpacing="0.2 0.3 1", ElementSize="2 3 1"))
+    clip = read_clip(path)
+    assert (clip.mm_per_px, clip.pixel_aspect) == (0.2, pytest.approx(1.5))
+    assert clip.scale_source == "ElementSpacing"
+    assert clip.notes == (
+        "scale: ElementSize says 10 times what ElementSpacing says, which counts",
+    )
+    path.write_bytes(meta_image(FRAMES.tobytes(), ElementSize="0.2 0.2 1"))
+    assert read_clip(path).scale_source == "ElementSize"
+    path.write_bytes(nrrd(FRAMES.tobytes(), "spacings: 0.2 0.3 nan"))
+    assert read_clip(path).scale_source == "spacings"
+    path.write_bytes(nrrd(FRAMES.tobytes(), "space directions: (0.2,0) (0,0.3) none"))
+    assert read_clip(path).scale_source == "space directions"
+
+
+@pytest.mark.parametrize("spacing", ["0.2 1.2", "1.2 0.2"])
+def test_pixels_that_no_screen_has_have_no_size(tmp_path: Path, spacing: str) -> None:
+    (tmp_path / "a").write_bytes(meta_image(FRAMES.tobytes(), ElementSpacing=f"{spacing} 1"))
+    clip = read_clip(tmp_path / "a")
+    assert (clip.mm_per_px, clip.pixel_aspect, clip.scale_source) == (None, 1.0, None)
+    assert [note.split(": ")[0] for note in clip.notes] == ["scale"]
+
+
 def test_every_encoding(tmp_path: Path) -> None:
     raw = FRAMES.tobytes()
     words = " ".join(map(str, FRAMES.ravel())).encode()

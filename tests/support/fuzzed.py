@@ -75,6 +75,24 @@ def whole_files(folder: Path) -> dict[str, bytes]:
         dataset["PixelData"].is_undefined_length = True
         dataset.save_as(folder / name)
         files[name] = (folder / name).read_bytes()
+    dataset = pydicom.dcmread(phantom)
+    set_pixel_data(dataset, np.repeat(FRAMES[..., None], 3, axis=-1), "RGB", 8)
+    dataset.PhotometricInterpretation = "YBR_FULL_422"
+    # Two pixels of luma, then their common chroma, which is neutral.
+    pairs = np.full((*FRAMES.shape[:2], FRAMES.shape[2] // 2, 4), 128, np.uint8)
+    pairs[..., 0], pairs[..., 1] = FRAMES[:, :, ::2], FRAMES[:, :, 1::2]
+    dataset.PixelData = pairs.tobytes()
+    dataset.save_as(folder / "shared-chroma")
+    files["shared-chroma"] = (folder / "shared-chroma").read_bytes()
+    dataset = pydicom.dcmread(phantom)
+    dataset.PhotometricInterpretation = "PALETTE COLOR"
+    for colour in ("Red", "Green", "Blue"):
+        name = f"{colour}PaletteColorLookupTable"
+        dataset.add_new(f"{name}Descriptor", "US", [256, 0, 16])
+        dataset.add_new(f"{name}Data", "OW", (np.arange(256) * 257).astype(">u2").tobytes())
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRBigEndian
+    pydicom.dcmwrite(folder / "palette", dataset, implicit_vr=False, little_endian=False)
+    files["palette"] = (folder / "palette").read_bytes()
     for name, codec in (
         ("a.mp4", "libx264"),
         ("a.mkv", "libx264"),
@@ -93,7 +111,23 @@ def whole_files(folder: Path) -> dict[str, bytes]:
         files[name] = (folder / name).read_bytes()
     np.savez_compressed(folder / "a.npz", frames=FRAMES, mm_per_px=1.2)
     files["a.npz"] = (folder / "a.npz").read_bytes()
+    first, *others = [Image.fromarray(frame) for frame in FRAMES]
+    first.save(folder / "a.gif", save_all=True, append_images=others, duration=50)
+    files["a.gif"] = (folder / "a.gif").read_bytes()
+    for kind, form in (("images", "PNG"), ("images in JPEG", "JPEG"), ("images in TIFF", "TIFF")):
+        files[kind] = _picture(FRAMES[0], form)
     return files
+
+
+def write_clip(path: Path, kind: str, data: bytes) -> None:
+    """Write a file of a kind of `whole_files`; images as a folder, of which `data` is the first."""
+    if not kind.startswith("images"):
+        path.write_bytes(data)
+        return
+    path.mkdir()
+    (path / "00.png").write_bytes(data)
+    for number, frame in enumerate(FRAMES[1:], start=1):
+        Image.fromarray(frame).save(path / f"{number:02d}.png")
 
 
 def _picture(frame: np.ndarray, form: str) -> bytes:
