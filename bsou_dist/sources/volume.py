@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
+from bsou_dist.common.frame_range import FrameRange
 from bsou_dist.sources.grey_levels import to_frames
 from bsou_dist.sources.meta_image import read_meta_image_header
 from bsou_dist.sources.nrrd_header import read_nrrd_header
@@ -13,7 +14,7 @@ from bsou_dist.sources.raw_clip import (
     checked_aspect,
     checked_mm_per_px,
 )
-from bsou_dist.sources.stack_header import StackHeader
+from bsou_dist.sources.stack_header import StackHeader, turned_to_frames
 from bsou_dist.sources.stack_pixels import read_stack
 
 VolumeKind = Literal["MetaImage", "NRRD"]
@@ -21,27 +22,36 @@ VolumeKind = Literal["MetaImage", "NRRD"]
 _READ_HEADER = {"MetaImage": read_meta_image_header, "NRRD": read_nrrd_header}
 
 
-def read_volume(path: Path, kind: VolumeKind, max_frames: int | None = None) -> RawClip:
+def read_volume(
+    path: Path, kind: VolumeKind, max_frames: int | None = None, part: FrameRange | None = None
+) -> RawClip:
     """Read a stack of 2D frames of 1 to 4 channels.
 
     Args:
         path: the file.
         kind: its format.
         max_frames: keep at most so many frames, evenly chosen; the others are not held in memory.
+        part: the frames to choose from.
 
     Raises:
         UnreadableClip: damaged, not a stack of frames, or of more or fewer pixels than its header
             claims.
     """
     header = _READ_HEADER[kind](path)
+    notes: tuple[str, ...] = ()
+    turned = None if part is None else turned_to_frames(header, part.total)
+    if turned is not None:
+        header = turned
+        notes = ("frames along another axis: the one of as many values as the table says",)
     mm_per_px, pixel_aspect = _pixel_size(header)
-    frames = to_frames(read_stack(header, max_frames))
+    frames = to_frames(read_stack(header, max_frames, part))
     return RawClip(
         frames=header.orientation.applied_to(frames),
         source="volume",
-        source_frames=header.length("frame"),
+        source_frames=header.length("frame") if part is None else len(part),
         mm_per_px=mm_per_px,
         pixel_aspect=checked_aspect(pixel_aspect),
+        notes=notes,
     )
 
 
