@@ -28,6 +28,7 @@ from bsou_dist.sources.volume import VolumeKind, read_volume
 FileKind = Literal["dicom", "video", "npz"] | VolumeKind
 
 _BLACK_LEVEL = 2  # a lossy codec's black may be no 0
+_HELD_FRAMES = 512
 _SNIFFED_BYTES = 4096
 _STDERR = 2
 _ISO_BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"wide", b"skip")  # first box of MP4 and MOV
@@ -61,10 +62,9 @@ def read_clip(
     kind = _kind_of(_first_bytes(path))
     try:
         with _standard_error_silenced():
-            clip = _read(path, kind, max_frames, wanted_mm_per_px, part)
-            if part is None or not _is_black(clip.frames[[0, -1]]).any():
-                return clip
-            return _without_black_ends(_read(path, kind, None, wanted_mm_per_px, part), max_frames)
+            if part is None:
+                return _read(path, kind, max_frames, wanted_mm_per_px)
+            return _read_part(path, kind, max_frames, wanted_mm_per_px, part)
     except MemoryError:  # the caller's to limit, and to tell of
         raise
     except Exception as error:
@@ -80,7 +80,7 @@ def _read(
     kind: FileKind,
     max_frames: int | None,
     wanted_mm_per_px: float | None,
-    part: FrameRange | None,
+    part: FrameRange | None = None,
 ) -> RawClip:
     """Read a file of a known kind."""
     if kind == "dicom":
@@ -90,6 +90,24 @@ def _read(
     if kind == "npz":
         return read_npz(path, max_frames, part)
     return read_volume(path, kind, max_frames, part)
+
+
+def _read_part(
+    path: Path,
+    kind: FileKind,
+    max_frames: int | None,
+    wanted_mm_per_px: float | None,
+    part: FrameRange,
+) -> RawClip:
+    """Read a part of a file without black frames at its ends."""
+    # Where to choose frames evenly is known when the ends are. A stack is unpacked from its
+    # beginning each time that it is read, so few frames are held all at once.
+    if kind in ("MetaImage", "NRRD") and len(part) <= _HELD_FRAMES:
+        return _without_black_ends(_read(path, kind, None, wanted_mm_per_px, part), max_frames)
+    clip = _read(path, kind, max_frames, wanted_mm_per_px, part)
+    if not _is_black(clip.frames[[0, -1]]).any():
+        return clip
+    return _without_black_ends(_read(path, kind, None, wanted_mm_per_px, part), max_frames)
 
 
 def _is_black(frames: NDArray[np.uint8]) -> NDArray[np.bool_]:
