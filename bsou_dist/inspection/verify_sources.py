@@ -57,11 +57,13 @@ def verify_sources(shards_dir: Path, private_dir: Path, root: Path) -> Iterator[
 
 
 def _folder_of_files(root: Path, paths: pd.Series) -> Path:
-    """The folder that the paths start from: the one that was named, or one in it."""
-    if root.is_dir():
-        for folder in (root, *sorted(root.iterdir())):
-            if any((folder / path).exists() for path in paths):
-                return folder
+    """The folder that the paths start from: the one that was named, or the only one in it."""
+    if any((root / path).exists() for path in paths):
+        return root
+    inner = [folder for folder in root.iterdir() if folder.is_dir()] if root.is_dir() else []
+    with_files = [folder for folder in inner if any((folder / path).exists() for path in paths)]
+    if len(with_files) == 1:
+        return with_files[0]
     raise InputError(
         f"{root}: none of the {len(paths)} packed files is there; name the folder that the "
         "paths of the cohort table start from"

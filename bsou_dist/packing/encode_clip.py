@@ -41,9 +41,9 @@ class EncodedClip:
     sha256: str
 
 
-EncodeRequest = tuple[Path, str, FrameRange | None, float | None]
-"""A clip to encode: the cohort's folder, a path in it, which of its frames (None for all), and the
-spacing of the table or None.
+EncodeRequest = tuple[Path, str, float | None, FrameRange | None]
+"""A clip to encode: the cohort's folder, a path in it, the spacing of the table or None, and which
+of the file's frames, or None for all.
 """
 
 
@@ -53,7 +53,7 @@ def encode_clip(request: EncodeRequest, config: PackConfig) -> EncodedClip | str
     Raises:
         MemoryError: the clip needs more memory than this process may take.
     """
-    root, path, part, mm_per_px = request
+    root, path, mm_per_px, part = request
     try:
         refuse_outside(root / path, root)
         raw = read_clip(root / path, config.prepare.max_frames, config.prepare.mm_per_px, part)
