@@ -9,7 +9,9 @@
 | `column_map` | How do a foreign table's columns, codes and units become ours? |
 | `maps/` | Which layouts can be read without a map of one's own? |
 | `famli/` | How do the several tables of a FAMLI layout become one? |
+| `acouslic/` | How does the folder of ACOUSLIC-AI become one, six clips to a stack? |
 | `validate` | Which cells can't be right? |
+| `frame_ranges` | Which clips are parts of a file, and what tells them apart? |
 | `bad_cells` | How are all of them named in one error? |
 | `exclusions` | How many patients, studies, exams and clips does each exclusion leave? |
 | `splits` | Which patients train, validate and test? |

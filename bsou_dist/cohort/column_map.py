@@ -11,6 +11,7 @@ import pandas as pd
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from bsou_dist.cohort.acouslic.stack_map import StackLayout
 from bsou_dist.cohort.bad_cells import BadCell, bad_cells
 from bsou_dist.cohort.columns import COLUMNS, OPTIONAL_SPLITS
 from bsou_dist.cohort.famli.table_roles import NUMBERS, REPORT_FIELDS, TABLE_FIELDS, check_role
@@ -62,6 +63,8 @@ class ColumnMap(BaseModel):
     acquisition that the table names or a folder of one session, ``path`` is the template of a
     clip's path, ``measurements`` are the names in structured reports of the values used, and exams
     of fewer clips than ``min_clips_per_exam`` are left out.
+
+    A folder of stacks, each of several sweeps in one file, has ``stacks`` instead.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -75,6 +78,7 @@ class ColumnMap(BaseModel):
     path: str | None = None
     measurements: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     min_clips_per_exam: int = Field(default=1, ge=1)
+    stacks: StackLayout | None = None
 
     @field_validator("codes", mode="before")
     @classmethod
@@ -104,6 +108,8 @@ class ColumnMap(BaseModel):
         scaled_texts = sorted(name for name in self.units if not _is_number(name))
         if scaled_texts:
             raise ValueError(f"'units' scales numbers, and {scaled_texts} hold text")
+        if self.stacks and (self.columns or self.codes or self.tables):
+            raise ValueError("'stacks' stands for itself: no 'columns', 'codes' or 'tables' beside")
         if self.tables:
             self._check_tables()
         elif self.exams_from or self.path or self.measurements:
@@ -144,8 +150,9 @@ class ColumnMap(BaseModel):
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of everything the map says."""
-        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+        """SHA-256 of everything the map says; without stacks as before there were any."""
+        absent = {"stacks"} if self.stacks is None else None
+        return hashlib.sha256(self.model_dump_json(exclude=absent).encode()).hexdigest()
 
     def rename(self, raw: pd.DataFrame, source: str) -> pd.DataFrame:
         """Copy of ``raw`` with our columns beside its own, and the constants.

@@ -40,6 +40,7 @@ COLUMNS: dict[str, Column] = {
         Column("study_id", required=True),
         Column("exam_id"),
         Column("path", required=True),
+        Column("frame_range"),
         Column("tag_raw"),
         Column("sweep", allowed=SWEEPS),
         Column("clip_class", allowed=("blind", "biometric", "diagnostic")),

@@ -15,6 +15,7 @@ from pydantic import Field
 
 from bsou_dist.cohort.bad_cells import raise_bad_cells
 from bsou_dist.cohort.columns import SPLIT_COLUMNS, SPLITS
+from bsou_dist.cohort.frame_ranges import clip_names
 from bsou_dist.cohort.validate import find_split_leaks
 from bsou_dist.common.errors import InputError
 from bsou_dist.common.strict_config import StrictConfig
@@ -185,7 +186,8 @@ def _deal(
 
 def _in_line(pool: pd.DataFrame, config: SplitConfig) -> list[str]:
     first_known = (
-        pool.sort_values(["patient_id", "visit_day", "exam_id", "path"])
+        pool.assign(clip=clip_names(pool))
+        .sort_values(["patient_id", "visit_day", "exam_id", "clip"])
         .groupby("patient_id")
         .first()
     )

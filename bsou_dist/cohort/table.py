@@ -11,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from bsou_dist.cohort import validate
+from bsou_dist.cohort.acouslic.layout import read_stacks
 from bsou_dist.cohort.bad_cells import raise_bad_cells
 from bsou_dist.cohort.column_map import READY_MAPS, ColumnMap, load_column_map
 from bsou_dist.cohort.columns import (
@@ -22,6 +23,8 @@ from bsou_dist.cohort.columns import (
 from bsou_dist.cohort.exclusions import AS_FOUND, FlowStep, flow_step
 from bsou_dist.cohort.famli.layout import read_layout
 from bsou_dist.cohort.famli.tags import read_tag
+from bsou_dist.cohort.frame_ranges import COLUMN as FRAME_RANGE
+from bsou_dist.cohort.frame_ranges import clip_names, tidy_frame_ranges
 from bsou_dist.cohort.raw_cohort import RawCohort
 from bsou_dist.cohort.text_table import missing_as_nan, read_text_table
 from bsou_dist.common.errors import InputError
@@ -57,27 +60,30 @@ def read_cohort(
     """Read and check a cohort.
 
     Args:
-        path: a ``.csv`` or ``.parquet`` file with a row per clip, or with a map of several tables
-            their folder.
+        path: a ``.csv`` or ``.parquet`` file with a row per clip, or with a map of a folder (of
+            several tables, or of stacks) that folder.
         column_map: name of a ready map (``READY_MAPS``), or YAML that maps a foreign layout to ours
             (``ColumnMap``).
         root: folder that ``path`` cells are relative to; by default the table's own, or the folder
-            of the tables.
+            of the layout.
         allow_circular_dating: keep ``ga_days`` dated by the same scan's biometry
             (``CIRCULAR_GA_SOURCES``).
-        check_files: also look for the clips' files: a row without one is bad, or in a layout of
-            several tables left out and counted.
+        check_files: also look for the clips' files: a row without one is bad, or in the layout of
+            a folder left out and counted.
         label_columns: columns beside the contract's that tasks of one's own read; they are kept, as
-            text, where a table with a row per clip has them.
+            text, where a table with a row per clip has them. Those of a layout are always kept.
 
     Raises:
         InputError: a file or a column is missing, or any row is bad; one message names all bad
             rows.
     """
     mapping = load_column_map(column_map) if column_map else ColumnMap()
+    is_layout = bool(mapping.tables or mapping.stacks)
     if mapping.tables:
         root = path if root is None else root
         raw = read_layout(path, mapping, files_under=root if check_files else None)
+    elif mapping.stacks:
+        root, raw = read_stacks(path, mapping, root, check_files=check_files)
     else:
         root = path.parent if root is None else root
         raw = _read_one_table(path, mapping, label_columns)
@@ -91,10 +97,11 @@ def read_cohort(
         notes += _mask_circular_dating(table)
     _fill_exam_ids(table)
     table["path"] = table["path"].map(_normal_path, na_action="ignore").astype("str")
+    tidy_frame_ranges(table)
 
     bad_rows = validate.find_bad_rows(table)
     bad = raw.bad + [replace(cell, table=raw.clips_name) for cell in bad_rows]
-    if check_files and not mapping.tables:  # a layout has left out the clips without a file
+    if check_files and not is_layout:  # a layout has left out the clips without a file
         without_file = validate.find_missing_files(table, root)
         if len(without_file) == len(table) > 1 and not bad:
             # not the rows but the folder is at fault
@@ -119,7 +126,7 @@ def _read_one_table(path: Path, mapping: ColumnMap, label_columns: Collection[st
         own = path / "cohort.csv"
         hint = f"did you mean {own}? Otherwise a" if own.is_file() else "a"
         raise InputError(
-            f"{path} is a folder; {hint} layout of several tables needs a column map: one of "
+            f"{path} is a folder; {hint} layout of a folder needs a column map: one of "
             f"{', '.join(READY_MAPS)}, or one based on it"
         )
     if not path.is_file():
@@ -144,16 +151,27 @@ def _read_one_table(path: Path, mapping: ColumnMap, label_columns: Collection[st
 
 
 def cohort_fingerprint(table: pd.DataFrame) -> str:
-    """SHA-256 of a cohort's contract and split columns, whatever the order of its rows."""
+    """SHA-256 of a cohort's contract and split columns, whatever the order of its rows.
+
+    Where no clip is a part of a file, the column for that does not count: cohorts had none once.
+    """
     columns = [name for name in (*COLUMNS, *OPTIONAL_SPLITS) if name in table.columns]
-    text = table[columns].sort_values("path").to_csv(index=False, lineterminator="\n")
+    if FRAME_RANGE in columns and table[FRAME_RANGE].isna().all():
+        columns.remove(FRAME_RANGE)
+    text = _by_clip(table)[columns].to_csv(index=False, lineterminator="\n")
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def column_fingerprint(table: pd.DataFrame, column: str) -> str:
-    """SHA-256 of one column by the clips' paths, independent of the order of rows."""
-    text = table[["path", column]].sort_values("path").to_csv(index=False, lineterminator="\n")
+    """SHA-256 of one column by the clips' names, independent of the order of rows."""
+    named = table[[column]].assign(path=clip_names(table))[["path", column]]
+    text = named.sort_values("path").to_csv(index=False, lineterminator="\n")
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _by_clip(table: pd.DataFrame) -> pd.DataFrame:
+    """Rows in the order of the clips' names."""
+    return table.loc[clip_names(table).sort_values().index]
 
 
 def _note_ignored(frame: pd.DataFrame, mapping: ColumnMap, own_labels: Sequence[str]) -> list[str]:

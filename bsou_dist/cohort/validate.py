@@ -15,6 +15,7 @@ import pandas as pd
 
 from bsou_dist.cohort.bad_cells import BadCell, bad_cells, shown
 from bsou_dist.cohort.columns import COLUMNS, EXAM_LABELS, OPTIONAL_SPLITS, Column
+from bsou_dist.cohort.frame_ranges import clip_names, find_bad_frame_ranges
 from bsou_dist.common.errors import InputError
 
 
@@ -67,6 +68,7 @@ def find_bad_rows(table: pd.DataFrame) -> list[BadCell]:
                 f"{', '.join(column.allowed)} or empty",
             )
     bad += _find_bad_paths(table)
+    bad += find_bad_frame_ranges(table)
     bad += _find_contradictions(
         table, "study_id", ("patient_id",), "a study belongs to one patient"
     )
@@ -185,13 +187,14 @@ def _find_bad_paths(table: pd.DataFrame) -> list[BadCell]:
         leaving.reindex(table.index, fill_value=False).eq(True),
         "a path inside the root",
     )
-    repeated = table["path"].notna() & table["path"].duplicated()
-    first_line = table.drop_duplicates("path").set_index("path")["line"].to_dict()
+    clips = table.assign(clip=clip_names(table))
+    repeated = table["path"].notna() & clips["clip"].duplicated()
+    first_line = clips.drop_duplicates("clip").set_index("clip")["line"].to_dict()
     bad += [
         BadCell(
-            line, "path", shown(path), f"one row per clip; it is on line {first_line[path]} too"
+            line, "path", shown(path), f"one row per clip; it is on line {first_line[clip]} too"
         )
-        for line, path in _records(table[repeated], "line", "path")
+        for line, path, clip in _records(clips[repeated], "line", "path", "clip")
     ]
     return bad
 

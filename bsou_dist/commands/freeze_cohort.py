@@ -17,6 +17,7 @@ from bsou_dist import __version__
 from bsou_dist.cohort.column_map import load_column_map
 from bsou_dist.cohort.columns import COLUMNS, OPTIONAL_SPLITS
 from bsou_dist.cohort.exclusions import ExclusionFlow, FlowStep
+from bsou_dist.cohort.frame_ranges import clip_names
 from bsou_dist.cohort.table import (
     Cohort,
     cohort_fingerprint,
@@ -115,8 +116,8 @@ def _flow_of_packing(table: pd.DataFrame, shards: Path) -> Sequence[FlowStep]:
     Raises:
         InputError: `shards` were packed from another cohort, or hold nothing.
     """
-    outcome_of_path = packing_outcome(shards, default_private_dir(shards))
-    outcome = table["path"].map(outcome_of_path)
+    outcome_of_clip = packing_outcome(shards, default_private_dir(shards))
+    outcome = clip_names(table).map(outcome_of_clip)
     if outcome.isna().all():
         raise InputError(
             f"no clip of the cohort was packed into {shards}; name the shards that were made of it"

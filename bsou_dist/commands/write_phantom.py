@@ -17,6 +17,8 @@ from tqdm import tqdm
 from bsou_dist.common.errors import InputError
 from bsou_dist.common.worker_pool import Item, Lost, Result, ordered_map
 from bsou_dist.phantom import Exam, PhantomClip, PhantomConfig, exam_clips, phantom_patients
+from bsou_dist.phantom.acouslic.stacks import phantom_stacks
+from bsou_dist.phantom.acouslic.write import write_stack, write_tables
 from bsou_dist.phantom.famli import (
     FamliLayout,
     layout_visits,
@@ -71,6 +73,24 @@ def write_phantom_layout(
         write_forms(layout, visits, folder)
         write_reports(layout, visits, folder)
         table = write_answers(all_recordings, excluded, config.mm_per_px, folder)
+        table_in_folder = table.relative_to(folder)
+    return out / table_in_folder
+
+
+def write_phantom_stacks(config: PhantomConfig, out: Path, *, workers: int) -> Path:
+    """Write the cohort as ACOUSLIC-AI's folder under `out`, all or nothing.
+
+    Returns:
+        The path of the table of answers that a right reader gives back, in `out`/truth.
+
+    Raises:
+        InputError: `out` is there already, or the layout cannot hold what `config` asks for.
+    """
+    with _new_folder(out) as folder:
+        stacks = list(phantom_stacks(config))
+        write = partial(write_stack, config=config, out=folder)
+        found = _mapped(write, stacks, workers, lambda stack: len(stack.sweeps))
+        table = write_tables(zip(stacks, found, strict=True), folder)
         table_in_folder = table.relative_to(folder)
     return out / table_in_folder
 

@@ -5,6 +5,7 @@
 | `errors` | How is a user told that the input is at fault? |
 | `exit_codes` | What does an exit code of `bsou` mean? |
 | `files` | How is a file written whole or not at all? |
+| `frame_range` | Which frames of a file are a clip, where not all are? |
 | `keyed_random` | How are random numbers the same on every rank and after every restart? |
 | `settings` | How do YAML and overrides become a checked config? |
 | `strict_config` | What do all config models have in common? |

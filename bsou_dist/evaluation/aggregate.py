@@ -10,7 +10,7 @@ _EXAM = ["task", "set", "split", "exam"]
 _SHARED = ["study", "patient", "device", "operator", "site", "bmi", "ga_days"]
 
 
-def exam_predictions(clips: pd.DataFrame) -> pd.DataFrame:
+def exam_predictions(clips: pd.DataFrame, *, labels_differ: bool = False) -> pd.DataFrame:
     """Inverse-variance weighted mean over the clips of each exam (the paper's section 4.1).
 
     For clips i of an exam: prediction = sum(mu_i / var_i) / sum(1 / var_i), variance = 1 / sum(1 /
@@ -19,13 +19,14 @@ def exam_predictions(clips: pd.DataFrame) -> pd.DataFrame:
 
     Args:
         clips: clip rows of regression tasks, in the columns of ``predictions.parquet``.
+        labels_differ: clips of one exam may have different labels; the exam's is their mean.
 
     Returns:
         A row per (task, set, split, exam), ``key`` being the exam.
 
     Raises:
         InputError: a variance is missing or not positive, or an exam has two patients or two
-            labels.
+            labels that must not differ.
     """
     unusable = ~clips["variance"].gt(0) | clips["prediction"].isna()
     if unusable.any():
@@ -37,8 +38,9 @@ def exam_predictions(clips: pd.DataFrame) -> pd.DataFrame:
             "prediction "
             "and a positive variance are needed"
         )
-    contradictory = clips.groupby(_EXAM)[["label", "patient"]].nunique().gt(1)
-    for column in ("label", "patient"):
+    unique = ["patient"] if labels_differ else ["label", "patient"]
+    contradictory = clips.groupby(_EXAM)[unique].nunique().gt(1)
+    for column in unique:
         torn = contradictory.index[contradictory[column]]
         if len(torn):
             raise InputError(
@@ -52,7 +54,10 @@ def exam_predictions(clips: pd.DataFrame) -> pd.DataFrame:
     sums = groups[["weight", "weighted"]].sum()
     values = {"prediction": sums["weighted"] / sums["weight"], "variance": 1.0 / sums["weight"]}
     shared = [name for name in _SHARED if name in clips.columns]
-    exams = groups[["label", *shared]].first().assign(**values).reset_index()
+    exams = groups[["label", *shared]].first().assign(**values)
+    if labels_differ:
+        exams["label"] = groups["label"].mean()
+    exams = exams.reset_index()
     return exams.assign(level="exam", key=exams["exam"]).reindex(columns=clips.columns)
 
 

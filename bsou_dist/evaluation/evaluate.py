@@ -122,7 +122,7 @@ def labelled_units(
             if level == "exam":
                 continue
             own_valid = None if split == "valid" else _own_or_main(valid, set_name)
-            exams = evaluation_of(task).exam_values(units, own_valid)
+            exams = evaluation_of(task).exam_values(task, units, own_valid)
             if exams is not None:
                 labels_of_exams = own_train.drop_duplicates("exam")["label"]
                 yield LabelledUnits(task, set_name, "exam", exams, labels_of_exams)

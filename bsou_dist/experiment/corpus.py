@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from bsou_dist.cohort.columns import COLUMNS
+from bsou_dist.cohort.frame_ranges import clip_names
 from bsou_dist.cohort.labels import encode_labels, require_labels
 from bsou_dist.cohort.splits import apply_splits
 from bsou_dist.cohort.table import cohort_fingerprint, column_fingerprint, read_cohort
@@ -131,7 +132,7 @@ def _joined(
     """
     key = data.pseudonym_key or default_private_dir(data.shards) / KEY_NAME
     pseudonymizer = Pseudonymizer(load_key(key))
-    pseudonyms = [pseudonymizer.clip(path) for path in table["path"]]
+    pseudonyms = [pseudonymizer.clip(name) for name in clip_names(table)]
     place = pd.Series(np.arange(len(table)), index=pseudonyms)
     found = place.reindex(manifest["clip"])
     known = found.notna().to_numpy()

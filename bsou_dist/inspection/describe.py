@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from bsou_dist.cohort.frame_ranges import clip_names
 from bsou_dist.common.errors import InputError
 from bsou_dist.shards.manifest import read_manifest, read_summary
 from bsou_dist.shards.pseudonyms import Pseudonymizer
@@ -94,7 +95,7 @@ def _with_labels(
     manifest: pd.DataFrame, cohort_table: pd.DataFrame, pseudonymizer: Pseudonymizer
 ) -> pd.DataFrame:
     """A row per clip of the manifest with the cohort's columns, empty where it has no such clip."""
-    pseudonyms = [pseudonymizer.clip(path) for path in cohort_table["path"]]
+    pseudonyms = [pseudonymizer.clip(name) for name in clip_names(cohort_table)]
     labels = cohort_table.assign(clip=pseudonyms)
     return manifest[["clip"]].merge(labels, on="clip", how="left", validate="one_to_one")
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import Field
 
+from bsou_dist.common.frame_range import FrameRange
 from bsou_dist.common.strict_config import StrictConfig
 from bsou_dist.packing.shard_record import GIVEN_UP
 from bsou_dist.prepare.prepare_clip import PrepareConfig, RejectedClip, prepare
@@ -40,8 +41,10 @@ class EncodedClip:
     sha256: str
 
 
-EncodeRequest = tuple[Path, str, float | None]
-"""A clip to encode: the cohort's folder, a path in it, and the spacing of the table or None."""
+EncodeRequest = tuple[Path, str, float | None, FrameRange | None]
+"""A clip to encode: the cohort's folder, a path in it, the spacing of the table or None, and which
+of the file's frames, or None for all.
+"""
 
 
 def encode_clip(request: EncodeRequest, config: PackConfig) -> EncodedClip | str:
@@ -50,10 +53,10 @@ def encode_clip(request: EncodeRequest, config: PackConfig) -> EncodedClip | str
     Raises:
         MemoryError: the clip needs more memory than this process may take.
     """
-    root, path, mm_per_px = request
+    root, path, mm_per_px, part = request
     try:
         refuse_outside(root / path, root)
-        raw = read_clip(root / path, config.prepare.max_frames, config.prepare.mm_per_px)
+        raw = read_clip(root / path, config.prepare.max_frames, config.prepare.mm_per_px, part)
         clip = prepare(raw, config.prepare, mm_per_px)
         data, frame_offsets = encode_frames(
             clip.frames, config.codec, jpeg_quality=config.jpeg_quality, crf=config.crf

@@ -164,7 +164,7 @@ def _choose(plan: PackPlan, rows: list[int]) -> list[EncodeRequest]:
     requests = []
     for place in even_indices(len(rows), _SIZED_CLIPS):
         [clip] = plan.clips(range(rows[place], rows[place] + 1))
-        requests.append((plan.root, clip.path, clip.mm_per_px))
+        requests.append((plan.root, clip.path, clip.mm_per_px, clip.frame_range))
     requests.sort(key=_file_size)
     if len(requests) > _TRIED_CLIPS:
         # The middle one of each of so many groups of neighbours in size.
@@ -177,7 +177,7 @@ def _choose(plan: PackPlan, rows: list[int]) -> list[EncodeRequest]:
 
 
 def _file_size(request: EncodeRequest) -> int:
-    root, path, _ = request
+    root, path, *_ = request
     try:
         return (root / path).stat().st_size
     except OSError:

@@ -1,4 +1,4 @@
-"""What packing made of each clip of a cohort, by path, for whoever holds the private folder."""
+"""What packing made of each clip of a cohort, by its name, for whoever holds the private folder."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from bsou_dist.cohort.frame_ranges import clip_names
 from bsou_dist.common.errors import InputError
 from bsou_dist.packing.private_folder import KEYMAP_NAME, REJECTS_NAME
 from bsou_dist.packing.shard_record import reason_class
@@ -15,7 +16,9 @@ PACKED = "packed"
 
 
 def packing_outcome(shards: Path, private: Path) -> pd.Series:
-    """Tell what became of each path: ``PACKED``, or the class of reason it was rejected for.
+    """Tell what became of each clip, by ``clip_names``: ``PACKED``, or why it was rejected.
+
+    Of the reason its class is told.
 
     Raises:
         InputError: the shards are not finished, or the private folder has not both files.
@@ -27,8 +30,9 @@ def packing_outcome(shards: Path, private: Path) -> pd.Series:
                 f"{private / name} is missing; 'bsou pack' leaves it beside the shards, for their "
                 "owner"
             )
-    paths = pd.read_parquet(private / KEYMAP_NAME, columns=["path"])["path"]
-    rejects = pd.read_csv(private / REJECTS_NAME, dtype="str", na_filter=False)
-    reason_of_path = rejects.set_index("path")["reason"].map(reason_class)
-    outcomes = paths.map(reason_of_path).fillna(PACKED)
-    return outcomes.set_axis(paths)
+    names = clip_names(pd.read_parquet(private / KEYMAP_NAME))
+    rejects = pd.read_csv(private / REJECTS_NAME, dtype="str", keep_default_na=False, na_values="")
+    reasons = rejects["reason"].map(reason_class)
+    reason_of_clip = reasons.set_axis(clip_names(rejects))
+    outcomes = names.map(reason_of_clip).fillna(PACKED)
+    return outcomes.set_axis(names)

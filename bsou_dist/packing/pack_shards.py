@@ -109,7 +109,7 @@ class ShardPacker:
 
     def _encoded(self, clips: Iterable[PlannedClip]) -> Generator[Outcome, None, None]:
         """Encode clips in worker processes, a few ahead of whoever takes the outcomes in turn."""
-        requests = ((self.plan.root, clip.path, clip.mm_per_px) for clip in clips)
+        requests = ((self.plan.root, clip.path, clip.mm_per_px, clip.frame_range) for clip in clips)
         encode = partial(encode_clip, config=self.config)
         with closing(ordered_map(encode, requests, self.workers, self.limits)) as results:
             for result in results:

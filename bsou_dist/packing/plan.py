@@ -10,7 +10,9 @@ from typing import Any
 
 import pandas as pd
 
+from bsou_dist.cohort.frame_ranges import clip_names
 from bsou_dist.common.errors import InputError
+from bsou_dist.common.frame_range import FrameRange, parse_frame_range
 from bsou_dist.shards.pseudonyms import Pseudonymizer
 
 IDENTITIES = ("patient_id", "study_id", "exam_id")
@@ -31,6 +33,7 @@ class PlannedClip:
         key: `{study pseudonym}-{sweep or x}-{n}`, n counting the study's clips of that sweep in
             table order.
         columns: the manifest columns that do not depend on the file.
+        frame_range: which frames of the file, where the clip is a part of it.
     """
 
     path: str
@@ -38,6 +41,7 @@ class PlannedClip:
     mm_per_px: float | None
     key: str
     columns: dict[str, Any]
+    frame_range: FrameRange | None = None
 
     @property
     def pseudonym(self) -> str:
@@ -79,8 +83,11 @@ class PackPlan:
         clips = []
         for row in _records(table):
             columns = {name: row[name] for name in _COLUMNS}
-            clip = PlannedClip(row["path"], row["line"], row["mm_per_px"], row["key"], columns)
-            clips.append(clip)
+            text = row["frame_range"]
+            part = None if text is None else parse_frame_range(text)
+            clips.append(
+                PlannedClip(row["path"], row["line"], row["mm_per_px"], row["key"], columns, part)
+            )
         return clips
 
     def fingerprint(self) -> str:
@@ -128,18 +135,19 @@ def plan_clips(
 
     Raises:
         InputError: a column is missing, the table is empty, or a path or identity is empty or a
-            path is there twice.
+            clip is there twice.
     """
     _check(cohort_table)
-    columns = ["path", "mm_per_px", *IDENTITIES, *_COPIED]
+    columns = ["path", "frame_range", "mm_per_px", *IDENTITIES, *_COPIED]
     table = cohort_table.reindex(columns=columns).reset_index(drop=True)
     # To the last digit, a body mass index is nearly as good as a name.
     table["bmi"] = table["bmi"].astype("float64").round(1)
     for name in ("path", *IDENTITIES):
         table[name] = table[name].astype(object).map(str)
+    table["name"] = clip_names(table)
 
     pseudonym_functions = {
-        "clip": ("path", pseudonymizer.clip),
+        "clip": ("name", pseudonymizer.clip),
         "patient": ("patient_id", pseudonymizer.patient),
         "study": ("study_id", pseudonymizer.study),
         "exam": ("exam_id", pseudonymizer.exam),
@@ -149,6 +157,7 @@ def plan_clips(
         pseudonyms = {identity: pseudonym_of(identity) for identity in identities}
         table[name] = table[identity_column].map(pseudonyms)
 
+    table = table.drop(columns="name")
     sweep = table["sweep"].astype(object).fillna("").replace("", "x").map(str)
     stem = table["study"] + "-" + sweep
     number_in_stem = stem.groupby(stem).cumcount()
@@ -171,8 +180,7 @@ def _check(cohort_table: pd.DataFrame) -> None:
         empty_cells = int(cohort_table[name].isna().sum())
         if empty_cells:
             raise InputError(f"{empty_cells} rows of the cohort table have no {name}")
-    paths = cohort_table["path"]
-    repeated = paths[paths.duplicated()]
+    repeated = cohort_table["path"][clip_names(cohort_table).duplicated()]
     if len(repeated):
         raise InputError(
             f"the cohort table names {repeated.iloc[0]} more than once ({len(repeated)} such "

@@ -86,11 +86,11 @@ class PrivateFolder:
         reason = table["clip"].map(reasons)
         is_rejected = reason.notna()
 
-        rejects = table[["path"]].assign(reason=reason)[is_rejected]
+        rejects = table[["path", "frame_range"]].assign(reason=reason)[is_rejected]
         with _owners_file(self.path / REJECTS_NAME) as file:
             rejects.to_csv(file, index=False)
 
-        keymap = table[["path", *IDENTITIES, *PSEUDONYMS]]
+        keymap = table[["path", "frame_range", *IDENTITIES, *PSEUDONYMS]]
         keymap = keymap.assign(key=table["key"].mask(is_rejected))
         with _owners_file(self.path / KEYMAP_NAME) as file:
             keymap.to_parquet(file, index=False)

@@ -18,6 +18,7 @@ Phantom results test software and controlled failure modes; they support no clin
 | `still_view` | What does a probe see that is held still over head or abdomen? |
 | `files/` | How is a clip written as a clinic would hand it over? |
 | `famli/` | How is a cohort written as FAMLI's tables and files? |
+| `acouslic/` | How is a cohort written as ACOUSLIC-AI's stacks of six sweeps? |
 """
 
 from bsou_dist.phantom.clips import (
@@ -28,6 +29,7 @@ from bsou_dist.phantom.clips import (
     phantom_clip,
     phantom_clips,
     render_sweep,
+    sweep_poses,
 )
 from bsou_dist.phantom.config import PhantomConfig
 from bsou_dist.phantom.patients import Exam, Labels, Patient, phantom_patient, phantom_patients
@@ -46,4 +48,5 @@ __all__ = [
     "phantom_patient",
     "phantom_patients",
     "render_sweep",
+    "sweep_poses",
 ]

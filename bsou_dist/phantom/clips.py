@@ -13,7 +13,7 @@ from bsou_dist.common.sweeps import SWEEPS
 from bsou_dist.phantom.config import PhantomConfig
 from bsou_dist.phantom.imaging import PROBES, render
 from bsou_dist.phantom.patients import CLIP, Exam, phantom_patients, stream
-from bsou_dist.phantom.sweeps import HANDS, Course, Hand, probe_poses, wander
+from bsou_dist.phantom.sweeps import HANDS, Course, Hand, Poses, probe_poses, wander
 
 PHANTOM_NOTE = (
     "Phantom results test software and controlled failure modes; they support no clinical finding"
@@ -94,9 +94,7 @@ def render_sweep(
     """Frames (F, H, W) uint8 of one sweep: a pure function of its arguments."""
     rng = _clip_stream(exam, sweep, config, repeat, _PICTURE)
     probe = PROBES[exam.probe]
-    hand = _hand(exam.operator, config.hand_jitter)
-    course = _course(config, rng)
-    poses = probe_poses(exam.anatomy, sweep, hand, probe.edge_gap_mm, course, rng, config.frames)
+    poses = _poses(exam, sweep, config, rng)
     motion = None
     if config.fetal_motion_mm > 0:
         fetuses = len(exam.anatomy.fetuses)
@@ -112,6 +110,18 @@ def render_sweep(
         rng,
         motion,
     )
+
+
+def sweep_poses(exam: Exam, sweep: str, config: PhantomConfig, repeat: int = 0) -> Poses:
+    """Where the probe is in each frame of the sweep that `render_sweep` gives."""
+    return _poses(exam, sweep, config, _clip_stream(exam, sweep, config, repeat, _PICTURE))
+
+
+def _poses(exam: Exam, sweep: str, config: PhantomConfig, rng: np.random.Generator) -> Poses:
+    hand = _hand(exam.operator, config.hand_jitter)
+    course = _course(config, rng)
+    edge_gap_mm = PROBES[exam.probe].edge_gap_mm
+    return probe_poses(exam.anatomy, sweep, hand, edge_gap_mm, course, rng, config.frames)
 
 
 def _hand(operator: str, jitter: float) -> Hand:

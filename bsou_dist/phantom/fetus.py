@@ -19,6 +19,8 @@ Triple = tuple[float, float, float]
 
 VERTEBRAE = 17
 RIBS = 7
+BELLY = 2
+"""Place of the belly, whose girth is the abdominal circumference, among a fetus's parts."""
 BACK = 0.35
 """Depth of the fluid behind the fetus, relative to that in front of it."""
 LIMBS = 1.2

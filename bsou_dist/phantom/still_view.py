@@ -11,6 +11,7 @@ from bsou_dist.common.sweeps import SWEEPS
 from bsou_dist.phantom.anatomy import Anatomy
 from bsou_dist.phantom.config import PhantomConfig
 from bsou_dist.phantom.ellipsoids import Array, Ellipsoid
+from bsou_dist.phantom.fetus import BELLY
 from bsou_dist.phantom.imaging import PROBES, render
 from bsou_dist.phantom.patients import CLIP, Exam, stream
 from bsou_dist.phantom.sweeps import Poses, skin_at, touching_mm, unit, wander
@@ -40,7 +41,7 @@ def render_still_view(exam: Exam, target: str, config: PhantomConfig) -> StillVi
     rng = stream(config, CLIP, *exam.key, after_sweeps)
     fetus = exam.anatomy.fetuses[0]
     probe = PROBES[exam.probe]
-    skull, belly = fetus.parts[fetus.core - 1], fetus.parts[2]
+    skull, belly = fetus.parts[fetus.core - 1], fetus.parts[BELLY]
     part = skull if target == "head" else belly
     poses = _poses_over(exam.anatomy, part, probe.edge_gap_mm, rng, config.frames)
     frames = render(

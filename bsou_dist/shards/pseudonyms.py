@@ -83,9 +83,11 @@ class Pseudonymizer:
         """Pseudonym of an exam (one device, operator and visit)."""
         return self._digest("exam", exam_id)
 
-    def clip(self, path: object) -> str:
-        """Pseudonym of a clip, from its path as the cohort table writes it."""
-        return self._digest("clip", path)
+    def clip(self, name: object) -> str:
+        """Pseudonym of a clip, from its path as the cohort table writes it, or its name where it
+        is a part of a file.
+        """
+        return self._digest("clip", name)
 
     def _digest(self, kind: str, identity: object) -> str:
         message = f"{kind}\0{identity}".encode()

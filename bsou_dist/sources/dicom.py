@@ -24,6 +24,7 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
 )
 
+from bsou_dist.common.frame_range import FrameRange
 from bsou_dist.sources.bounded_file import BoundedFile
 from bsou_dist.sources.dicom_frames import (
     compressed_frames,
@@ -41,6 +42,7 @@ from bsou_dist.sources.raw_clip import (
     RawClip,
     UnreadableClip,
     even_in_time,
+    part_of,
     refuse_impossible,
     shrinkage,
 )
@@ -83,9 +85,12 @@ def looks_like_headless_dicom(head: bytes) -> bool:
 
 
 def read_dicom(
-    path: Path, max_frames: int | None = None, wanted_mm_per_px: float | None = None
+    path: Path,
+    max_frames: int | None = None,
+    wanted_mm_per_px: float | None = None,
+    part: FrameRange | None = None,
 ) -> RawClip:
-    """Read a DICOM clip in any transfer syntax for which pydicom has a decoder.
+    """Read a DICOM clip, or a part of it, in any transfer syntax for which pydicom has a decoder.
 
     Frames finer than `wanted_mm_per_px` may come shrunk, where decoding does it for nothing;
     spacing and region are then those of the shrunk frames.
@@ -101,7 +106,9 @@ def read_dicom(
         stated_count = header.get("NumberOfFrames")
         count = int(stated_count or counted_frames(path, header, _transfer_syntax(header)))
         _refuse_impossible_header(path, header, count)
-        indices = even_in_time(_frame_times_ms(header, count), max_frames)
+        numbers = part_of(count, part)
+        times_ms = _frame_times_ms(header, count)[numbers.start : numbers.stop]
+        indices = [numbers[place] for place in even_in_time(times_ms, max_frames)]
         scale = stated_scale(header)
         shrink = shrinkage(scale.mm_per_px, scale.pixel_aspect, wanted_mm_per_px)
         header.NumberOfFrames = count
@@ -111,7 +118,7 @@ def read_dicom(
     return RawClip(
         frames=frames,
         source="dicom",
-        source_frames=count,
+        source_frames=len(numbers),
         mm_per_px=None if scale.mm_per_px is None else scale.mm_per_px * shrink,
         scale_source=scale.source,
         pixel_aspect=scale.pixel_aspect,

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from bsou_dist.common.frame_range import FrameRange
 from bsou_dist.sources.grey_levels import to_frames
 from bsou_dist.sources.raw_clip import (
     MAX_DEFLATION,
@@ -20,6 +21,7 @@ from bsou_dist.sources.raw_clip import (
     UnreadableClip,
     checked_aspect,
     even_indices,
+    part_of,
     refuse_impossible,
     stacked,
 )
@@ -46,12 +48,14 @@ class _Picture(NamedTuple):
     aspect: float
 
 
-def read_images(folder: Path, max_frames: int | None = None) -> RawClip:
+def read_images(
+    folder: Path, max_frames: int | None = None, part: FrameRange | None = None
+) -> RawClip:
     """Read a folder's PNG, JPEG, BMP, TIFF, PGM or PPM images as one clip.
 
     Their names differ by a number, or by several that grow together; other files are passed over.
     Resolutions that images state in dots per inch are those of print and no spacing, but their
-    ratio is the pixel's.
+    ratio is the pixel's. Of a `part` its frames alone, the first image being frame 0.
 
     Raises:
         UnreadableClip: no such images, more than one series, a link, or a damaged image.
@@ -59,7 +63,8 @@ def read_images(folder: Path, max_frames: int | None = None) -> RawClip:
     """
     series = _series(folder)
     count = len(series.paths)
-    indices = even_indices(count, max_frames)
+    numbers = part_of(count, part)
+    indices = [numbers[place] for place in even_indices(len(numbers), max_frames)]
     pictures = []
     for index in indices:
         try:
@@ -79,7 +84,7 @@ def read_images(folder: Path, max_frames: int | None = None) -> RawClip:
     return RawClip(
         frames=_frames([picture.pixels for picture in pictures]),
         source="images",
-        source_frames=count,
+        source_frames=len(numbers),
         pixel_aspect=pictures[0].aspect,
         notes=tuple(notes),
     )

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+from bsou_dist.common.frame_range import FrameRange
 from bsou_dist.sources.grey_levels import to_frames
 from bsou_dist.sources.raw_clip import (
     MAX_DEFLATION,
@@ -19,6 +20,7 @@ from bsou_dist.sources.raw_clip import (
     checked_aspect,
     checked_mm_per_px,
     even_indices,
+    part_of,
     refuse_impossible,
 )
 
@@ -28,12 +30,12 @@ _MEMBERS_LOOKED_AT = 20
 _DAMAGES = (zipfile.BadZipFile, EOFError, NotImplementedError, ValueError)
 
 
-def read_npz(path: Path, max_frames: int | None = None) -> RawClip:
+def read_npz(path: Path, max_frames: int | None = None, part: FrameRange | None = None) -> RawClip:
     """Read the array `frames`, and `mm_per_px` if there is one.
 
     `frames` is (F, H, W) or (F, H, W, C) with 1 to 4 channels. `mm_per_px` is a number, or two: the
     distance of rows, then that of columns. A few kB of archive may unpack to terabytes: only the
-    frames wanted are held, and none before their size is known.
+    frames wanted are held, and none before their size is known. Of a `part` its frames alone.
 
     Raises:
         UnreadableClip: damaged, no such array, or not a stack of frames.
@@ -49,7 +51,7 @@ def read_npz(path: Path, max_frames: int | None = None) -> RawClip:
                 raise UnreadableClip("the NPZ has no array 'frames'")
             most_bytes = path.stat().st_size * MAX_DEFLATION
             with archive.open("frames.npy") as member:
-                frames, count = _frames(member, most_bytes, max_frames)
+                frames, count = _frames(member, most_bytes, max_frames, part)
             spacing: list[float] = []
             if _SPACING_MEMBER in names:
                 with archive.open(_SPACING_MEMBER) as member:
@@ -91,9 +93,9 @@ def _holds_dicom(archive: zipfile.ZipFile) -> bool:
 
 
 def _frames(
-    member: IO[bytes], most_bytes: int, max_frames: int | None
+    member: IO[bytes], most_bytes: int, max_frames: int | None, part: FrameRange | None
 ) -> tuple[NDArray[np.generic], int]:
-    """The frames wanted, and how many the archive holds."""
+    """The frames wanted, and how many the archive or its part holds."""
     shape, is_column_major, dtype = _header(member)
     is_grey_stack = len(shape) == 3
     is_channel_stack = len(shape) == 4 and 1 <= shape[3] <= 4
@@ -111,7 +113,9 @@ def _frames(
     refuse_impossible(count, height, width, count * frame_bytes, most_bytes)
     frames = []
     next_index = 0
-    for index in even_indices(count, max_frames):
+    numbers = part_of(count, part)
+    for place in even_indices(len(numbers), max_frames):
+        index = numbers[place]
         skipped_bytes = (index - next_index) * frame_bytes
         member.seek(member.tell() + skipped_bytes)
         data = member.read(frame_bytes)
@@ -119,7 +123,7 @@ def _frames(
             raise EOFError
         frames.append(np.frombuffer(data, dtype).reshape(frame_shape))
         next_index = index + 1
-    return np.stack(frames), count
+    return np.stack(frames), len(numbers)
 
 
 def _few_numbers(member: IO[bytes]) -> list[float]:

@@ -10,6 +10,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from bsou_dist.common.frame_range import FrameRange
+
 SourceKind = Literal["dicom", "video", "volume", "npz", "images"]
 
 MAX_DEFLATION = 1032
@@ -65,7 +67,8 @@ class RawClip:
         frames: uint8, (F, H, W) grey or (F, H, W, 3) RGB; evenly chosen where the reader was asked
             for fewer.
         source: which reader made it.
-        source_frames: frames in the file, of which `frames` is a choice.
+        source_frames: frames in the file, or in the part of it that was asked for, of which
+            `frames` is a choice.
         mm_per_px: width of a pixel in mm, or None where the file does not say.
         scale_source: which statement of the file `mm_per_px` is from.
         pixel_aspect: height of a pixel over its width.
@@ -96,6 +99,24 @@ def even_indices(count: int, wanted: int | None) -> list[int]:
         return list(range(count))
     positions = np.linspace(0, count - 1, wanted)
     return sorted({round(position) for position in positions})
+
+
+def part_of(count: int, part: FrameRange | None) -> range:
+    """Numbers of the frames of a part of a file that holds `count`; of all without a part.
+
+    Raises:
+        UnreadableClip: the file holds too few frames, or not as many as the part wants it to.
+    """
+    if part is None:
+        return range(count)
+    if part.total not in (None, count):
+        raise UnreadableClip(f"it holds {count} frames, and its table says {part.total}")
+    if part.stop > count:
+        raise UnreadableClip(
+            f"it holds {count} frames, and its table names frames {part.start} to {part.stop - 1} "
+            "(the first is 0)"
+        )
+    return range(part.start, part.stop)
 
 
 def refuse_impossible(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -178,6 +178,33 @@ def known_spacings(
             continue
         spacings.append(StatedSpacing(source, across_mm, down_mm))
     return tuple(spacings)
+
+
+def turned_to_frames(header: StackHeader, count: int | None) -> StackHeader | None:
+    """The header with the axis of `count` values as that of the frames, where that is another one.
+
+    Of the two axes left the longer is taken for the width, as pictures of a fan are wider than
+    high. The spacing, which belongs to other axes than the header was read for, is unknown then.
+
+    Returns:
+        None where the frames are as many, or no single other axis has that length.
+    """
+    names = [name for name, _ in header.axes]
+    lengths = dict(header.axes)
+    in_picture: tuple[Axis, ...] = ("row", "column")
+    others = [name for name in in_picture if lengths[name] == count]
+    if count is None or header.length("frame") == count or len(others) != 1:
+        return None
+    frame_place = names.index(others[0])
+    in_space = [
+        place for place, name in enumerate(names) if name != "channel" and place != frame_place
+    ]
+    down, across = sorted(in_space, key=lambda place: header.axes[place][1])
+    new_names: dict[int, Axis] = {frame_place: "frame", down: "row", across: "column"}
+    axes = tuple(
+        (new_names.get(place, name), length) for place, (name, length) in enumerate(header.axes)
+    )
+    return replace(header, axes=axes, spacings=())
 
 
 def file_beside(path: Path, name: str) -> Path:

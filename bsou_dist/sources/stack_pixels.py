@@ -7,6 +7,7 @@ in memory before, which may be another patient's picture. Here every byte comes 
 from __future__ import annotations
 
 import bz2
+import os
 import zlib
 from collections.abc import Iterator
 from typing import IO, Protocol
@@ -14,10 +15,12 @@ from typing import IO, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from bsou_dist.common.frame_range import FrameRange
 from bsou_dist.sources.raw_clip import (
     MAX_DEFLATION,
     UnreadableClip,
     even_indices,
+    part_of,
     refuse_impossible,
 )
 from bsou_dist.sources.stack_header import Axis, StackHeader
@@ -35,23 +38,31 @@ class PixelReader(Protocol):
         """The next `size` bytes, or fewer where the pixels end."""
         ...
 
+    def skip(self, size: int) -> int:
+        """Pass over the next `size` bytes; returns how many there are, fewer at their end."""
+        ...
+
     def expect_end(self) -> None:
         """Raise UnreadableClip where more follows, or what was read was not proven whole."""
         ...
 
 
-def read_stack(header: StackHeader, max_frames: int | None = None) -> NDArray[np.generic]:
+def read_stack(
+    header: StackHeader, max_frames: int | None = None, part: FrameRange | None = None
+) -> NDArray[np.generic]:
     """Read frames, (F, H, W) or (F, H, W, C).
 
     Args:
         header: where and how the pixels lie.
         max_frames: keep at most so many, evenly chosen; the others are not held in memory.
+        part: the frames to choose from; the whole file is proven nevertheless.
 
     Raises:
         UnreadableClip: the file holds fewer or more pixels than its header claims, or is damaged.
     """
     _refuse_impossible_stack(header)
-    indices = even_indices(header.length("frame"), max_frames)
+    numbers = part_of(header.length("frame"), part)
+    indices = [numbers[place] for place in even_indices(len(numbers), max_frames)]
     with header.pixel_file.open("rb") as file:
         pixels = _pixel_reader(header, file)
         parts = list(_parts(header, pixels, indices))
@@ -83,13 +94,15 @@ def _parts(
     part_bytes = header.claimed_bytes // part_count
     wanted = set(indices)
     for number in range(part_count):
-        data = pixels.read(part_bytes)
-        if len(data) < part_bytes:
+        is_wanted = first_axis != "frame" or number in wanted
+        data = pixels.read(part_bytes) if is_wanted else b""
+        found_bytes = len(data) if is_wanted else pixels.skip(part_bytes)
+        if found_bytes < part_bytes:
             found = (
                 f"{number} of {part_count} frames" if first_axis == "frame" else "not all pixels"
             )
             raise UnreadableClip(f"incomplete or damaged: {found} are there")
-        if first_axis == "frame" and number not in wanted:
+        if not is_wanted:
             continue
         part = np.frombuffer(data, header.dtype).reshape(inner_shape)
         if first_axis != "frame":
@@ -119,9 +132,15 @@ class _Raw:
     def __init__(self, file: IO[bytes], frame_bytes: int) -> None:
         self._file = file
         self._frame_bytes = frame_bytes
+        self._file_bytes = os.fstat(file.fileno()).st_size
 
     def read(self, size: int) -> bytes:
         return self._file.read(size)
+
+    def skip(self, size: int) -> int:
+        there = min(size, max(0, self._file_bytes - self._file.tell()))
+        self._file.seek(there, os.SEEK_CUR)
+        return there
 
     def expect_end(self) -> None:
         # Some writers pad a file; a whole frame more is no padding.
@@ -148,6 +167,9 @@ class _Words:
         self._unread = self._unread[size:]
         return bytes(data)
 
+    def skip(self, size: int) -> int:
+        return len(self.read(size))
+
     def expect_end(self) -> None:
         if self._unread:
             raise _too_many()
@@ -164,6 +186,9 @@ class _Bzip2:
             return self._unpacked.read(size)
         except (OSError, EOFError):
             raise _damaged() from None
+
+    def skip(self, size: int) -> int:
+        return len(self.read(size))
 
     def expect_end(self) -> None:
         if self.read(1):
@@ -190,6 +215,9 @@ class _Inflated:
                 break
             unpacked += piece
         return bytes(unpacked)
+
+    def skip(self, size: int) -> int:
+        return len(self.read(size))
 
     def expect_end(self) -> None:
         if self.read(1):

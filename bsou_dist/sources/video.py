@@ -9,6 +9,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
+from bsou_dist.common.frame_range import FrameRange
 from bsou_dist.sources.avi_chunks import empty_chunks
 from bsou_dist.sources.grey_levels import on_black
 from bsou_dist.sources.raw_clip import (
@@ -16,6 +17,7 @@ from bsou_dist.sources.raw_clip import (
     UnreadableClip,
     checked_aspect,
     even_in_time,
+    part_of,
     stacked,
 )
 from bsou_dist.sources.video_luma import luma_of_grey
@@ -51,19 +53,27 @@ class _Timetable(NamedTuple):
     stated_frames: int
 
 
-def read_video(path: Path, max_frames: int | None = None, *, grey: bool = False) -> RawClip:
+def read_video(
+    path: Path,
+    max_frames: int | None = None,
+    *,
+    grey: bool = False,
+    part: FrameRange | None = None,
+) -> RawClip:
     """Read the first video stream as a player would show it; a video has no spacing of its own.
 
     It is rotated and mirrored as its display matrix says, what is transparent is on black, and
     interlaced frames show one of their fields. With `grey`, a clip that shows no colour but for
-    small marks comes as its luma.
+    small marks comes as its luma. Of a `part` its frames alone.
 
     Raises:
         UnreadableClip: no index, no picture, or fewer frames than the container states.
     """
     timetable = _timetable(path)
     stated = timetable.stated_frames
-    wanted = set(even_in_time(timetable.starts_s, max_frames))
+    numbers = part_of(len(timetable.starts_s), part)
+    starts_s = timetable.starts_s[numbers.start : numbers.stop]
+    wanted = {numbers[place] for place in even_in_time(starts_s, max_frames)}
     frames = []
     decoded = 0
     is_sideways = False
@@ -88,11 +98,16 @@ def read_video(path: Path, max_frames: int | None = None, *, grey: bool = False)
         raise UnreadableClip(
             f"truncated or damaged video: {decoded} of {stated} frames can be decoded"
         )
+    if part is not None and len(frames) < len(wanted):
+        raise UnreadableClip(
+            f"truncated or damaged video: {len(frames)} of the {len(wanted)} frames wanted of its "
+            "part can be decoded"
+        )
     aspect = checked_aspect(float(width_over_height) if width_over_height else 1.0)
     return RawClip(
         frames=stacked(frames),
         source="video",
-        source_frames=decoded,
+        source_frames=decoded if part is None else len(numbers),
         pixel_aspect=aspect if is_sideways else 1 / aspect,
         notes=notes,
     )

@@ -13,7 +13,7 @@ SMALL = {
 
 
 def test_ready_maps_read_by_name():
-    assert READY_MAPS == ("famli2", "famli2_enrolled", "famli3", "nejm_v4")
+    assert READY_MAPS == ("acouslic", "famli2", "famli2_enrolled", "famli3", "nejm_v4")
     roles = {name: set(load_column_map(name).tables) for name in READY_MAPS}
     assert roles["nejm_v4"] == {"clips", "studies", "forms"}
     assert roles["famli3"] == {"clips", "spacing", "forms", "reports", "tag_corrections", "twins"}
@@ -39,7 +39,7 @@ def test_a_base_is_changed_entry_by_entry(tmp_path):
     [
         (
             "base: famli4",
-            "no column map at .*famli4 .did you mean 'famli3'.*; ready ones are famli2, "
+            "no column map at .*famli4 .did you mean 'famli3'.*; ready ones are acouslic, famli2, "
             "famli2_enrolled",
         ),
         ("base: mine.yaml", "its own base by way of"),

@@ -56,6 +56,15 @@ def test_an_exam_has_one_label_and_one_patient(column):
         exam_predictions(rows)
 
 
+def test_labels_that_differ_within_an_exam_are_averaged_where_they_may():
+    rows = clips(("A", 190.0, 4.0), ("A", 200.0, 1.0), ("B", 150.0, 9.0))
+    rows["label"] = [201.0, 203.0, 150.0]
+    assert exam_predictions(rows, labels_differ=True)["label"].tolist() == [202.0, 150.0]
+    rows["patient"] = ["P", "Q", "P"]
+    with pytest.raises(InputError, match="two values of patient"):
+        exam_predictions(rows, labels_differ=True)
+
+
 def test_recalibration_makes_standardised_errors_one_on_validation():
     rng = np.random.default_rng(0)
     valid = pd.DataFrame({"label": 0.0, "prediction": 3 * rng.normal(size=500), "variance": 1.0})

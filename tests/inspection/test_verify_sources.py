@@ -65,7 +65,7 @@ def test_mistakes_are_told(
         shutil.rmtree(private)
     elif mistake == "another key map":
         pd.read_parquet(private / KEYMAP_NAME)[:5].to_parquet(private / KEYMAP_NAME)
-    root = tmp_path if mistake == "another root" else sources
+    root = shards if mistake == "another root" else sources
     assert main(["verify", str(shards), "--sources", str(root)]) == 2
     expected = {
         "no private folder": "name the private folder of these shards with --private",

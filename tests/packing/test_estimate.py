@@ -71,10 +71,10 @@ def test_clips_of_every_size_from_all_over_are_tried(packer: Packer) -> None:
     files = [packer.plan.root / clip.path for clip in packer.plan.clips(range(60))]
     for number, path in enumerate(files):
         path.write_bytes(bytes(100 + number % 20))
-    chosen = [root / path for root, path, _ in _choose(packer.plan, list(range(60)))]
+    chosen = [root / path for root, path, *_ in _choose(packer.plan, list(range(60)))]
     assert len(set(chosen)) == 20
     assert {path.stat().st_size for path in chosen} == set(range(100, 120))
-    assert chosen == [root / path for root, path, _ in _choose(packer.plan, list(range(60)))]
+    assert chosen == [root / path for root, path, *_ in _choose(packer.plan, list(range(60)))]
     assert len(_choose(packer.plan, [3, 7, 9])) == 3
 
 

@@ -213,7 +213,7 @@ def test_a_file_that_goes_away_while_it_is_read_is_not_called_damaged(
         raise UnreadableClip("incomplete or damaged")
 
     monkeypatch.setattr(read_module, "read_dicom", gone)
-    assert encode_clip((own[1], own[0]["path"][0], None), config) == "given up: no such file"
+    assert encode_clip((own[1], own[0]["path"][0], None, None), config) == "given up: no such file"
 
 
 def test_a_higher_limit_goes_on(

@@ -10,6 +10,7 @@ import pytest
 from fan_clips import fan_frames
 from PIL import Image
 
+from bsou_dist.common.frame_range import FrameRange
 from bsou_dist.sources.raw_clip import UnreadableClip, even_indices
 from bsou_dist.sources.read_clip import read_clip
 
@@ -50,6 +51,15 @@ def test_frames_come_in_the_order_of_their_numbers(tmp_path: Path, name: str) ->
     few = read_clip(folder, max_frames=5)
     np.testing.assert_array_equal(few.frames, FRAMES[even_indices(12, 5)])
     assert few.source_frames == 12
+
+
+def test_a_part_of_a_series(tmp_path: Path) -> None:
+    folder = write(tmp_path / "clip")
+    clip = read_clip(folder, part=FrameRange(3, 9))
+    np.testing.assert_array_equal(clip.frames, FRAMES[3:9])
+    assert clip.source_frames == 6
+    with pytest.raises(UnreadableClip, match="holds 12 frames"):
+        read_clip(folder, part=FrameRange(3, 13))
 
 
 def test_images_in_jpeg(tmp_path: Path) -> None:

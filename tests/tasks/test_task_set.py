@@ -72,7 +72,7 @@ def test_a_dump_holds_every_task_in_full_and_reads_back() -> None:
 @pytest.mark.parametrize(
     ("block", "message"),
     [
-        ({"set": "p9"}, "'p9' is no set of tasks; known: p1"),
+        ({"set": "p9"}, "'p9' is no set of tasks; known: acouslic, p1"),
         ({"add": [OWN["add"][0] | {"classes": ["low"]}]}, "add.0: classes: at least two classes"),
         ({"add": [OWN["add"][0] | {"classes": ["a", "a"]}]}, "all different"),
         ({"add": [OWN["add"][0] | {"classes": [True, False]}]}, "put the classes in quotes"),

@@ -47,5 +47,7 @@ class ClassificationEvaluation:
         probabilities[:, int(constant)] = 1.0
         return Scored(units.label, np.full(count, constant), probabilities)
 
-    def exam_values(self, units: pd.DataFrame, valid: pd.DataFrame | None) -> None:
+    def exam_values(
+        self, task: ClassificationTask, units: pd.DataFrame, valid: pd.DataFrame | None
+    ) -> None:
         """Classes of clips stand for clips alone, and are not averaged."""

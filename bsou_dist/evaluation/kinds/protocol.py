@@ -42,7 +42,9 @@ class EvaluationKind(Protocol):
     def predict_constant(self, task: Any, units: Scored, constant: float) -> Scored:
         """The same units, all predicted as `constant`."""
 
-    def exam_values(self, units: pd.DataFrame, valid: pd.DataFrame | None) -> pd.DataFrame | None:
+    def exam_values(
+        self, task: Any, units: pd.DataFrame, valid: pd.DataFrame | None
+    ) -> pd.DataFrame | None:
         """A row per exam from rows per clip; None where clips of an exam are not averaged.
 
         `valid` holds the clips of the validation split, by which a kind may recalibrate what it

@@ -52,9 +52,12 @@ class RegressionEvaluation:
         """See `EvaluationKind.predict_constant`; without a variance."""
         return Scored(units.label, np.full(len(units.label), constant))
 
-    def exam_values(self, units: pd.DataFrame, valid: pd.DataFrame | None) -> pd.DataFrame:
+    def exam_values(
+        self, task: RegressionTask, units: pd.DataFrame, valid: pd.DataFrame | None
+    ) -> pd.DataFrame:
         """Inverse-variance weighted means, their variance recalibrated on validation exams."""
-        exams = exam_predictions(units)
+        differs = task.differs_within_exam
+        exams = exam_predictions(units, labels_differ=differs)
         if valid is None:
             return exams
-        return recalibrate_variance(exam_predictions(valid), exams)
+        return recalibrate_variance(exam_predictions(valid, labels_differ=differs), exams)

@@ -35,6 +35,10 @@ class RegressionTask(Task):
     """
     bin_edges: tuple[float, ...] = ()
     """Rising numbers, in the unit, that part the bins of stage 1."""
+    differs_within_exam: bool = False
+    """Whether each clip of an exam has a label of its own, such as a measurement per sweep. The
+    exam's is then their mean; else two labels in one exam are a fault of the table.
+    """
 
     @field_validator("bin_edges", "within")
     @classmethod

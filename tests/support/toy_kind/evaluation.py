@@ -23,5 +23,5 @@ class ScoreEvaluation:
     def predict_constant(self, task, units, constant):
         return Scored(units.label, np.full(len(units.label), constant))
 
-    def exam_values(self, units, valid):
+    def exam_values(self, task, units, valid):
         return None
