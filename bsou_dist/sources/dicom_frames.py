@@ -127,18 +127,18 @@ def compressed_frames(path: Path, header: Dataset, indices: Sequence[int]) -> li
         return [_bytes_of(file, frames[index]) for index in indices]
 
 
-def _offsets_and_fragments(file: BoundedFile) -> tuple[list[int], list[_Fragment]]:
+def _offsets_and_fragments(file: BoundedFile) -> tuple[set[int], list[_Fragment]]:
     """The offset table, in bytes from the first fragment's head, and all fragments that are whole.
 
     `file` stands where the pixel data begins.
     """
     items = list(_whole_items(file))
     if not items:
-        return [], []
+        return set(), []
     table, *fragments = items
     count = table.length // _OFFSET_BYTES
     offsets = struct.unpack(f"<{count}I", _bytes_of(file, [table])[: count * _OFFSET_BYTES])
-    return list(offsets), fragments
+    return set(offsets), fragments
 
 
 def _whole_items(file: BoundedFile) -> Iterator[_Fragment]:
@@ -155,7 +155,7 @@ def _whole_items(file: BoundedFile) -> Iterator[_Fragment]:
 
 
 def _frames(
-    file: BoundedFile, fragments: list[_Fragment], offsets: list[int], count: int
+    file: BoundedFile, fragments: list[_Fragment], offsets: set[int], count: int
 ) -> list[_Frame]:
     """The fragments of each frame, `count` of them or more; fewer where they are not there."""
     if len(fragments) == count:
@@ -163,8 +163,8 @@ def _frames(
     by_mark = _grouped(fragments, [fragment.begins_a_frame for fragment in fragments])
     if len(by_mark) >= count:
         return by_mark
-    is_in_table = [fragment.begin - fragments[0].begin in offsets for fragment in fragments]
-    by_offset = _grouped(fragments, is_in_table)
+    first = fragments[0].begin if fragments else 0
+    by_offset = _grouped(fragments, [fragment.begin - first in offsets for fragment in fragments])
     if len(by_offset) == count:
         return by_offset
     if not any(fragment.begins_a_frame for fragment in fragments):

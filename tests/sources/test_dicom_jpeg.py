@@ -141,13 +141,47 @@ def test_ycbcr_in_jpeg_is_ycbcr_whatever_the_header_says(path: Path, label: str,
     assert has_note(clip, "colours relabelled") == (label == "RGB")
 
 
-def test_colours_that_nothing_tells_are_what_the_header_says(path: Path) -> None:
-    """Blue all over: neither is it grey in RGB, nor neutral in YCbCr."""
-    blue = np.zeros((12, HEIGHT, WIDTH, 3), np.uint8) + np.array([0, 60, 250], np.uint8)
-    frames = [without_segments(_jpeg(Image.fromarray(frame), keep_rgb=True)) for frame in blue]
-    frames = [with_numbers(frame, b"RGB", bytes([0, 1, 2])) for frame in frames]
-    rewritten(path, frames, PhotometricInterpretation="RGB")
-    assert np.abs(read_clip(path).frames.astype(int) - blue).mean() < 2
+BLUE = np.zeros((12, HEIGHT, WIDTH, 3), np.uint8) + np.array([0, 60, 250], np.uint8)
+"""Neither grey in RGB nor neutral in YCbCr: its look tells nothing."""
+NO_NUMBERS = bytes([0, 1, 2])  # that mean anything
+
+
+def as_blue(mark: str, *, is_rgb: bool) -> list[bytes]:
+    """`BLUE` as JPEGs that say what they hold by this mark alone."""
+    subsampling = "4:2:2" if mark == "sampling" else "4:4:4"
+    frames = []
+    for frame in BLUE:
+        jpeg = _jpeg(Image.fromarray(frame), keep_rgb=is_rgb, subsampling=subsampling)
+        if mark not in ("Adobe", "JFIF"):
+            jpeg = without_segments(jpeg)
+        if mark not in ("letters", "numbers"):
+            jpeg = with_numbers(jpeg, b"RGB" if is_rgb else bytes([1, 2, 3]), NO_NUMBERS)
+        frames.append(jpeg)
+    return frames
+
+
+@pytest.mark.parametrize(
+    ("mark", "is_rgb"),
+    [
+        ("Adobe", True),
+        ("letters", True),
+        ("JFIF", False),
+        ("sampling", False),
+        ("numbers", False),
+    ],
+)
+def test_each_mark_is_believed_before_the_header(path: Path, mark: str, is_rgb: bool) -> None:
+    for label in ("RGB", "YBR_FULL"):
+        frames = as_blue(mark, is_rgb=is_rgb)
+        rewritten(path, frames, PhotometricInterpretation=label)
+        assert np.abs(read_clip(path).frames.astype(int) - BLUE).mean() < 2
+
+
+@pytest.mark.parametrize("label", ["RGB", "YBR_FULL"])
+def test_colours_that_nothing_tells_are_what_the_header_says(path: Path, label: str) -> None:
+    frames = as_blue("nothing", is_rgb=label == "RGB")
+    rewritten(path, frames, PhotometricInterpretation=label)
+    assert np.abs(read_clip(path).frames.astype(int) - BLUE).mean() < 2
 
 
 @pytest.mark.parametrize(

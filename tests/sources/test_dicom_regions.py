@@ -97,8 +97,10 @@ def test_what_covers_all_or_the_middle_cuts_nothing() -> None:
 
 
 def test_an_edge_that_both_count_is_no_overlap() -> None:
-    left = region((0, 0, 202, 480), TWO_D, FLOW)
-    assert choice(left, region((200, 0, 640, 480), TWO_D, TISSUE)) == Region(*RIGHT)
+    flow = region((0, 0, 202, 480), TWO_D, FLOW)
+    large = region((200, 0, 500, 480), TWO_D, TISSUE)
+    small = region((520, 0, 640, 480), TWO_D, TISSUE)
+    assert choice(flow, large, small) == Region(200, 0, 500, 480)
 
 
 def test_flow_alone_is_still_the_picture() -> None:

@@ -254,6 +254,14 @@ def test_frames_that_an_edit_list_hides_are_neither_counted_nor_shown(
     np.testing.assert_array_equal(few, clip.frames[[0, -1]] if count > 1 else clip.frames)
 
 
+def test_an_edit_list_may_begin_behind_several_key_frames(tmp_path: Path) -> None:
+    path = tmp_path / "a.mov"
+    write_video(path, fan_frames(count=40), "mjpeg")  # in which each frame is one
+    every = read_clip(path).frames
+    path.write_bytes(with_edit_list(path.read_bytes(), first=30, count=8))
+    np.testing.assert_array_equal(read_clip(path).frames, every[30:38])
+
+
 def test_an_edit_list_does_not_hide_that_a_video_ends_too_early(tmp_path: Path) -> None:
     path = tmp_path / "a.mp4"
     write_video(path, fan_frames(count=40), movflags="faststart")
