@@ -13,7 +13,8 @@ from bsou_dist.cohort.table import Cohort, read_cohort
 from bsou_dist.commands.freeze_cohort import freeze_cohort
 from bsou_dist.commands.write_phantom import write_phantom_stacks
 from bsou_dist.common.frame_range import parse_frame_range
-from bsou_dist.experiment.config import DataConfig
+from bsou_dist.common.settings import read_settings
+from bsou_dist.experiment.config import DataConfig, RunConfig
 from bsou_dist.experiment.corpus import Corpus, load_corpus
 from bsou_dist.inspection.verify_sources import verify_sources
 from bsou_dist.packing.encode_clip import PackConfig
@@ -25,6 +26,7 @@ from bsou_dist.shards.manifest import read_manifest
 from bsou_dist.sources.read_clip import read_clip
 from bsou_dist.tasks.task_set import load_tasks
 
+CONFIGS = Path(__file__).parents[2] / "configs"
 CONFIG = PhantomConfig(patients=3, frames=6, size_px=64, missing_sweep_fraction=0.1, seed=3)
 PACK = PackConfig(prepare=PrepareConfig(size_px=48, max_frames=6))
 TASKS = load_tasks("acouslic")
@@ -47,6 +49,17 @@ def shards(cohort: Cohort, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("packed") / "shards"
     quiet_packer(folder, folder.with_name("shards.private"), PACK).run(cohort)
     return folder
+
+
+def test_the_ready_config_deals_all_subjects_and_asks_what_the_corpus_tells() -> None:
+    config = read_settings(RunConfig, CONFIGS / "acouslic.yaml", [])
+    assert config.pretrain is not None
+    assert config.finetune is not None
+    assert set(config.pretrain.tasks) == set(TASKS)
+    assert config.finetune.tasks == ["ac_mm"]
+    assert config.data.column_map == "acouslic"
+    stages = (config.data.splits.stage1, config.data.splits.stage2)
+    assert sum(sum(shares.model_dump().values()) for shares in stages) == 281
 
 
 def recorded(cohort: Cohort) -> pd.Series:
