@@ -61,7 +61,8 @@ class ColumnMap(BaseModel):
     ``TABLE_FIELDS``), and what only such layouts have: ``exams_from`` says whether an exam is an
     acquisition that the table names or a folder of one session, ``path`` is the template of a
     clip's path, ``measurements`` are the names in structured reports of the values used, and exams
-    of fewer clips than ``min_clips_per_exam`` are left out.
+    of fewer clips than ``min_clips_per_exam`` are left out. With ``reports_of_other_makers`` an
+    exam whose own maker has no report at the visit takes what those of other makers agree about.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -75,6 +76,7 @@ class ColumnMap(BaseModel):
     path: str | None = None
     measurements: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     min_clips_per_exam: int = Field(default=1, ge=1)
+    reports_of_other_makers: bool = False
 
     @field_validator("codes", mode="before")
     @classmethod
@@ -188,6 +190,9 @@ class ColumnMap(BaseModel):
 def _decode_codes(table: pd.DataFrame, column: str, codes: dict[str, str | None]) -> list[BadCell]:
     present = table[column].dropna()
     raw = present.map(_plain_code)
+    # words count whatever their case, but for those that a map tells apart by it
+    in_any_case = {code.lower(): code for code in codes}
+    raw = raw.where(raw.isin(list(codes)), raw.str.lower().map(in_any_case).fillna(raw))
     unlisted = raw.index[~raw.isin(list(codes))]
     accepted = f"the column map knows the codes {', '.join(codes)}"
     bad = bad_cells(table, column, table.index.isin(unlisted), accepted)

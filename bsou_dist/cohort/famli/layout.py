@@ -13,8 +13,16 @@ from bsou_dist.cohort.exclusions import ExclusionFlow, FlowStep, left_out
 from bsou_dist.cohort.famli import dating, exams
 from bsou_dist.cohort.famli.corrections import correct_tags, spacing_of_videos
 from bsou_dist.cohort.famli.fetuses import count_fetuses
-from bsou_dist.cohort.famli.forms import bmi, is_ineligible, says_yes
-from bsou_dist.cohort.famli.reports import read_reports
+from bsou_dist.cohort.famli.forms import (
+    NEAR_DAYS,
+    bmi,
+    forms_of_visits,
+    is_ineligible,
+    move_to_day,
+    says_yes,
+)
+from bsou_dist.cohort.famli.reports import read_reports, reports_of_clips
+from bsou_dist.cohort.famli.table_roles import DATES_OF_FORM
 from bsou_dist.cohort.famli.tables import Tables
 from bsou_dist.cohort.raw_cohort import RawCohort
 from bsou_dist.common.errors import InputError
@@ -22,17 +30,23 @@ from bsou_dist.common.errors import InputError
 _PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 
 
-def read_layout(root: Path, mapping: ColumnMap, *, files_under: Path | None) -> RawCohort:
+def read_layout(
+    root: Path, mapping: ColumnMap, *, files_under: Path | None, strict: bool = False
+) -> RawCohort:
     """Read a layout.
+
+    A bad cell becomes missing, or is resolved by a rule, and comes back in ``set_aside``; if
+    ``strict`` it is an error and comes back in ``bad``.
 
     Args:
         root: folder that holds the projects' folders.
         mapping: a map with ``tables``.
         files_under: folder to look for the clips' files in, so that those without a file are left
             out; None looks for none.
+        strict: whether bad cells are errors.
 
     Raises:
-        InputError: a table or a column is missing. Bad cells come back in ``bad``.
+        InputError: a table or a column is missing, or no clip is left.
     """
     if not root.is_dir():
         raise InputError(
@@ -66,6 +80,9 @@ def read_layout(root: Path, mapping: ColumnMap, *, files_under: Path | None) -> 
     if by_folder:
         _leave_out_stills(flow)
     _leave_out_repeats(flow)
+    bad = exams.bad_folders(flow.table) if by_folder else exams.bad_acquisitions(flow.table)
+    tables.blame("clips", bad)
+    flow.leave_out(flow.table["path"].isna(), "exam or path unreadable")
     if by_folder:
         flow.leave_out(flow.table["ineligible"], "visit not eligible")
         flow.leave_out(flow.table["excluded"], "patient left out by the file of twins")
@@ -75,11 +92,9 @@ def read_layout(root: Path, mapping: ColumnMap, *, files_under: Path | None) -> 
         _leave_out_small_exams(flow, mapping.min_clips_per_exam)
 
     kept = flow.table
-    bad = exams.bad_folders(kept) if by_folder else exams.bad_acquisitions(kept)
-    tables.blame("clips", bad)
-    kept = kept[kept["path"].notna()]  # the others are bad cells by now
     if kept.empty:
-        raise_bad_cells(str(root), tables.bad)
+        if strict:
+            raise_bad_cells(str(root), tables.bad)
         raise InputError(f"no clip of {root} is left. {_account(flow.steps)}")
     table = _contract_columns(kept)
     tables.note(
@@ -89,7 +104,8 @@ def read_layout(root: Path, mapping: ColumnMap, *, files_under: Path | None) -> 
     )
     return RawCohort(
         table=table,
-        bad=tables.bad,
+        bad=tables.bad if strict else [],
+        set_aside=() if strict else tuple(tables.bad),
         notes=tables.notes,
         files=tuple(tables.files.values()),
         flow=tuple(flow.steps),
@@ -126,13 +142,29 @@ def _join_folder_labels(tables: Tables, clips: pd.DataFrame) -> None:
         "studies have folders of several days; the form's gestational age stands for all of them",
     )
     correct_tags(tables, clips)
-    forms = _read_forms(tables)
-    form = _join_forms(tables, forms, clips)
+    forms = _read_forms(tables, ["study_id", "form_day"])
+    form = forms_of_visits(forms, clips)
+    near, far = move_to_day(form)
+    tables.note(
+        _count_studies(clips, near),
+        f"studies have a form dated up to {NEAR_DAYS} days from the folder's day; it was joined, "
+        "its age moved by the days between",
+    )
+    tables.note(
+        _count_studies(clips, far),
+        f"studies have a form dated more than {NEAR_DAYS} days from the folder's day alone; age, "
+        "presentation, placenta, pocket and operator were not taken from it",
+    )
+    _join_form(tables, forms, form, clips)
     reports = read_reports(tables, ("reports", "sonosite_reports"))
-    device_at_visit = pd.MultiIndex.from_frame(clips[["study_id", "maker"]])
-    report = reports.reindex(device_at_visit).set_axis(clips.index)
+    report = reports_of_clips(tables, reports, clips)
 
-    _date(tables, clips, dating.candidates(form, report))
+    tables.note(
+        _count_studies(clips, dating.dates_differ(report)),
+        "studies have a report whose due date, conception date and last period give ages that "
+        "differ; the due date counts, else the conception date",
+    )
+    _date(tables, clips, dating.candidates(form, report, clips["day"]))
     pocket = COLUMNS["dvp_cm"]
     report_dvp_cm = report["dvp_cm"]
     possible = report_dvp_cm.between(pocket.low, pocket.high)
@@ -140,7 +172,8 @@ def _join_folder_labels(tables: Tables, clips: pd.DataFrame) -> None:
     clips["operator"] = exams.operators(clips, says_yes(form["novice"]))
     clips["mm_per_px"] = spacing_of_videos(tables, clips)
 
-    count = count_fetuses(tables, clips, forms["fetuses"], reports["fetuses"])
+    clips["began"] = clips["day"] - clips["ga_days"]
+    count = count_fetuses(tables, clips, _records_of_fetuses(forms, reports, clips))
     clips["fetuses"] = count.fetuses
     clips["excluded"] = count.excluded
     # Whoever contradicts 'one' has seen two: what is not defined for twins is not asked of a
@@ -149,7 +182,7 @@ def _join_folder_labels(tables: Tables, clips: pd.DataFrame) -> None:
     clips[labels] = clips[labels].mask(count.disputed, axis="index")
     tables.note(
         int(count.disputed.sum()),
-        "clips are of patients with forms and reports that disagree about the "
+        "clips are of pregnancies with forms and reports that disagree about the "
         f"number of fetuses; it is taken as missing, as are {', '.join(labels)}",
     )
 
@@ -175,28 +208,61 @@ def _join_acquisition_labels(tables: Tables, clips: pd.DataFrame) -> None:
     """
     studies = tables.read("studies")
     tables.decode("studies", studies)
-    studies = tables.one_row_each("studies", studies, "study_id")
+    studies = tables.one_row_each("studies", studies, ["study_id"])
     best_estimate = clips["study_id"].map(studies["ga_days"])
     clips["ga_days"], _ = dating.first_age([("boe", best_estimate)])
     clips["split_stage2"] = clips["study_id"].map(studies["split_stage2"]).astype("str")
     clips["visit_day"] = exams.days_since_first(clips, clips["ga_days"])
-    form = _join_forms(tables, _read_forms(tables), clips)
+    forms = _read_forms(tables, ["study_id"])
+    form = forms.set_index("study_id").reindex(clips["study_id"]).set_axis(clips.index)
+    _join_form(tables, forms, form, clips)
     clips["dvp_cm"] = form["dvp_cm"]
 
 
-def _read_forms(tables: Tables) -> pd.DataFrame:
-    """The forms by ``study_id``."""
+def _read_forms(tables: Tables, keys: list[str]) -> pd.DataFrame:
+    """The forms, a row for each of ``keys``."""
     forms = tables.read("forms")
     tables.drop_uncoded("forms", forms, "placenta")
+    tables.read_dates("forms", forms, DATES_OF_FORM)
+    # an empty cell stands for no days beside the weeks, an unreadable one for an unknown age
+    forms["ga_extra_days"] = forms["ga_extra_days"].fillna("0")
     tables.decode("forms", forms)
-    return tables.one_row_each("forms", forms, "study_id")
+    return tables.one_row_each("forms", forms, keys).reset_index()
 
 
-def _join_forms(tables: Tables, forms: pd.DataFrame, clips: pd.DataFrame) -> pd.DataFrame:
-    """The form of each clip's visit, row by row. Labels that need no rule go into ``clips``."""
-    without_form = ~clips["study_id"].isin(forms.index)
+def _records_of_fetuses(
+    forms: pd.DataFrame, reports: pd.DataFrame, clips: pd.DataFrame
+) -> pd.DataFrame:
+    """What each form and report says about fetuses: by ``patient_id``, ``day`` and ``began``.
+
+    A form's own dates tell the pregnancy it is of; where it has none, and for reports, those of the
+    study's clips do, if they have one day.
+    """
+    visits = clips[["study_id", "day", "began"]].dropna(subset=["day"]).drop_duplicates()
+    visit = visits[~visits["study_id"].duplicated(keep=False)].set_index("study_id")
+    age_days, _ = dating.first_age(dating.ages_of_forms(forms))
+    day = forms["form_day"].fillna(forms["study_id"].map(visit["day"]))
+    began = (forms["due_date"] - dating.TERM_DAYS).fillna(day - age_days)
+    same_day = day.eq(forms["study_id"].map(visit["day"]))
+    began = began.fillna(forms["study_id"].map(visit["began"]).where(same_day))
+    of_forms = forms[["study_id", "fetuses"]].assign(day=day, began=began)
+    of_reports = reports["fetuses"].droplevel("maker").reset_index()
+    of_reports["day"] = of_reports["study_id"].map(visit["day"])
+    of_reports["began"] = of_reports["study_id"].map(visit["began"])
+    records = pd.concat([of_forms, of_reports], ignore_index=True)
+    records["patient_id"] = exams.patients_of(records["study_id"])
+    return records[["patient_id", "day", "began", "fetuses"]].dropna(subset=["patient_id"])
+
+
+def _join_form(
+    tables: Tables, forms: pd.DataFrame, form: pd.DataFrame, clips: pd.DataFrame
+) -> None:
+    """Add the labels of a visit's form that need no rule to ``clips``, in place.
+
+    ``form`` is the one of each clip, ``forms`` are all.
+    """
+    without_form = ~clips["study_id"].isin(forms["study_id"])
     tables.note(_count_studies(clips, without_form), "studies have no form")
-    form = forms.reindex(clips["study_id"]).set_axis(clips.index)
     clips["presentation"] = form["presentation"]
     clips["placenta"] = form["placenta"]
     clips["site"] = exams.clinics_of(clips["patient_id"])
@@ -208,7 +274,6 @@ def _join_forms(tables: Tables, forms: pd.DataFrame, clips: pd.DataFrame) -> pd.
         int(unclear.sum()),
         "forms hold a weight and height that make no body mass index in any unit; bmi is missing",
     )
-    return form
 
 
 def _count_studies(clips: pd.DataFrame, rows: pd.Series) -> int:

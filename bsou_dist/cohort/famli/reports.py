@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import replace
 from statistics import mode
 
 import numpy as np
@@ -38,6 +37,29 @@ def read_reports(tables: Tables, roles: Iterable[str]) -> pd.DataFrame:
     columns = [name for name in REPORT_FIELDS if name != "fetuses_text"]
     values = _one_value_each(rows).unstack("measure")
     return values.reindex(columns=columns).astype("float64")
+
+
+def reports_of_clips(tables: Tables, reports: pd.DataFrame, clips: pd.DataFrame) -> pd.DataFrame:
+    """Values of ``read_reports`` that hold for each clip, row by row: those of its own maker.
+
+    If the map says so, an exam whose maker has no report at the visit takes each value that the
+    reports of other makers agree about.
+    """
+    device_at_visit = pd.MultiIndex.from_frame(clips[["study_id", "maker"]])
+    own = reports.reindex(device_at_visit).set_axis(clips.index)
+    if not tables.mapping.reports_of_other_makers:
+        return own
+    of_visit = reports.groupby("study_id").agg(["min", "max"])
+    lowest = of_visit.xs("min", axis="columns", level=1)
+    agreed = lowest.where(lowest.eq(of_visit.xs("max", axis="columns", level=1)))
+    has_own = pd.Series(device_at_visit.isin(reports.index), index=clips.index)
+    served = ~has_own & clips["study_id"].isin(agreed.index)
+    tables.note(
+        int(served.sum()),
+        "clips have no report of their own maker and take the visit's reports of other makers",
+    )
+    of_others = agreed.reindex(clips["study_id"]).set_axis(clips.index)
+    return own.where(~served, of_others)
 
 
 def _measurements(tables: Tables, role: str) -> pd.DataFrame:
@@ -107,8 +129,7 @@ def _fetuses_in_words(
     fetuses = fetuses.mask(words.str.contains("sole").eq(True), 1.0)
     unclear = words.notna() & fetuses.isna()
     cells = bad_cells(table, "text", unclear, "text with 'sole' or 'twin' in it")
-    # a report's text may name somebody
-    tables.blame(role, [replace(cell, value="(not shown)") for cell in cells])
+    tables.blame(role, cells)
     return fetuses
 
 

@@ -7,7 +7,15 @@ from typing import NamedTuple
 
 from bsou_dist.cohort.columns import COLUMNS, Column
 
-_AGES = ("ga_lmp_days", "ga_edd_days", "sr_ga_days", "cua_days", "aua_days", "ua_days")
+_AGES = (
+    "ga_edd_days",
+    "ga_conception_days",
+    "ga_lmp_days",
+    "sr_ga_days",
+    "cua_days",
+    "aua_days",
+    "ua_days",
+)
 _LENGTHS = ("crl_cm", "bpd_cm", "hc_cm", "ac_cm", "fl_cm")
 
 REPORT_FIELDS: dict[str, str] = {
@@ -57,6 +65,8 @@ _REPORT = RoleFields(
     optional=("qualifier", "text", "derivation", "alert"),
 )
 _PLACE_OF_CLIP = ("exam_id", "file_path", "exam_folder", "file_name")
+DATES_OF_FORM = ("form_day", "due_date")
+"""Fields of a form that hold dates."""
 _AGE_OF_FORM = ("ga_days", "ga_weeks", "ga_extra_days")
 _LABELS_OF_FORM = ("presentation", "placenta", "dvp_cm", "fetuses")
 
@@ -68,7 +78,15 @@ TABLE_FIELDS: dict[str, RoleFields] = {
     "studies": RoleFields(needed=("study_id",), optional=("ga_days", "split_stage2")),
     "forms": RoleFields(
         needed=("study_id",),
-        optional=("eligible", *_AGE_OF_FORM, *_LABELS_OF_FORM, "height", "weight", "novice"),
+        optional=(
+            "eligible",
+            *DATES_OF_FORM,
+            *_AGE_OF_FORM,
+            *_LABELS_OF_FORM,
+            "height",
+            "weight",
+            "novice",
+        ),
     ),
     "spacing": RoleFields(needed=("file_name", "mm_per_px"), optional=("study_id",)),
     "reports": _REPORT,
