@@ -82,7 +82,13 @@ def read_cohort(
     mapping = load_column_map(column_map) if column_map else ColumnMap()
     if mapping.tables:
         root = path if root is None else root
-        raw = read_layout(path, mapping, files_under=root if check_files else None, strict=strict)
+        raw = read_layout(
+            path,
+            mapping,
+            files_under=root if check_files else None,
+            clips_root=root,
+            strict=strict,
+        )
     else:
         root = path.parent if root is None else root
         raw = _read_one_table(path, mapping, label_columns)

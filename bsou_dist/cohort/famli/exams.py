@@ -20,7 +20,8 @@ _FIELD = re.compile(r"\{(\w+)\}")
 _CLINIC = r"^([A-Z]{2,3}\d?-\d{3}|UNC|VIL)-\d+$"
 NEJM_FOLDER = "GA_NEJME"
 _THREE_PARTS = "a path of three parts, such as set/exam/file"
-_UID = r"\d+(\.\d+){2,}(\.[a-z]\w*)?"  # with or without an ending
+UID = r"\d+(\.\d+){2,}(\.[a-z]\w*)?"  # with or without an ending
+"""Pattern of a file's name that is a DICOM UID."""
 
 
 def exams_of_acquisitions(clips: pd.DataFrame) -> None:
@@ -140,7 +141,7 @@ def clinics_of(patient_ids: pd.Series) -> pd.Series:
 def instances_of(clips: pd.DataFrame) -> pd.Series:
     """Identity of each recording: a file's name that is a DICOM UID, else the file's path."""
     names = clips["file_name"]
-    is_uid = names.str.fullmatch(_UID, case=False)
+    is_uid = names.str.fullmatch(UID, case=False)
     return names.where(is_uid, clips["path"])
 
 

@@ -12,6 +12,7 @@ from bsou_dist.cohort.columns import COLUMNS, MASKED_FOR_MULTIPLES, OPTIONAL_SPL
 from bsou_dist.cohort.exclusions import ExclusionFlow, FlowStep, left_out
 from bsou_dist.cohort.famli import dating, exams
 from bsou_dist.cohort.famli.corrections import correct_tags, spacing_of_videos
+from bsou_dist.cohort.famli.dates import days_of_dates
 from bsou_dist.cohort.famli.fetuses import count_fetuses
 from bsou_dist.cohort.famli.forms import (
     NEAR_DAYS,
@@ -21,7 +22,8 @@ from bsou_dist.cohort.famli.forms import (
     move_to_day,
     says_yes,
 )
-from bsou_dist.cohort.famli.reports import read_reports, reports_of_clips
+from bsou_dist.cohort.famli.found_folders import find_folders
+from bsou_dist.cohort.famli.reports import read_reports, read_wide_reports, reports_of_clips
 from bsou_dist.cohort.famli.table_roles import DATES_OF_FORM
 from bsou_dist.cohort.famli.tables import Tables
 from bsou_dist.cohort.raw_cohort import RawCohort
@@ -31,7 +33,12 @@ _PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 
 
 def read_layout(
-    root: Path, mapping: ColumnMap, *, files_under: Path | None, strict: bool = False
+    root: Path,
+    mapping: ColumnMap,
+    *,
+    files_under: Path | None,
+    clips_root: Path | None = None,
+    strict: bool = False,
 ) -> RawCohort:
     """Read a layout.
 
@@ -43,6 +50,8 @@ def read_layout(
         mapping: a map with ``tables``.
         files_under: folder to look for the clips' files in, so that those without a file are left
             out; None looks for none.
+        clips_root: folder that paths are relative to, by default ``root``. Folders that no table
+            names are looked for in it.
         strict: whether bad cells are errors.
 
     Raises:
@@ -60,13 +69,18 @@ def read_layout(
         raise InputError(f"{tables.files['clips']} has no rows")
     tables.decode("clips", clips)
 
-    by_folder = mapping.exams_from == "folder"
-    if by_folder:
+    by_folder = mapping.exams_from != "acquisition"
+    if mapping.exams_from == "found_folder":
+        _find_folders(tables, clips, root if clips_root is None else clips_root)
+    elif by_folder:
         exams.exams_of_folders(clips)
     else:
         exams.exams_of_acquisitions(clips)
     flow = ExclusionFlow(clips)
     _leave_out_unidentified(flow, "file_name" if by_folder else "file_path")
+    if mapping.exams_from == "found_folder":
+        flow.leave_out(flow.table["in_several_folders"], "file in several folders of its study")
+        flow.leave_out(flow.table["exam_folder"].isna(), "file not there")
 
     clips = flow.table.copy()
     if by_folder:
@@ -111,6 +125,17 @@ def read_layout(
         flow=tuple(flow.steps),
         clips_name=tables.files["clips"].name,
     )
+
+
+def _find_folders(tables: Tables, clips: pd.DataFrame, root: Path) -> None:
+    """Find the folders of clips on disk and read exams off them, in place.
+
+    The day is the table's where it has one, since the times of folders may be shifted.
+    """
+    in_no_row = find_folders(root, clips)
+    tables.note(in_no_row, "files in folders of sessions stand in no row, and were not read")
+    exams.exams_of_folders(clips)
+    clips["day"] = days_of_dates(clips["study_date"]).fillna(clips["day"])
 
 
 def _contract_columns(clips: pd.DataFrame) -> pd.DataFrame:
@@ -158,6 +183,8 @@ def _join_folder_labels(tables: Tables, clips: pd.DataFrame) -> None:
     _join_form(tables, forms, form, clips)
     reports = read_reports(tables, ("reports", "sonosite_reports"))
     report = reports_of_clips(tables, reports, clips)
+    wide_reports = read_wide_reports(tables)
+    report = report.fillna(wide_reports.reindex(clips["study_id"]).set_axis(clips.index))
 
     tables.note(
         _count_studies(clips, dating.dates_differ(report)),
@@ -173,7 +200,8 @@ def _join_folder_labels(tables: Tables, clips: pd.DataFrame) -> None:
     clips["mm_per_px"] = spacing_of_videos(tables, clips)
 
     clips["began"] = clips["day"] - clips["ga_days"]
-    count = count_fetuses(tables, clips, _records_of_fetuses(forms, reports, clips))
+    reported = _reported_fetuses(reports, wide_reports, forms)
+    count = count_fetuses(tables, clips, _records_of_fetuses(forms, reported, clips))
     clips["fetuses"] = count.fetuses
     clips["excluded"] = count.excluded
     # Whoever contradicts 'one' has seen two: what is not defined for twins is not asked of a
@@ -230,8 +258,23 @@ def _read_forms(tables: Tables, keys: list[str]) -> pd.DataFrame:
     return tables.one_row_each("forms", forms, keys).reset_index()
 
 
+def _reported_fetuses(
+    reports: pd.DataFrame, wide_reports: pd.DataFrame, forms: pd.DataFrame
+) -> pd.Series:
+    """Numbers of fetuses that reports say, by ``study_id``.
+
+    A wide report says 'several' at most, which a form that has more than two does not contradict.
+    """
+    of_form = forms.groupby("study_id")["fetuses"].max()
+    in_wide = wide_reports["fetuses"]
+    more = of_form.reindex(in_wide.index).gt(2) & in_wide.eq(2)
+    in_wide = in_wide.mask(more, of_form)
+    found = pd.concat([reports["fetuses"].droplevel("maker"), in_wide]).rename("fetuses")
+    return found.rename_axis("study_id")
+
+
 def _records_of_fetuses(
-    forms: pd.DataFrame, reports: pd.DataFrame, clips: pd.DataFrame
+    forms: pd.DataFrame, reported: pd.Series, clips: pd.DataFrame
 ) -> pd.DataFrame:
     """What each form and report says about fetuses: by ``patient_id``, ``day`` and ``began``.
 
@@ -246,12 +289,14 @@ def _records_of_fetuses(
     same_day = day.eq(forms["study_id"].map(visit["day"]))
     began = began.fillna(forms["study_id"].map(visit["began"]).where(same_day))
     of_forms = forms[["study_id", "fetuses"]].assign(day=day, began=began)
-    of_reports = reports["fetuses"].droplevel("maker").reset_index()
+    of_reports = reported.reset_index()
     of_reports["day"] = of_reports["study_id"].map(visit["day"])
     of_reports["began"] = of_reports["study_id"].map(visit["began"])
     records = pd.concat([of_forms, of_reports], ignore_index=True)
+    numbers = ["day", "began", "fetuses"]
+    records[numbers] = records[numbers].astype("float64")
     records["patient_id"] = exams.patients_of(records["study_id"])
-    return records[["patient_id", "day", "began", "fetuses"]].dropna(subset=["patient_id"])
+    return records[["patient_id", *numbers]].dropna(subset=["patient_id"])
 
 
 def _join_form(
@@ -296,7 +341,9 @@ def _leave_out_unidentified(flow: ExclusionFlow, name_field: str) -> None:
 def _leave_out_stills(flow: ExclusionFlow) -> None:
     """Take out what is no video, by the ending of its name and its number of frames."""
     name = flow.table["file_name"].str.lower()
-    is_dicom = name.str.endswith(".dcm")
+    base_name = name.str.rpartition("/")[2]
+    is_bare_uid = base_name.str.fullmatch(r"\d+(\.\d+){2,}")
+    is_dicom = name.str.endswith(".dcm") | is_bare_uid
     has_one_frame = flow.table["frames"].fillna(1).lt(2)
     is_still = name.str.endswith(_PICTURES) | is_dicom & has_one_frame
     flow.leave_out(is_still, "still image")

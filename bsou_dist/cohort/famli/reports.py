@@ -49,9 +49,9 @@ def reports_of_clips(tables: Tables, reports: pd.DataFrame, clips: pd.DataFrame)
     own = reports.reindex(device_at_visit).set_axis(clips.index)
     if not tables.mapping.reports_of_other_makers:
         return own
-    of_visit = reports.groupby("study_id").agg(["min", "max"])
-    lowest = of_visit.xs("min", axis="columns", level=1)
-    agreed = lowest.where(lowest.eq(of_visit.xs("max", axis="columns", level=1)))
+    of_visit = reports.groupby("study_id")
+    lowest, highest = of_visit.min(), of_visit.max()
+    agreed = lowest.where(lowest == highest)
     has_own = pd.Series(device_at_visit.isin(reports.index), index=clips.index)
     served = ~has_own & clips["study_id"].isin(agreed.index)
     tables.note(
@@ -60,6 +60,20 @@ def reports_of_clips(tables: Tables, reports: pd.DataFrame, clips: pd.DataFrame)
     )
     of_others = agreed.reindex(clips["study_id"]).set_axis(clips.index)
     return own.where(~served, of_others)
+
+
+def read_wide_reports(tables: Tables) -> pd.DataFrame:
+    """Measurements by ``study_id`` of a table with a column for each, as ``read_reports`` has them.
+
+    It says of fetuses only whether there are several; ``fetuses`` is then 2, the least.
+    """
+    table = tables.read("wide_reports")
+    tables.decode("wide_reports", table)
+    rows = tables.one_row_each("wide_reports", table, ["study_id"])
+    several = rows["multiple"].gt(0).map({True: 2.0, False: 1.0})
+    rows["fetuses"] = several.where(rows["multiple"].notna())
+    columns = [name for name in REPORT_FIELDS if name != "fetuses_text"]
+    return rows.reindex(columns=columns).astype("float64")
 
 
 def _measurements(tables: Tables, role: str) -> pd.DataFrame:

@@ -15,6 +15,7 @@ from bsou_dist.cohort.bad_cells import BadCell, bad_cells
 from bsou_dist.cohort.column_map import ColumnMap, TableSource
 from bsou_dist.cohort.columns import COLUMNS
 from bsou_dist.cohort.famli.dates import DATE_EXAMPLES, days_of_dates
+from bsou_dist.cohort.famli.found_folders import SESSION
 from bsou_dist.cohort.famli.table_roles import NUMBERS, TABLE_FIELDS
 from bsou_dist.cohort.text_table import missing_as_nan, read_text_table
 from bsou_dist.cohort.validate import find_out_of_range
@@ -24,6 +25,7 @@ _IDS = {"patient_id", "study_id"}
 _PATHS = {"exam_folder", "file_path", "file_name"}
 _PLAIN_CODE = re.compile(r"-?\d{1,3}(\.0+)?")
 _SHOWN_CODES = 10
+_DEPTH = 3
 
 
 @dataclass
@@ -86,10 +88,11 @@ class Tables:
         if found:
             return found[0]
         if not source.optional:
-            projects = {table.file.split("/")[0] for table in self.mapping.tables.values()}
+            parts = {table.file.split("/")[0] for table in self.mapping.tables.values()}
+            projects = ", ".join(sorted(parts - {"**"}))
+            what = "tables and videos" if "**" in parts else f"projects ({projects})"
             raise InputError(
-                f"{self.root} has no {source.file}; it must be the folder that holds the "
-                f"projects ({', '.join(sorted(projects))})"
+                f"{self.root} has no {source.file}; it must be the folder that holds the {what}"
             )
         self.notes.append(f"no {source.file}: what it tells is missing")
         return None
@@ -183,12 +186,16 @@ def _without_rows(fields: list[str]) -> pd.DataFrame:
 def _find(root: Path, pattern: str) -> list[Path]:
     """Files below ``root`` that fit a pattern, whatever the case; the one to read comes first.
 
-    Each part of the pattern may hold ``*``. The one to read is, in the first folder that has any,
-    the file of the latest date in its name, then of the shortest name.
+    Each part of the pattern may hold ``*``; ``**`` is the folder itself and those up to
+    ``_DEPTH`` levels below, but for the folders of sessions. The one to read is, in the first
+    folder that has any, the file of the latest date in its name, then of the shortest name.
     """
     *folder_patterns, name_pattern = pattern.split("/")
     folders = [root]
     for part in folder_patterns:
+        if part == "**":
+            folders = [deeper for folder in folders for deeper in _with_folders_below(folder)]
+            continue
         matches = [path for folder in folders for path in _matching(folder, part)]
         folders = [path for path in matches if path.is_dir()]
     files = []
@@ -196,6 +203,16 @@ def _find(root: Path, pattern: str) -> list[Path]:
         latest_first = sorted(_matching(folder, name_pattern), key=_age_of_name)
         files += [path for path in latest_first if path.is_file()]
     return files
+
+
+def _with_folders_below(folder: Path, depth: int = _DEPTH) -> list[Path]:
+    """A folder and those below it, the nearest first; none of them holds a session's videos."""
+    below = sorted(path for path in folder.iterdir() if path.is_dir())
+    found = [folder]
+    for path in below:
+        if depth and not SESSION.fullmatch(path.name):
+            found += _with_folders_below(path, depth - 1)
+    return found
 
 
 def _age_of_name(file: Path) -> tuple[int, int]:
