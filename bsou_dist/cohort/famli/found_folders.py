@@ -44,9 +44,9 @@ def find_folders(root: Path, clips: pd.DataFrame) -> int:
         list(_files_of_sessions(root)), columns=["exam_folder", "found_name", "study_id", "at_s"]
     )
     files = files.astype({"at_s": "float64"})
-    files["name"] = without_dcm(files["found_name"].str.rpartition("/")[2])
+    files["name"] = _name_of_file(files["found_name"])
     rows = clips[["study_id", "file_name"]].assign(
-        name=without_dcm(clips["file_name"].str.rpartition("/")[2]),
+        name=_name_of_file(clips["file_name"]),
         row_at_s=days_of_dates(clips["study_date"]) * _SECONDS_PER_DAY
         + _seconds_of_day(clips["study_time"]),
         row=clips.index,
@@ -54,7 +54,7 @@ def find_folders(root: Path, clips: pd.DataFrame) -> int:
     pairs = rows.dropna(subset=["name"]).merge(files, on=["study_id", "name"])
     shift_s = (pairs["at_s"] - pairs["row_at_s"]).abs()
     shifted = shift_s.le(_SECONDS_PER_DAY) & (shift_s % _SECONDS_PER_HOUR).eq(0)
-    is_uid = pairs["file_name"].str.rpartition("/")[2].str.fullmatch(UID, case=False)
+    is_uid = pairs["name"].str.fullmatch(UID, case=False)
     fit = pd.Series(_NO_FIT, index=pairs.index)
     fit = fit.mask(is_uid, _BY_NAME).mask(shifted, _SHIFTED).mask(shift_s.eq(0), _SAME_TIME)
     pairs = pairs.assign(fit=fit)[fit.ne(_NO_FIT)]
@@ -69,9 +69,13 @@ def find_folders(root: Path, clips: pd.DataFrame) -> int:
     return int(in_no_row.sum())
 
 
+def _name_of_file(paths: pd.Series) -> pd.Series:
+    return without_dcm(paths.str.replace(r"^.*/", "", regex=True))
+
+
 def _seconds_of_day(times: pd.Series) -> pd.Series:
     """Seconds since midnight of DICOM times, which may lack a leading zero; missing where none."""
-    digits = times.str.partition(".")[0].str.replace(r"\D", "", regex=True)
+    digits = times.str.replace(r"\..*|\D", "", regex=True)
     digits = digits.mask(digits.eq("")).str.zfill(6)
     parts = digits.str.extract(r"^(\d\d)(\d\d)(\d\d)$").astype("float64")
     return parts[0] * _SECONDS_PER_HOUR + parts[1] * 60 + parts[2]

@@ -100,7 +100,7 @@ def read_layout(
     if by_folder:
         flow.leave_out(flow.table["ineligible"], "visit not eligible")
         flow.leave_out(flow.table["excluded"], "patient left out by the file of twins")
-    if files_under is not None:
+    if files_under is not None and mapping.exams_from != "found_folder":
         _leave_out_without_file(flow, files_under)
     if mapping.min_clips_per_exam > 1:
         _leave_out_small_exams(flow, mapping.min_clips_per_exam)
@@ -341,7 +341,7 @@ def _leave_out_unidentified(flow: ExclusionFlow, name_field: str) -> None:
 def _leave_out_stills(flow: ExclusionFlow) -> None:
     """Take out what is no video, by the ending of its name and its number of frames."""
     name = flow.table["file_name"].str.lower()
-    base_name = name.str.rpartition("/")[2]
+    base_name = name.str.replace(r"^.*/", "", regex=True)
     is_bare_uid = base_name.str.fullmatch(r"\d+(\.\d+){2,}")
     is_dicom = name.str.endswith(".dcm") | is_bare_uid
     has_one_frame = flow.table["frames"].fillna(1).lt(2)

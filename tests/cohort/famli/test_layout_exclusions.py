@@ -182,7 +182,8 @@ def test_a_table_of_ones_own_has_nothing_left_out(write_cohort, clip_row):
 
 def test_a_folder_that_is_no_layout(tmp_path, write_cohort, clip_row):
     with pytest.raises(
-        InputError, match="needs a column map: one of famli2, famli2_enrolled, famli3, nejm_v4"
+        InputError,
+        match="needs a column map: one of famli2, famli2_enrolled, famli3, famli3_vivli, ",
     ):
         read_cohort(tmp_path)
     with pytest.raises(
