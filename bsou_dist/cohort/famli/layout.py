@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 
-from bsou_dist.cohort.bad_cells import raise_bad_cells
+from bsou_dist.cohort.bad_cells import bad_cells, raise_bad_cells
 from bsou_dist.cohort.column_map import ColumnMap
 from bsou_dist.cohort.columns import COLUMNS, MASKED_FOR_MULTIPLES, OPTIONAL_SPLITS, YOUNGEST_DAYS
 from bsou_dist.cohort.exclusions import ExclusionFlow, FlowStep, left_out
@@ -29,6 +30,7 @@ from bsou_dist.cohort.famli.tables import Tables
 from bsou_dist.cohort.raw_cohort import RawCohort
 from bsou_dist.common.errors import InputError
 
+_OUTSIDE = r"(?:^|/)\.\.(?:/|$)|^/|^[A-Za-z]:"
 _PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 
 
@@ -89,6 +91,10 @@ def read_layout(
         _join_acquisition_labels(tables, clips)
     clips = clips.assign(**mapping.constants)
     clips["path"] = exams.clip_paths(clips, mapping.path)
+    outside = clips["path"].str.contains(_OUTSIDE).eq(True)
+    cells = bad_cells(clips, "path", outside, "a path within the corpus")
+    tables.blame("clips", [replace(cell, resolved="left out") for cell in cells])
+    clips["path"] = clips["path"].mask(outside)
 
     flow.table = clips
     if by_folder:
