@@ -1,7 +1,8 @@
-"""Bad cells of a cohort table, collected so that one error can name them all."""
+"""Bad cells of a cohort table, collected so that one error or one list can name them all."""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -12,13 +13,16 @@ from bsou_dist.common.errors import InputError
 
 MAX_LISTED = 20
 """How many bad cells a message spells out; the rest are counted."""
+_MAX_LINES = 5  # in a note, which tells of many cells at once
+AS_MISSING = "taken as missing"
 
 
 @dataclass(frozen=True)
 class BadCell:
     """One cell that can't be used: where it stands, what it holds, what would be accepted.
 
-    ``table`` is the name of its file where a cohort is made of several.
+    ``table`` is the name of its file where a cohort is made of several; ``value`` is empty where it
+    may not be shown. ``resolved`` is what became of the cell where bad cells are no error.
     """
 
     line: int
@@ -26,10 +30,12 @@ class BadCell:
     value: str
     accepted: str
     table: str = ""
+    resolved: str = AS_MISSING
 
     def __str__(self) -> str:
         place = f"{self.table} line" if self.table else "line"
-        return f"{place} {self.line}, {self.column} = {self.value}: {self.accepted}"
+        value = f" = {self.value}" if self.value else ""
+        return f"{place} {self.line}, {self.column}{value}: {self.accepted}"
 
     @property
     def place(self) -> tuple[str, int, str, str]:
@@ -76,3 +82,21 @@ def raise_bad_cells(where: str, cells: Iterable[BadCell]) -> None:
     if count > MAX_LISTED:
         lines.append(f"  ... and {count - MAX_LISTED} more")
     raise InputError("\n".join(lines))
+
+
+def note_bad_cells(cells: Iterable[BadCell]) -> list[str]:
+    """Say in a sentence per table, column and reason what became of bad cells that are no error."""
+    lines_of: dict[tuple[str, str, str, str], list[int]] = defaultdict(list)
+    for cell in sorted(cells, key=lambda cell: cell.place):
+        lines_of[cell.table, cell.column, cell.resolved, cell.accepted].append(cell.line)
+    notes = []
+    for (table, column, resolved, accepted), lines in lines_of.items():
+        noun = "cell" if len(lines) == 1 else "cells"
+        shown_lines = ", ".join(map(str, lines[:_MAX_LINES]))
+        if len(lines) > _MAX_LINES:
+            shown_lines += ", ..."
+        notes.append(
+            f"{table}, {column}: {len(lines)} {noun} {resolved} (line {shown_lines}); "
+            f"expected is {accepted}"
+        )
+    return notes

@@ -25,6 +25,7 @@ READY_MAPS = tuple(sorted(path.stem for path in MAPS.glob("*.yaml")))
 PATH_FIELDS = {
     "acquisition": ("set_folder", "exam_id", "file_name"),
     "folder": ("exam_folder", "month", "file_name"),
+    "found_folder": ("exam_folder", "month", "file_name"),
 }
 """What the template of a clip's path may hold in braces, by what exams are made from."""
 
@@ -60,9 +61,11 @@ class ColumnMap(BaseModel):
 
     A layout of several tables has ``tables`` in place of ``columns``: by role (see
     ``TABLE_FIELDS``), and what only such layouts have: ``exams_from`` says whether an exam is an
-    acquisition that the table names or a folder of one session, ``path`` is the template of a
+    acquisition that the table names, a folder of one session that it names, or such a folder that
+    is looked for on disk, ``path`` is the template of a
     clip's path, ``measurements`` are the names in structured reports of the values used, and exams
-    of fewer clips than ``min_clips_per_exam`` are left out.
+    of fewer clips than ``min_clips_per_exam`` are left out. With ``reports_of_other_makers`` an
+    exam whose own maker has no report at the visit takes what those of other makers agree about.
 
     A folder of stacks, each of several sweeps in one file, has ``stacks`` instead.
     """
@@ -74,10 +77,11 @@ class ColumnMap(BaseModel):
     constants: dict[str, str] = Field(default_factory=dict)
     units: dict[str, float] = Field(default_factory=dict)
     tables: dict[str, TableSource] = Field(default_factory=dict)
-    exams_from: Literal["acquisition", "folder"] | None = None
+    exams_from: Literal["acquisition", "folder", "found_folder"] | None = None
     path: str | None = None
     measurements: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     min_clips_per_exam: int = Field(default=1, ge=1)
+    reports_of_other_makers: bool = False
     stacks: StackLayout | None = None
 
     @field_validator("codes", mode="before")
@@ -87,6 +91,14 @@ class ColumnMap(BaseModel):
         if not isinstance(value, dict):
             return value
         return {column: _as_text(codes) for column, codes in value.items()}
+
+    @field_validator("tables", mode="before")
+    @classmethod
+    def _without_null_tables(cls, value: object) -> object:
+        """Take out tables that a map takes back from its base by null."""
+        if not isinstance(value, dict):
+            return value
+        return {role: source for role, source in value.items() if source is not None}
 
     @field_validator("constants", mode="before")
     @classmethod
@@ -195,6 +207,9 @@ class ColumnMap(BaseModel):
 def _decode_codes(table: pd.DataFrame, column: str, codes: dict[str, str | None]) -> list[BadCell]:
     present = table[column].dropna()
     raw = present.map(_plain_code)
+    # words count whatever their case, but for those that a map tells apart by it
+    in_any_case = {code.lower(): code for code in codes}
+    raw = raw.where(raw.isin(list(codes)), raw.str.lower().map(in_any_case).fillna(raw))
     unlisted = raw.index[~raw.isin(list(codes))]
     accepted = f"the column map knows the codes {', '.join(codes)}"
     bad = bad_cells(table, column, table.index.isin(unlisted), accepted)

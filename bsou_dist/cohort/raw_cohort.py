@@ -17,7 +17,8 @@ class RawCohort:
 
     ``table`` has the contract columns, the split columns that the source has, and ``line``. A
     reader of several tables also says what it left out (``flow``) and how the file of clips is
-    called (``clips_name``), to which the lines belong.
+    called (``clips_name``), to which the lines belong. ``set_aside`` are bad cells that are no
+    error: each was taken as missing, or resolved by a rule.
     """
 
     table: pd.DataFrame
@@ -26,3 +27,4 @@ class RawCohort:
     files: tuple[Path, ...]
     flow: tuple[FlowStep, ...] = ()
     clips_name: str = ""
+    set_aside: tuple[BadCell, ...] = ()

@@ -12,7 +12,7 @@ import pandas as pd
 
 from bsou_dist.cohort import validate
 from bsou_dist.cohort.acouslic.layout import read_stacks
-from bsou_dist.cohort.bad_cells import raise_bad_cells
+from bsou_dist.cohort.bad_cells import BadCell, note_bad_cells, raise_bad_cells
 from bsou_dist.cohort.column_map import READY_MAPS, ColumnMap, load_column_map
 from bsou_dist.cohort.columns import (
     CIRCULAR_GA_SOURCES,
@@ -38,7 +38,8 @@ class Cohort:
     columns that the source has, and ``line``, the line of the file (of a Parquet file: the row,
     counted from 1; of several tables: that of the table of clips). ``notes`` are sentences about
     what was taken as missing or ignored. ``flow`` counts what remains after each step that left
-    clips out, ``files`` are the tables that were read.
+    clips out, ``files`` are the tables that were read, ``set_aside`` are cells of a layout of
+    several tables that could not be used as they were.
     """
 
     table: pd.DataFrame
@@ -46,6 +47,7 @@ class Cohort:
     notes: tuple[str, ...] = ()
     flow: tuple[FlowStep, ...] = ()
     files: tuple[Path, ...] = ()
+    set_aside: tuple[BadCell, ...] = ()
 
 
 def read_cohort(
@@ -56,6 +58,7 @@ def read_cohort(
     allow_circular_dating: bool = False,
     check_files: bool = False,
     label_columns: Collection[str] = (),
+    strict: bool = False,
 ) -> Cohort:
     """Read and check a cohort.
 
@@ -72,6 +75,8 @@ def read_cohort(
             a folder left out and counted.
         label_columns: columns beside the contract's that tasks of one's own read; they are kept, as
             text, where a table with a row per clip has them. Those of a layout are always kept.
+        strict: make bad cells of a layout of several tables errors too; else they are taken as
+            missing or resolved by a rule, with a note, and come back in ``set_aside``.
 
     Raises:
         InputError: a file or a column is missing, or any row is bad; one message names all bad
@@ -81,7 +86,13 @@ def read_cohort(
     is_layout = bool(mapping.tables or mapping.stacks)
     if mapping.tables:
         root = path if root is None else root
-        raw = read_layout(path, mapping, files_under=root if check_files else None)
+        raw = read_layout(
+            path,
+            mapping,
+            files_under=root if check_files else None,
+            clips_root=root,
+            strict=strict,
+        )
     elif mapping.stacks:
         root, raw = read_stacks(path, mapping, root, check_files=check_files)
     else:
@@ -89,7 +100,7 @@ def read_cohort(
         raw = _read_one_table(path, mapping, label_columns)
 
     table = raw.table
-    notes = list(raw.notes)
+    notes = [*raw.notes, *note_bad_cells(raw.set_aside)]
     _fill_from_tags(table)
     notes += _drop_other_placentas(table)
     notes += _mask_multiples(table)
@@ -112,7 +123,7 @@ def read_cohort(
         bad += without_file
     raise_bad_cells(str(path), bad)
     flow = raw.flow or (flow_step(AS_FOUND, table),)
-    return Cohort(table, root, tuple(notes), flow, raw.files)
+    return Cohort(table, root, tuple(notes), flow, raw.files, raw.set_aside)
 
 
 def _normal_path(path: str) -> str:

@@ -10,12 +10,22 @@ import pandas as pd
 from bsou_dist.cohort.columns import MISSING
 from bsou_dist.common.errors import InputError
 
+SEPARATORS = (",", ";", "\t", "|")
 
-def read_text_table(path: Path, sheet: str | None = None) -> pd.DataFrame:
+
+def read_text_table(
+    path: Path, sheet: str | None = None, *, faults: list[str] | None = None
+) -> pd.DataFrame:
     """Read all cells of a CSV, Parquet or Excel file as text, with their ``line``.
 
     Cells are as found; ``missing_as_nan`` comes next. The line of a Parquet file is the row,
     counted from 1.
+
+    Args:
+        path: the file.
+        sheet: of an Excel file; its first by default.
+        faults: None refuses a CSV that is not in UTF-8 or not separated by commas. A list takes in
+            what was expected, and the file is read all the same.
 
     Raises:
         InputError: it can't be read, or two columns have one name.
@@ -26,7 +36,7 @@ def read_text_table(path: Path, sheet: str | None = None) -> pd.DataFrame:
     if suffix == ".xlsx":
         cells = _read_sheet(path, sheet)
         return _with_names(cells, _row_numbers(cells), path)
-    cells = _read_csv(path)
+    cells = _read_csv(path) if faults is None else _read_odd_csv(path, faults)
     return _with_names(cells, _lines_of_csv(cells), path)
 
 
@@ -47,16 +57,48 @@ def missing_as_nan(frame: pd.DataFrame, also: tuple[str, ...] = ()) -> pd.DataFr
     return frame
 
 
-def _read_csv(path: Path) -> pd.DataFrame:
-    _check_commas(path)
+def _read_odd_csv(path: Path, faults: list[str]) -> pd.DataFrame:
+    """Read a CSV whatever its separator, in UTF-8 or else in Latin-1, in which all bytes are text.
+
+    Whoever separates by semicolons writes decimals with a comma.
+    """
+    with path.open("rb") as file:
+        heading = file.readline()
+    separator = max(SEPARATORS, key=lambda mark: heading.count(mark.encode()))
+    encoding = "utf-8-sig"
+    if not _is_utf8(path):
+        encoding = "latin-1"
+        faults.append("UTF-8, not Latin-1")
+    cells = _read_csv(path, separator, encoding)
+    if separator != ",":
+        faults.append(f"commas between cells, not {separator!r}")
+    if separator == ";":
+        cells = cells.replace(r"^(\s*-?\d+),(\d+\s*)$", r"\1.\2", regex=True)
+    return cells
+
+
+def _is_utf8(path: Path) -> bool:
+    with path.open(encoding="utf-8") as file:
+        try:
+            while file.read(1 << 20):
+                pass
+        except UnicodeDecodeError:
+            return False
+    return True
+
+
+def _read_csv(path: Path, separator: str = ",", encoding: str = "utf-8-sig") -> pd.DataFrame:
+    if separator == ",":
+        _check_commas(path)
     try:
         return pd.read_csv(
             path,
+            sep=separator,
             header=None,
             dtype="str",
             na_filter=False,
             skip_blank_lines=False,
-            encoding="utf-8-sig",
+            encoding=encoding,
         ).fillna("")
     except pd.errors.EmptyDataError as error:
         raise InputError(f"{path} is empty") from error
@@ -77,9 +119,9 @@ def _check_commas(path: Path) -> None:
         heading = file.readline()
     if b"," in heading:
         return
-    for mark in (b";", b"\t", b"|"):
-        if mark in heading:
-            raise InputError(f"{path} is separated by {mark.decode()!r}; save it with commas")
+    for mark in SEPARATORS[1:]:
+        if mark.encode() in heading:
+            raise InputError(f"{path} is separated by {mark!r}; save it with commas")
 
 
 def _read_sheet(path: Path, sheet: str | None) -> pd.DataFrame:

@@ -29,7 +29,17 @@ def add_column_map(parser: argparse.ArgumentParser) -> None:
         "--column-map",
         metavar="NAME_OR_PATH",
         help="how to read a foreign layout: nejm_v4, "
-        "famli2_enrolled, famli2, famli3, or YAML of your own",
+        "famli2_enrolled, famli2, famli3, famli3_vivli, or YAML of your own",
+    )
+
+
+def add_strict(parser: argparse.ArgumentParser) -> None:
+    """Add --strict, for commands that check a cohort."""
+    parser.add_argument(
+        "--strict",
+        action="store_true",
+        help="make cells of a layout's tables that can't be used an error, "
+        "instead of taking them as missing with a note",
     )
 
 

@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from bsou_dist.commands.arguments import add_column_map
+from bsou_dist.commands.arguments import add_column_map, add_strict
 from bsou_dist.common.exit_codes import DONE
 
 HELP = "check a cohort and write it with version and flow"
@@ -34,6 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "config (default: p1)",
     )
     add_column_map(parser)
+    add_strict(parser)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -48,6 +49,7 @@ def run(options: argparse.Namespace) -> int:
         root=options.root,
         shards=options.shards,
         label_columns=[task.label for task in load_tasks(options.tasks).values()],
+        strict=options.strict,
     )
     for note in cohort.notes:
         print(f"note: {note}", file=sys.stderr)

@@ -14,6 +14,7 @@ from typing import Any
 import pandas as pd
 
 from bsou_dist import __version__
+from bsou_dist.cohort.bad_cells import BadCell
 from bsou_dist.cohort.column_map import load_column_map
 from bsou_dist.cohort.columns import COLUMNS, OPTIONAL_SPLITS
 from bsou_dist.cohort.exclusions import ExclusionFlow, FlowStep
@@ -33,6 +34,7 @@ from bsou_dist.shards.pseudonyms import default_private_dir
 TABLE_NAME = "cohort.csv"
 VERSION_NAME = "version.json"
 FLOW_NAME = "flow"
+SET_ASIDE_NAME = "set_aside.csv"
 
 NAMES_FOR_PEOPLE = {
     "cohort_sha256": "the clips and their labels",
@@ -53,13 +55,15 @@ def freeze_cohort(
     root: Path | None = None,
     shards: Path | None = None,
     label_columns: Collection[str] = (),
+    strict: bool = False,
 ) -> Cohort:
     """Read a cohort with its files, check it and write it to a new folder, all or nothing.
 
     `cohort.csv` reads back as the same cohort: the contract's columns, and of others those in
     `label_columns`. `version.json` says which cohort it is and what it was made of; `flow.csv`,
     `flow.md` and `flow.png` count what was left out, up to what was packed into `shards` if these
-    are given. The folder holds identities.
+    are given; `set_aside.csv` lists the cells of a layout's tables that could not be used as they
+    were, by file, line and column. The folder holds identities.
 
     Raises:
         InputError: the cohort or the shards are bad, or ``out`` is there and not this very version.
@@ -68,7 +72,12 @@ def freeze_cohort(
         for corpus in (path, root or path):
             check_outside(corpus, out)
     cohort = read_cohort(
-        path, column_map=column_map, root=root, check_files=True, label_columns=label_columns
+        path,
+        column_map=column_map,
+        root=root,
+        check_files=True,
+        label_columns=label_columns,
+        strict=strict,
     )
     packing = _flow_of_packing(cohort.table, shards) if shards else ()
     flow = (*cohort.flow, *packing)
@@ -82,7 +91,10 @@ def freeze_cohort(
     cohort.table.drop(columns="line").to_csv(unfinished / TABLE_NAME, index=False)
     (unfinished / VERSION_NAME).write_text(version, encoding="utf-8")
     (unfinished / f"{FLOW_NAME}.csv").write_text(_flow_csv(flow), encoding="utf-8")
-    (unfinished / f"{FLOW_NAME}.md").write_text(_flow_md(flow), encoding="utf-8")
+    flow_md = _flow_md(flow) + _set_aside_md(cohort.set_aside)
+    (unfinished / f"{FLOW_NAME}.md").write_text(flow_md, encoding="utf-8")
+    if cohort.set_aside:
+        _set_aside_table(cohort.set_aside).to_csv(unfinished / SET_ASIDE_NAME, index=False)
     (unfinished / f"{FLOW_NAME}.png").write_bytes(flow_png(cohort.flow, packing))
     unfinished.replace(out)
     return cohort
@@ -172,6 +184,25 @@ def _flow_md(flow: Sequence[FlowStep]) -> str:
             f"| {step.reason} | {step.patients:,} | {step.studies:,} | {step.exams:,} | "
             f"{step.clips:,} | {clips_left_out} |"
         )
+    return "\n".join(lines) + "\n"
+
+
+def _set_aside_table(cells: Sequence[BadCell]) -> pd.DataFrame:
+    """Where each cell stands, what would be accepted there, and what became of it."""
+    columns = ["table", "line", "column", "accepted", "resolved"]
+    rows = [[getattr(cell, name) for name in columns] for cell in cells]
+    return pd.DataFrame(rows, columns=columns).sort_values(["table", "line", "column"])
+
+
+def _set_aside_md(cells: Sequence[BadCell]) -> str:
+    """Count the cells that could not be used as they were; nothing where there are none."""
+    if not cells:
+        return ""
+    groups = _set_aside_table(cells).groupby(["table", "column", "resolved"])
+    counts = groups.size().reset_index(name="cells")
+    lines = ["", "| table | column | cells not as expected | which were |", "|---|---|---|---|"]
+    for row in counts.to_dict("records"):
+        lines.append(f"| {row['table']} | {row['column']} | {row['cells']:,} | {row['resolved']} |")
     return "\n".join(lines) + "\n"
 
 

@@ -13,6 +13,7 @@ from bsou_dist.commands.arguments import (
     add_column_map,
     add_options,
     add_settings,
+    add_strict,
     at_least_1,
     given_options,
 )
@@ -95,6 +96,7 @@ def add_arguments(pack: argparse.ArgumentParser) -> None:
         ways.add_argument(option, dest="way", action="store_const", const=way, help=about)
     add_options(jobs, without=ONE_PROCESS)
     add_column_map(pack)
+    add_strict(pack)
     add_settings(pack, "codec=h264 prepare.size_px=128")
     pack.set_defaults(workers=None)  # as many as there are cores for each job
 
@@ -152,7 +154,7 @@ def _packer(options: argparse.Namespace, config: PackConfig, workers: int) -> Pa
 def _cohort_source(options: argparse.Namespace) -> CohortSource:
     from bsou_dist.packing.cohort_source import CohortSource
 
-    return CohortSource(options.cohort, options.root, options.column_map)
+    return CohortSource(options.cohort, options.root, options.column_map, options.strict)
 
 
 def _private_dir(options: argparse.Namespace) -> Path:
@@ -251,6 +253,8 @@ def _command(options: argparse.Namespace) -> list[str]:
         value = getattr(options, name)
         if value is not None:
             words += [f"--{name.replace('_', '-')}", str(value)]
+    if options.strict:
+        words.append("--strict")
     return words
 
 

@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     shape.add_argument("--format", choices=("dicom", "mp4", "npz"), default="dicom")
     shape.add_argument(
         "--layout",
-        choices=("nejm_v4", "famli2_enrolled", "famli2", "famli3", "acouslic"),
+        choices=("nejm_v4", "famli2_enrolled", "famli2", "famli3", "famli3_vivli", "acouslic"),
         help="write OUT as FAMLI's tables and files or ACOUSLIC-AI's stacks instead",
     )
     add_settings(parser, "patients=20 twin_fraction=0.1")

@@ -17,11 +17,15 @@ from bsou_dist.packing.encode_clip import PackConfig
 
 @dataclass(frozen=True)
 class CohortSource:
-    """A cohort that is still to be read: its table or folder, its root, and its column map."""
+    """A cohort that is still to be read: its table or folder, its root, and its column map.
+
+    ``strict`` is as for `read_cohort`.
+    """
 
     path: Path
     root: Path | None = None
     column_map: str | None = None
+    strict: bool = False
 
     def check_outside(self, *folders: Path) -> None:
         """InputError if a folder to be written lies in that of the cohort."""
@@ -39,7 +43,11 @@ class CohortSource:
             InputError: as `read_cohort`.
         """
         cohort = read_cohort(
-            self.path, column_map=self.column_map, root=self.root, check_files=True
+            self.path,
+            column_map=self.column_map,
+            root=self.root,
+            check_files=True,
+            strict=self.strict,
         )
         clips_left_out = left_out(cohort.flow)
         if clips_left_out:
@@ -71,6 +79,7 @@ class CohortSource:
             "cohort": str(self.path.absolute()),
             "root": str(self.root.absolute()) if self.root else None,
             "column_map": str(self.column_map) if self.column_map else None,
+            "strict": self.strict,
         }
 
 

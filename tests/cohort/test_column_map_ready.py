@@ -13,10 +13,18 @@ SMALL = {
 
 
 def test_ready_maps_read_by_name():
-    assert READY_MAPS == ("acouslic", "famli2", "famli2_enrolled", "famli3", "nejm_v4")
+    assert READY_MAPS == (
+        "acouslic",
+        "famli2",
+        "famli2_enrolled",
+        "famli3",
+        "famli3_vivli",
+        "nejm_v4",
+    )
     roles = {name: set(load_column_map(name).tables) for name in READY_MAPS}
     assert roles["nejm_v4"] == {"clips", "studies", "forms"}
     assert roles["famli3"] == {"clips", "spacing", "forms", "reports", "tag_corrections", "twins"}
+    assert roles["famli3_vivli"] == {"clips", "forms", "wide_reports", "tag_corrections", "twins"}
     assert roles["famli2_enrolled"] == roles["famli3"] | {"sonosite_reports"}
     assert load_column_map("famli3").codes["presentation"]["4"] is None
 

@@ -239,3 +239,21 @@ def test_a_table_of_ones_own(tmp_path):
     version = json.loads((tmp_path / "frozen" / "version.json").read_text())
     assert version["column_map"] is None
     assert list(version["sources_sha256"]) == ["table.csv"]
+
+
+def test_cells_that_were_set_aside_are_listed(famli, tmp_path, capsys):
+    famli.form("FA3-025-1001-2", us_lie=98, us_twin=0, ega="Mrs Name")
+    famli.write()
+    out = tmp_path / "frozen"
+    arguments = ["cohort", "freeze", str(famli.root), str(out), "--column-map", "famli3"]
+    assert main([*arguments, "--strict"]) == BAD_INPUT
+    assert "famli3_crf.csv line 3, us_twin: a whole number from 1 to 5" in capsys.readouterr().err
+    assert main(arguments) == DONE
+    listed = pd.read_csv(out / "set_aside.csv")
+    assert listed[["table", "line", "column", "resolved"]].to_numpy().tolist() == [
+        ["famli3_crf.csv", 3, name, "taken as missing"] for name in ("ega", "us_lie", "us_twin")
+    ]
+    told = capsys.readouterr()
+    assert "| famli3_crf.csv | us_lie | 1 | taken as missing |" in told.out
+    assert "famli3_crf.csv, ega: 1 cell taken as missing (line 3)" in told.err
+    assert "Name" not in told.out + told.err + (out / "set_aside.csv").read_text()

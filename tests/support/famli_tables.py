@@ -250,7 +250,8 @@ class Famli:
             path = self.root / name
             path.parent.mkdir(parents=True, exist_ok=True)
             headers = CORRECTIONS.get(role) or HEADERS[self.layout][role]
-            frame = pd.DataFrame(rows, columns=headers)
+            others = [name for row in rows for name in row if name not in headers]
+            frame = pd.DataFrame(rows, columns=[*headers, *dict.fromkeys(others)])
             if path.suffix == ".xlsx":
                 frame.to_excel(path, index=False, sheet_name="FAMLI2 CRFs")
             else:

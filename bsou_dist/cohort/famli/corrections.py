@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from bsou_dist.cohort.famli.found_folders import without_dcm
 from bsou_dist.cohort.famli.tables import Tables
 
 
@@ -15,11 +16,11 @@ def correct_tags(tables: Tables, clips: pd.DataFrame) -> None:
     """Replace tags in place by the corrected ones; an empty correction makes the tag unknown."""
     corrections = tables.read("tag_corrections").dropna(subset=["file_name"])
     corrections = corrections.fillna({"tag_raw": ""})
-    names = clips["file_name"]
-    tag_of = _unambiguous(
-        corrections["tag_raw"], corrections["file_name"], _names_in_two_studies(clips)
-    )
-    unclear = names.isin(corrections["file_name"]) & ~names.isin(tag_of.index)
+    names = without_dcm(clips["file_name"])
+    corrected_names = without_dcm(corrections["file_name"])
+    ambiguous = _names_in_two_studies(clips.assign(file_name=names))
+    tag_of = _unambiguous(corrections["tag_raw"], corrected_names, ambiguous)
+    unclear = names.isin(corrected_names) & ~names.isin(tag_of.index)
     corrected = names.map(tag_of).astype("str")
     emptied = corrected.eq("") | unclear
     clips["tag_raw"] = corrected.fillna(clips["tag_raw"]).mask(emptied)
@@ -28,6 +29,9 @@ def correct_tags(tables: Tables, clips: pd.DataFrame) -> None:
 
 def spacing_of_videos(tables: Tables, clips: pd.DataFrame) -> pd.Series:
     """Pixel spacing (mm) by clip, from the table of videos; missing where that has none."""
+    if "spacing" not in tables.mapping.tables:
+        is_video = clips["file_name"].str.lower().str.endswith(".mp4")
+        return clips["mm_per_px"].where(is_video)  # the table of clips has it
     spacing = tables.read("spacing")
     tables.decode("spacing", spacing)
     spacing = spacing.dropna(subset=["file_name", "mm_per_px"])

@@ -6,31 +6,38 @@ import numpy as np
 import pandas as pd
 
 from bsou_dist.cohort.columns import CIRCULAR_GA_SOURCES, COLUMNS, YOUNGEST_DAYS
+from bsou_dist.cohort.famli.pregnancies import LONGEST_DAYS
 
 Candidates = list[tuple[str, pd.Series]]
 """Sources of gestational age, best first: ``ga_source`` and the age (days) by row."""
 
 APART_DAYS = 14  # more than two ways of dating one pregnancy should be apart
-_NEXT_PREGNANCY_DAYS = 300  # no pregnancy lasts as long: two beginnings this far apart are two
+TERM_DAYS = 280
+"""From the beginning of a pregnancy to its due date."""
+_BY_DATES = ("ga_edd_days", "ga_conception_days", "ga_lmp_days")
+"""Ages of a report by a date, the most trusted first: a due date may rest on an early scan."""
+_ROUNDING_DAYS = 1
 
 
-def candidates(forms: pd.DataFrame, reports: pd.DataFrame) -> Candidates:
+def candidates(forms: pd.DataFrame, reports: pd.DataFrame, day: pd.Series) -> Candidates:
     """Sources of gestational age. Those from 'sr_ga' on are the same scan's biometry: circular.
 
     Args:
-        forms: ``ga_days``, ``ga_weeks`` and ``ga_extra_days`` of each clip's visit.
+        forms: ``ga_days``, ``ga_weeks``, ``ga_extra_days`` and ``due_date`` of each clip's visit.
         reports: ``REPORT_FIELDS`` of each clip's visit and maker.
+        day: of each clip, in days since 1970 as is the due date.
     """
-    form_weeks_and_days = forms["ga_weeks"] * 7 + forms["ga_extra_days"].fillna(0)
+    by_due_date = TERM_DAYS - (forms["due_date"] - day)
     by_crl = robinson_ga_days(reports["crl_cm"])
     by_biometry = hadlock_ga_days(
         reports["bpd_cm"], reports["hc_cm"], reports["ac_cm"], reports["fl_cm"]
     )
     return [
-        ("form", forms["ga_days"]),
-        ("form", form_weeks_and_days),
-        ("lmp", reports["ga_lmp_days"]),
+        *ages_of_forms(forms),
+        ("edd", by_due_date),
         ("edd", reports["ga_edd_days"]),
+        ("conception", reports["ga_conception_days"]),
+        ("lmp", reports["ga_lmp_days"]),
         ("sr_ga", reports["sr_ga_days"]),
         ("cua", reports["cua_days"]),
         ("aua", reports["aua_days"]),
@@ -38,6 +45,12 @@ def candidates(forms: pd.DataFrame, reports: pd.DataFrame) -> Candidates:
         ("sr_crl", by_crl),
         ("hadlock", by_biometry),
     ]
+
+
+def ages_of_forms(forms: pd.DataFrame) -> Candidates:
+    """Ages that forms state, in days or in weeks and days."""
+    weeks_and_days = forms["ga_weeks"] * 7 + forms["ga_extra_days"]
+    return [("form", forms["ga_days"]), ("form", weeks_and_days)]
 
 
 def robinson_ga_days(crl_cm: pd.Series) -> pd.Series:
@@ -84,6 +97,13 @@ def disagree(candidates: Candidates) -> pd.Series:
     return ages.max(axis="columns") - ages.min(axis="columns") > APART_DAYS
 
 
+def dates_differ(reports: pd.DataFrame) -> pd.Series:
+    """Rows whose report has ages by due date, conception and last period that differ."""
+    possible = [reports[name].where(_is_possible(reports[name])) for name in _BY_DATES]
+    ages = pd.concat(possible, axis="columns")
+    return ages.max(axis="columns") - ages.min(axis="columns") > _ROUNDING_DAYS
+
+
 def against_the_calendar(clips: pd.DataFrame) -> pd.Series:
     """Patients (boolean by ``patient_id``) whose age and ``visit_day`` don't grow together.
 
@@ -95,7 +115,7 @@ def against_the_calendar(clips: pd.DataFrame) -> pd.Series:
     began = clips.loc[dated, ["patient_id"]].assign(day=beginning_day).dropna()
     began = began.drop_duplicates().sort_values(["patient_id", "day"])
     apart_days = began.groupby("patient_id")["day"].diff()
-    strange = apart_days.gt(APART_DAYS) & apart_days.le(_NEXT_PREGNANCY_DAYS)
+    strange = apart_days.gt(APART_DAYS) & apart_days.le(LONGEST_DAYS)
     return strange.groupby(began["patient_id"]).any()
 
 

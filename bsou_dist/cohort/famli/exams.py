@@ -7,6 +7,7 @@ can't read; the ``bad_*`` functions name those.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pandas as pd
 
@@ -17,7 +18,10 @@ from bsou_dist.cohort.famli.tags import read_tag
 _FOLDER = re.compile(r"([^_]+)_(\d{8})_\d{6}")
 _FIELD = re.compile(r"\{(\w+)\}")
 _CLINIC = r"^([A-Z]{2,3}\d?-\d{3}|UNC|VIL)-\d+$"
-_UID = r"\d+(\.\d+){2,}(\.[a-z]\w*)?"  # with or without an ending
+NEJM_FOLDER = "GA_NEJME"
+_THREE_PARTS = "a path of three parts, such as set/exam/file"
+UID = r"\d+(\.\d+){2,}(\.[a-z]\w*)?"  # with or without an ending
+"""Pattern of a file's name that is a DICOM UID."""
 
 
 def exams_of_acquisitions(clips: pd.DataFrame) -> None:
@@ -30,18 +34,47 @@ def exams_of_acquisitions(clips: pd.DataFrame) -> None:
     clips["device"] = butterfly.map({True: "Butterfly", False: None}).astype("str")
     novice = exam.str.contains("novice").where(exam.notna())
     clips["operator"] = novice.map({True: "novice", False: "expert"}).astype("str")
-    parts = clips["file_path"].str.extract(r"^([^/]+)/[^/]+/([^/]+)$")
-    clips["set_folder"] = parts[0].astype("str")
-    clips["file_name"] = parts[1].astype("str")
+    paths = clips["file_path"].str.strip("/")
+    parts = [_parts_of_path(*cells) for cells in zip(paths, clips["study_id"], exam, strict=True)]
+    clips["set_folder"] = pd.Series([part[0] for part in parts], clips.index, dtype="str")
+    clips["file_name"] = pd.Series([part[1] for part in parts], clips.index, dtype="str")
     clips["study_of_exam"] = exam.str.replace(r"(-[a-z]+)+$", "", regex=True).str.upper()
+
+
+def _parts_of_path(path: object, study: object, exam: object) -> tuple[str | None, str | None]:
+    """What stands before and after the exam's folder in a path.
+
+    That folder is the part that names the study or the exam, else the second one.
+    """
+    if not isinstance(path, str):
+        return None, None
+    parts = path.split("/")
+    names = [part.lower() for part in parts]
+    place = next((names.index(str(key).lower()) for key in (exam, study) if _is_in(key, names)), 1)
+    before, after = parts[:place], parts[place + 1 :]
+    if before[:1] == [NEJM_FOLDER]:  # which the template of a clip's path adds
+        before = before[1:]
+    if not before or not after:
+        return None, None
+    return "/".join(before), "/".join(after)
+
+
+def _is_in(key: object, names: list[str]) -> bool:
+    return isinstance(key, str) and key.lower() in names
 
 
 def bad_acquisitions(clips: pd.DataFrame) -> list[BadCell]:
     """Clips without an exam, or whose path has not three parts."""
-    without_exam = bad_cells(clips, "exam_id", clips["exam_id"].isna(), "may not be empty")
-    three_parts = "a path of three parts, such as set/exam/file"
-    bad_paths = bad_cells(clips, "file_path", clips["set_folder"].isna(), three_parts)
-    return without_exam + bad_paths
+    left_out = "left out"
+    without_exam = bad_cells(clips, "exam_id", clips["exam_id"].isna(), "an exam's name")
+    folderless = clips["set_folder"].isna()
+    bad_paths = bad_cells(clips, "file_path", folderless, _THREE_PARTS)
+    several = ~folderless & clips["file_path"].str.strip("/").str.count("/").ne(2)
+    odd_paths = bad_cells(clips, "file_path", several, _THREE_PARTS)
+    return [
+        *(replace(cell, resolved=left_out) for cell in without_exam + bad_paths),
+        *(replace(cell, resolved="read by the part that names the exam") for cell in odd_paths),
+    ]
 
 
 def exams_of_folders(clips: pd.DataFrame) -> None:
@@ -76,7 +109,8 @@ def exams_of_folders(clips: pd.DataFrame) -> None:
 def bad_folders(clips: pd.DataFrame) -> list[BadCell]:
     """Clips whose exam folder has no date."""
     undated = clips["month"].isna()
-    return bad_cells(clips, "exam_folder", undated, "a folder StudyID_YYYYMMDD_HHMMSS")
+    cells = bad_cells(clips, "exam_folder", undated, "a folder StudyID_YYYYMMDD_HHMMSS")
+    return [replace(cell, resolved="left out") for cell in cells]
 
 
 def patients_of(study_ids: pd.Series) -> pd.Series:
@@ -96,14 +130,18 @@ def contradicting(clips: pd.DataFrame) -> pd.Series:
 
 
 def clinics_of(patient_ids: pd.Series) -> pd.Series:
-    """Clinic in an id of one of the documented forms. Any part of another id may be a name."""
-    return patient_ids.str.extract(_CLINIC)[0].astype("str")
+    """Clinic in an id of one of the documented forms. Any part of another id may be a name.
+
+    A clinic of Zambia is one whether the study calls it FA3 or FAM.
+    """
+    clinics = patient_ids.str.extract(_CLINIC)[0].astype("str")
+    return clinics.str.replace(r"^FA3-", "FAM-", regex=True)
 
 
 def instances_of(clips: pd.DataFrame) -> pd.Series:
     """Identity of each recording: a file's name that is a DICOM UID, else the file's path."""
     names = clips["file_name"]
-    is_uid = names.str.fullmatch(_UID, case=False)
+    is_uid = names.str.fullmatch(UID, case=False)
     return names.where(is_uid, clips["path"])
 
 

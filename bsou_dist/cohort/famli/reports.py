@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import replace
 from statistics import mode
 
 import numpy as np
@@ -38,6 +37,43 @@ def read_reports(tables: Tables, roles: Iterable[str]) -> pd.DataFrame:
     columns = [name for name in REPORT_FIELDS if name != "fetuses_text"]
     values = _one_value_each(rows).unstack("measure")
     return values.reindex(columns=columns).astype("float64")
+
+
+def reports_of_clips(tables: Tables, reports: pd.DataFrame, clips: pd.DataFrame) -> pd.DataFrame:
+    """Values of ``read_reports`` that hold for each clip, row by row: those of its own maker.
+
+    If the map says so, an exam whose maker has no report at the visit takes each value that the
+    reports of other makers agree about.
+    """
+    device_at_visit = pd.MultiIndex.from_frame(clips[["study_id", "maker"]])
+    own = reports.reindex(device_at_visit).set_axis(clips.index)
+    if not tables.mapping.reports_of_other_makers:
+        return own
+    of_visit = reports.groupby("study_id")
+    lowest, highest = of_visit.min(), of_visit.max()
+    agreed = lowest.where(lowest == highest)
+    has_own = pd.Series(device_at_visit.isin(reports.index), index=clips.index)
+    served = ~has_own & clips["study_id"].isin(agreed.index)
+    tables.note(
+        int(served.sum()),
+        "clips have no report of their own maker and take the visit's reports of other makers",
+    )
+    of_others = agreed.reindex(clips["study_id"]).set_axis(clips.index)
+    return own.where(~served, of_others)
+
+
+def read_wide_reports(tables: Tables) -> pd.DataFrame:
+    """Measurements by ``study_id`` of a table with a column for each, as ``read_reports`` has them.
+
+    It says of fetuses only whether there are several; ``fetuses`` is then 2, the least.
+    """
+    table = tables.read("wide_reports")
+    tables.decode("wide_reports", table)
+    rows = tables.one_row_each("wide_reports", table, ["study_id"])
+    several = rows["multiple"].gt(0).map({True: 2.0, False: 1.0})
+    rows["fetuses"] = several.where(rows["multiple"].notna())
+    columns = [name for name in REPORT_FIELDS if name != "fetuses_text"]
+    return rows.reindex(columns=columns).astype("float64")
 
 
 def _measurements(tables: Tables, role: str) -> pd.DataFrame:
@@ -107,8 +143,7 @@ def _fetuses_in_words(
     fetuses = fetuses.mask(words.str.contains("sole").eq(True), 1.0)
     unclear = words.notna() & fetuses.isna()
     cells = bad_cells(table, "text", unclear, "text with 'sole' or 'twin' in it")
-    # a report's text may name somebody
-    tables.blame(role, [replace(cell, value="(not shown)") for cell in cells])
+    tables.blame(role, cells)
     return fetuses
 
 

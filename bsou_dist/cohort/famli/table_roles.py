@@ -7,7 +7,15 @@ from typing import NamedTuple
 
 from bsou_dist.cohort.columns import COLUMNS, Column
 
-_AGES = ("ga_lmp_days", "ga_edd_days", "sr_ga_days", "cua_days", "aua_days", "ua_days")
+_AGES = (
+    "ga_edd_days",
+    "ga_conception_days",
+    "ga_lmp_days",
+    "sr_ga_days",
+    "cua_days",
+    "aua_days",
+    "ua_days",
+)
 _LENGTHS = ("crl_cm", "bpd_cm", "hc_cm", "ac_cm", "fl_cm")
 
 REPORT_FIELDS: dict[str, str] = {
@@ -29,6 +37,9 @@ _NUMBERS_OF_TABLES = (
     Column("weight", "number", low=0, high=1000),
     Column("reported_fetuses", "number", low=1, high=5, whole=True),
     Column("final_fetuses", "number", low=1, high=5, whole=True),
+    Column("multiple", "number", low=0, high=5),
+    *(Column(name, "number", low=0, high=COLUMNS["ga_days"].high, unit="days") for name in _AGES),
+    *(Column(name, "number", low=0, high=60, unit="cm") for name in _LENGTHS),
 )
 
 NUMBERS: dict[str, Column] = {
@@ -57,22 +68,43 @@ _REPORT = RoleFields(
     optional=("qualifier", "text", "derivation", "alert"),
 )
 _PLACE_OF_CLIP = ("exam_id", "file_path", "exam_folder", "file_name")
+DATES_OF_FORM = ("form_day", "due_date")
+"""Fields of a form that hold dates."""
 _AGE_OF_FORM = ("ga_days", "ga_weeks", "ga_extra_days")
 _LABELS_OF_FORM = ("presentation", "placenta", "dvp_cm", "fetuses")
 
 TABLE_FIELDS: dict[str, RoleFields] = {
     "clips": RoleFields(
         needed=("patient_id", "study_id"),
-        optional=("tag_raw", *_PLACE_OF_CLIP, "maker", "model", "frames"),
+        optional=(
+            "tag_raw",
+            *_PLACE_OF_CLIP,
+            "study_date",
+            "study_time",
+            "maker",
+            "model",
+            "frames",
+            "mm_per_px",
+        ),
     ),
     "studies": RoleFields(needed=("study_id",), optional=("ga_days", "split_stage2")),
     "forms": RoleFields(
         needed=("study_id",),
-        optional=("eligible", *_AGE_OF_FORM, *_LABELS_OF_FORM, "height", "weight", "novice"),
+        optional=(
+            "eligible",
+            *DATES_OF_FORM,
+            *_AGE_OF_FORM,
+            *_LABELS_OF_FORM,
+            "height",
+            "weight",
+            "novice",
+        ),
     ),
     "spacing": RoleFields(needed=("file_name", "mm_per_px"), optional=("study_id",)),
     "reports": _REPORT,
     "sonosite_reports": _REPORT,
+    # a row per visit with a column for each measurement, whatever the maker
+    "wide_reports": RoleFields(needed=("study_id",), optional=("multiple", *_AGES, *_LENGTHS)),
     "tag_corrections": RoleFields(needed=("file_name", "tag_raw")),
     "twins": RoleFields(
         needed=("patient_id", "fetuses", "final_fetuses"), optional=("reported_fetuses",)

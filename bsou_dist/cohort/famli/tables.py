@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -12,13 +14,18 @@ import pandas as pd
 from bsou_dist.cohort.bad_cells import BadCell, bad_cells
 from bsou_dist.cohort.column_map import ColumnMap, TableSource
 from bsou_dist.cohort.columns import COLUMNS
+from bsou_dist.cohort.famli.dates import DATE_EXAMPLES, days_of_dates
+from bsou_dist.cohort.famli.found_folders import SESSION
 from bsou_dist.cohort.famli.table_roles import NUMBERS, TABLE_FIELDS
 from bsou_dist.cohort.text_table import missing_as_nan, read_text_table
 from bsou_dist.cohort.validate import find_out_of_range
 from bsou_dist.common.errors import InputError
 
 _IDS = {"patient_id", "study_id"}
+_PATHS = {"exam_folder", "file_path", "file_name"}
+_PLAIN_CODE = re.compile(r"-?\d{1,3}(\.0+)?")
 _SHOWN_CODES = 10
+_DEPTH = 3
 
 
 @dataclass
@@ -48,7 +55,10 @@ class Tables:
         if path is None:
             return _without_rows(fields)
         self.files[role] = path
-        raw = read_text_table(path, source.sheet)
+        faults: list[str] = []
+        raw = read_text_table(path, source.sheet, faults=faults)
+        for fault in faults:
+            self.blame(role, [BadCell(1, "(whole table)", "", fault, resolved="read all the same")])
         cells = {name: raw[header] for name, header in _headers(raw, source, path).items()}
         table = pd.DataFrame(cells, index=raw.index).assign(line=raw["line"])
         if sentinels:
@@ -59,7 +69,16 @@ class Tables:
         table = table.astype(dict.fromkeys(fields, "str"))
         for key in _IDS & set(fields):
             table[key] = table[key].str.upper().replace("", None)
+        for name in sorted(_PATHS & set(fields)):
+            self._turn_slashes(role, table, name)
         return table
+
+    def _turn_slashes(self, role: str, table: pd.DataFrame, name: str) -> None:
+        """Read backslashes of paths as slashes, in place."""
+        backward = table[name].str.contains("\\", regex=False).eq(True)
+        cells = bad_cells(table, name, backward, "a path with slashes")
+        self.blame(role, [replace(cell, resolved="read with slashes") for cell in cells])
+        table[name] = table[name].str.replace("\\", "/", regex=False)
 
     def _file_of(self, source: TableSource) -> Path | None:
         """Path of a table; None, with a note, for an optional one that is not there."""
@@ -69,10 +88,11 @@ class Tables:
         if found:
             return found[0]
         if not source.optional:
-            projects = {table.file.split("/")[0] for table in self.mapping.tables.values()}
+            parts = {table.file.split("/")[0] for table in self.mapping.tables.values()}
+            projects = ", ".join(sorted(parts - {"**"}))
+            what = "tables and videos" if "**" in parts else f"projects ({projects})"
             raise InputError(
-                f"{self.root} has no {source.file}; it must be the folder that holds the "
-                f"projects ({', '.join(sorted(projects))})"
+                f"{self.root} has no {source.file}; it must be the folder that holds the {what}"
             )
         self.notes.append(f"no {source.file}: what it tells is missing")
         return None
@@ -94,30 +114,52 @@ class Tables:
         if count:
             self.notes.append(f"{count} {what}")
 
-    def one_row_each(self, role: str, table: pd.DataFrame, key: str) -> pd.DataFrame:
-        """``table`` with ``key`` as index; rows without it belong to nobody and are dropped.
+    def read_dates(self, role: str, table: pd.DataFrame, names: Iterable[str]) -> None:
+        """Turn dates into days since 1970, in place. What is no date becomes missing, and noted."""
+        for name in names:
+            days = days_of_dates(table[name])
+            unread = table[name].notna() & days.isna()
+            self.blame(role, bad_cells(table, name, unread, DATE_EXAMPLES))
+            table[name] = days
 
-        A second row for a key is a bad cell unless it says the same as the first.
+    def one_row_each(self, role: str, table: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
+        """``table`` with ``keys`` as index, a row for each; rows without the first are dropped.
+
+        Of several rows for a key a cell counts if the others say the same or nothing. Cells that
+        contradict one another become missing, and are bad.
         """
-        fields = list(table.columns.drop("line"))
-        table = table.dropna(subset=[key]).drop_duplicates(subset=fields)
-        repeated = table[key].duplicated()
-        first_line = table.drop_duplicates(key).set_index(key)["line"].to_dict()
+        fields = list(table.columns.drop(["line", *keys]))
+        table = table.dropna(subset=[keys[0]]).drop_duplicates(subset=[*keys, *fields])
+        repeated = table.duplicated(keys, keep=False)
         repeats = table[repeated]
-        contradictions = []
-        for line, value in zip(repeats["line"], repeats[key], strict=True):
-            accepted = f"one row each; another row, line {first_line[value]}, says something else"
-            contradictions.append(BadCell(int(line), key, "(repeated)", accepted))
-        self.blame(role, contradictions)
-        return table[~repeated].set_index(key)
+        groups = repeats.groupby(keys, sort=False, dropna=False)
+        merged = groups.first()
+        contradicted = groups[fields].nunique().gt(1)
+        merged[fields] = merged[fields].mask(contradicted)
+        self._blame_contradictions(role, repeats.set_index(keys), contradicted)
+        single = table[~repeated].set_index(keys)
+        return pd.concat([single, merged]) if len(merged) else single
+
+    def _blame_contradictions(
+        self, role: str, repeats: pd.DataFrame, contradicted: pd.DataFrame
+    ) -> None:
+        """Note the cells of repeated rows that contradict one another."""
+        for name in contradicted.columns[contradicted.any()]:
+            keys = contradicted.index[contradicted[name]]
+            rows = repeats[repeats.index.isin(keys)].reset_index()
+            given = rows[name].notna()
+            self.blame(role, bad_cells(rows, name, given, "one value in all rows of one id"))
 
     def blame(self, role: str, cells: list[BadCell]) -> None:
-        """Note bad cells of a table under its file's name and its own headers."""
+        """Note bad cells of a table under its file's name and its own headers.
+
+        What they hold is not kept: it may be somebody's id, or free text.
+        """
         source = self.mapping.tables.get(role)
         headers = {**source.columns_if_any, **source.columns} if source else {}
         for cell in cells:
             header = headers.get(cell.column) or cell.column
-            self.bad.append(replace(cell, column=header, table=self.files[role].name))
+            self.bad.append(replace(cell, column=header, value="", table=self.files[role].name))
 
     def drop_uncoded(self, role: str, table: pd.DataFrame, name: str) -> None:
         """Make a field missing, in place and with a note, whose codes nobody has given."""
@@ -125,7 +167,8 @@ class Tables:
             return
         header = self.mapping.tables[role].columns[name]
         values = sorted(table[name].dropna().unique())
-        examples = ", ".join(repr(value) for value in values[:_SHOWN_CODES])
+        codes = [value for value in values if _PLAIN_CODE.fullmatch(value)]
+        examples = ", ".join(map(repr, codes[:_SHOWN_CODES])) or "words"
         first, second = COLUMNS[name].allowed
         self.notes.append(
             f"{name} is missing: {header} of {self.files[role].name} holds {examples}, and no "
@@ -143,12 +186,16 @@ def _without_rows(fields: list[str]) -> pd.DataFrame:
 def _find(root: Path, pattern: str) -> list[Path]:
     """Files below ``root`` that fit a pattern, whatever the case; the one to read comes first.
 
-    Each part of the pattern may hold ``*``. The one to read is, in the first folder that has any,
-    the file of the latest date in its name, then of the shortest name.
+    Each part of the pattern may hold ``*``; ``**`` is the folder itself and those up to
+    ``_DEPTH`` levels below, but for the folders of sessions. The one to read is, in the first
+    folder that has any, the file of the latest date in its name, then of the shortest name.
     """
     *folder_patterns, name_pattern = pattern.split("/")
     folders = [root]
     for part in folder_patterns:
+        if part == "**":
+            folders = [deeper for folder in folders for deeper in _with_folders_below(folder)]
+            continue
         matches = [path for folder in folders for path in _matching(folder, part)]
         folders = [path for path in matches if path.is_dir()]
     files = []
@@ -156,6 +203,16 @@ def _find(root: Path, pattern: str) -> list[Path]:
         latest_first = sorted(_matching(folder, name_pattern), key=_age_of_name)
         files += [path for path in latest_first if path.is_file()]
     return files
+
+
+def _with_folders_below(folder: Path, depth: int = _DEPTH) -> list[Path]:
+    """A folder and those below it, the nearest first; none of them holds a session's videos."""
+    below = sorted(path for path in folder.iterdir() if path.is_dir())
+    found = [folder]
+    for path in below:
+        if depth and not SESSION.fullmatch(path.name):
+            found += _with_folders_below(path, depth - 1)
+    return found
 
 
 def _age_of_name(file: Path) -> tuple[int, int]:
@@ -174,6 +231,8 @@ def _headers(raw: pd.DataFrame, source: TableSource, path: Path) -> dict[str, st
     """The table's own spelling of the header of each field."""
     own_spelling = {name.lower(): name for name in raw.columns}
     wanted = {name: header for name, header in source.columns.items() if header}
+    asked = {**source.columns_if_any, **source.columns}.values()
+    _check_case(raw, {header.lower() for header in asked if header}, path)
     absent = sorted(header for header in wanted.values() if header.lower() not in own_spelling)
     if absent:
         headers = ", ".join(map(str, raw.columns.drop("line")))
@@ -185,3 +244,16 @@ def _headers(raw: pd.DataFrame, source: TableSource, path: Path) -> dict[str, st
         if header and header.lower() in own_spelling:
             wanted[name] = header
     return {name: own_spelling[header.lower()] for name, header in wanted.items()}
+
+
+def _check_case(raw: pd.DataFrame, wanted: set[str], path: Path) -> None:
+    """InputError if two columns could be meant by one header, since its case does not count."""
+    spellings: dict[str, list[str]] = defaultdict(list)
+    for name in raw.columns:
+        spellings[name.lower()].append(repr(name))
+    for header in sorted(wanted):
+        if len(spellings[header]) > 1:
+            raise InputError(
+                f"{path} has columns that differ only in case: {' and '.join(spellings[header])}; "
+                "nobody can tell which one counts. Rename or take out one of them"
+            )

@@ -28,7 +28,7 @@ _CANONICAL = {
     "C3": "C3 ASSC3 CALCC3",
 }
 _BLIND_OF_NO_TYPE = (
-    "L15 LI5 ML L45 R15 RI5 MR R45 C C4 C5 C6 ASSC4 CALCC4 N ASSBS RTA RTB RTC FA1 FA2"
+    "L15 LI5 ML L45 R15 RI5 MR R45 C C4 C5 C6 ASSC4 CALCC4 ASSBS RTA RTB RTC FA1 FA2"
 )
 _UNKNOWN = frozenset({"UNDECIDED", "NO TAG"})
 # a letter at the end names the fetus of a multiple
@@ -53,6 +53,8 @@ def read_tag(tag: str) -> TagMeaning:
     name = tag.strip().upper()
     if name in _UNKNOWN:
         return TagMeaning(None, None, False)
+    if name == "N":  # the corpus's own code has it among the middle sweeps
+        return TagMeaning("M", "blind", True)
     if name in BLIND_TAGS:
         return TagMeaning(BLIND_TAGS[name], "blind", False)
     after_n = name.removeprefix("N")

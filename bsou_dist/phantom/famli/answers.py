@@ -112,7 +112,7 @@ def _row(recording: Recording, mm_per_px: float, first_age_days: float | None) -
         "sweep": recording.sweep,
         "clip_class": recording.clip_class if recording.tag else None,
         **vars(labels),
-        "site": visit.clinic,
+        "site": visit.clinic.replace("FA3-", "FAM-"),  # one clinic, whatever the study
         "device": device,
         "visit_day": visit_day,
         "mm_per_px": mm_per_px if has_spacing else None,

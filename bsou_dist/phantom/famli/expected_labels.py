@@ -124,8 +124,10 @@ def dating(visit: Visit) -> Dating:
         return Dating(days, "boe")
     if visit.role in (Role.NO_FORMS, Role.DOUBTFUL):
         return _UNDATED
-    if visit.role is Role.FORM_WITHOUT_AGE and visit.layout != "famli3":
+    if visit.role is Role.FORM_WITHOUT_AGE and not visit.layout.startswith("famli3"):
         return Dating(days, "lmp")
+    if visit.role is Role.TRIPLETS and visit.layout == "famli3_vivli":
+        return _UNDATED  # its report has but an age that may be read off the scan
     if visit.role is Role.TRIPLETS:
         return Dating(days, "edd")
     return Dating(days, "form")
@@ -162,7 +164,8 @@ def recoverable_labels(visit: Visit) -> ExpectedLabels:
     on_form = visit.has_forms and fetuses == 1
     has_lie = lie_code(visit) not in (None, 4)
     has_side = placenta_code(visit) != _FUNDAL
-    has_pocket = form_dvp_cm(visit) is not None or not is_nejm  # which has no reports
+    reports_have_pockets = visit.layout not in ("nejm_v4", "famli3_vivli")
+    has_pocket = form_dvp_cm(visit) is not None or reports_have_pockets
     return ExpectedLabels(
         ga_days=age.days,
         ga_source=age.source,

@@ -61,6 +61,16 @@ _FAMLI3 = {
 }
 
 
+_VIVLI = {
+    "pid": "pid",
+    "pidscan": "pidscan",
+    "sas_date": "visit_date_date",
+    **{name: name for name in ("ega", "us_wks", "us_day", "us_twin", "us_lie")},
+    "us_dvp": "us_dvp_ge",
+    **{name: name for name in (*_SIZES, "us_plac", "sc_ht", "sc_wt", "novice")},
+}
+
+
 def write_forms(layout: FamliLayout, visits: Sequence[Visit], root: Path) -> None:
     """The layout's table of forms; a visit without forms has no row."""
     rows = [_form(visit) for visit in visits if visit.has_forms]
@@ -72,6 +82,8 @@ def write_forms(layout: FamliLayout, visits: Sequence[Visit], root: Path) -> Non
         write_csv(folder / "famli2_crf.csv", rows, ["pid", *_ENROLLED])
     elif layout == "famli3":
         write_csv(folder / "famli3_crf.csv", rows, _FAMLI3)
+    elif layout == "famli3_vivli":
+        write_csv(folder / "C3_CRF.csv", rows, _VIVLI)
     else:
         folder.mkdir(parents=True, exist_ok=True)
         with pd.ExcelWriter(folder / "FAMLI2_case_report_forms.xlsx", engine="openpyxl") as book:
@@ -90,7 +102,7 @@ def _form(visit: Visit) -> dict[str, Any]:
     if age.days and age.source in ("form", "boe"):
         age_days = round(age.days)
         due_date = visit.day + timedelta(days=TERM_DAYS - age_days)
-    by_weeks_alone = visit.layout == "famli3" and visit.role is Role.FORM_WITHOUT_AGE
+    by_weeks_alone = visit.role is Role.FORM_WITHOUT_AGE and age.source == "form"
     return {
         "pid": visit.pid,
         "pidscan": visit.study_id,
@@ -101,6 +113,7 @@ def _form(visit: Visit) -> dict[str, Any]:
         "us_wks": None if age_days is None else age_days // 7,
         "us_day": None if age_days is None else age_days % 7,
         "us_date_date": visit.day,
+        "sas_date": f"{visit.day:%d%b%Y}".upper(),
         "age": 18 + visit.index % 20,
         "sc_ht": size.height,
         "sc_wt": size.weight,

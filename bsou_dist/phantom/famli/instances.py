@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pydicom.uid import (
@@ -23,17 +23,22 @@ Written = tuple[Recording, WrittenFile]
 _REGION = "SequenceOfUltrasoundRegions_PhysicalDelta"
 _SPACING = {f"{_REGION}{axis}": f"{_REGION}{axis}" for axis in "XY"}
 _CORRECTIONS = "FAMLI_corrections_GHL"
-_DATED = {"famli2_enrolled": "20250417", "famli2": "20250417", "famli3": "20250707"}
+_DATED = {
+    "famli2_enrolled": "20250417",
+    "famli2": "20250417",
+    "famli3": "20250707",
+    "famli3_vivli": "20250707",
+}
 
 
 @dataclass(frozen=True)
 class InstanceTable:
-    """Name and columns (ours to theirs) of a layout's instance table and of its MP4 table."""
+    """Name and columns (ours to theirs) of a layout's instance table, and of its MP4 table."""
 
     name: str
     columns: Mapping[str, str]
-    mp4_name: str
-    mp4_columns: Mapping[str, str]
+    mp4_name: str = ""
+    mp4_columns: Mapping[str, str] = field(default_factory=dict)
 
 
 _HEADER = ("manufacturer", "manufacturermodelname", "studydate", "studytime", "sopclassuid")
@@ -89,6 +94,25 @@ _TABLES = {
         "FAMLI3_mp4_IT.csv",
         {"filename": "file", **_SPACING},
     ),
+    "famli3_vivli": InstanceTable(
+        "C3_INSTANCE_TABLE.csv",
+        {
+            "pid": "pid",
+            "pidscan": "pidscan",
+            "studydate": "studydate",
+            "bare_time": "studytime",
+            "filename": "file",
+            "manufacturer": "manufacturer",
+            "manufacturermodelname": "model",
+            "uid": "sopinstanceuid",
+            "sopclassuid": "sopclassuid",
+            "numberofframes": "num_frames",
+            "rows": "rows_dcm",
+            "columns": "columns_dcm",
+            "mp4_cm_per_px": "pixel_spacing_x_mp4",
+            "tag": "tag",
+        },
+    ),
 }
 
 
@@ -117,7 +141,7 @@ def write_instances(
         return _write_nejm(written, root)
     table = _TABLES[layout]
     folder = tabular_folder(layout)
-    rows = [_row(recording, file) for recording, file in written]
+    rows = [_row(recording, file, mm_per_px) for recording, file in written]
     reasons = [recording.exclusion for recording, _ in written]
     paths = [recording.path for recording, _ in written]
     roles = [recording.visit.role for recording, _ in written]
@@ -129,11 +153,12 @@ def write_instances(
     write_csv(root / folder / table.name, rows, table.columns)
 
     found = [recording for recording, _ in written]
-    spacings = [
-        _spacing_row(recording, mm_per_px) for recording in found if recording.ending == ".mp4"
-    ]
-    spacings.append(spacings[0])
-    write_csv(root / folder / table.mp4_name, spacings, table.mp4_columns)
+    if table.mp4_name:
+        spacings = [
+            _spacing_row(recording, mm_per_px) for recording in found if recording.ending == ".mp4"
+        ]
+        spacings.append(spacings[0])
+        write_csv(root / folder / table.mp4_name, spacings, table.mp4_columns)
     _write_tag_corrections(layout, found, root)
     _write_twins(layout, found, root)
     return _excluded(f"{folder}/{table.name}", paths, reasons)
@@ -148,20 +173,23 @@ def _excluded(table: str, paths: Sequence[str], reasons: Sequence[str | None]) -
     ]
 
 
-def _row(recording: Recording, file: WrittenFile) -> dict[str, object]:
+def _row(recording: Recording, file: WrittenFile, mm_per_px: float) -> dict[str, object]:
     visit, scan = recording.visit, recording.scan
+    has_spacing = recording.ending == ".mp4" and recording.spacing
     return {
         "pid": visit.pid,
         "pidscan": visit.study_id,
         "pid_date_time": visit.folder(scan),
         "pid_date": visit.folder(scan).rpartition("_")[0],
         "synapsepath": str(Path(recording.path).parent),
-        "filename": recording.filename,
+        "filename": recording.listed_name,
         "uid": recording.uid,
         "manufacturer": scan.device.raw_maker,
         "manufacturermodelname": scan.device.raw_model,
         "studydate": f"{visit.day:%Y%m%d}",
         "studytime": scan.time,
+        "bare_time": str(int(scan.time)),  # a leading zero is lost, as in a column of numbers
+        "mp4_cm_per_px": mm_per_px / 10 if has_spacing else None,
         "study_uid": recording.acquisition.study_uid(),
         "sopclassuid": _sop_class(recording),
         "deviceserialnumber": f"SN{visit.index % 7:03d}",

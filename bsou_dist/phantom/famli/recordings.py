@@ -19,6 +19,7 @@ PROJECTS: dict[FamliLayout, str] = {
     "famli2_enrolled": "FAMLI2_enrolled",
     "famli2": "FAMLI2",
     "famli3": "FAMLI3",
+    "famli3_vivli": "FAMLI3",
 }
 
 _VERTICAL_TAGS = (
@@ -106,6 +107,13 @@ class Recording:
         return f"{self.uid}{self.ending}"
 
     @property
+    def listed_name(self) -> str:
+        """Name of the file in tables: in famli3_vivli they differ from the disk in '.dcm'."""
+        if self.visit.layout != "famli3_vivli" or self.ending not in ("", ".dcm"):
+            return self.filename
+        return self.uid if self.ending else f"{self.uid}.dcm"
+
+    @property
     def path(self) -> str:
         """Path relative to the root of all layouts."""
         visit = self.visit
@@ -113,6 +121,8 @@ class Recording:
         folder = visit.folder(self.scan)
         if visit.layout == "nejm_v4":
             return f"{project}/{set_folder(visit)}/{folder}/{self.filename}"
+        if visit.layout == "famli3_vivli":
+            return f"Cohort{1 + visit.index % 2}/{folder}/{self.filename}"
         return f"{project}/Ultrasound/{visit.day:%Y-%m}/{folder}/{self.filename}"
 
     @property
@@ -174,7 +184,7 @@ def _sweeps(visit: Visit, scan: Scan, frames: int) -> list[Recording]:
     is_novice = scan.kind == "novice"
     tags = {} if is_novice else _VERTICAL_TAGS[visit.index % len(_VERTICAL_TAGS)]
     prefix = "N" if is_novice else ""
-    ending = _ending(visit.layout, scan)
+    ending = _ending(visit, scan)
     found = []
     for sweep, repeat in visit.first.clips:
         tag = prefix + tags.get(sweep, sweep)
@@ -190,7 +200,7 @@ def _sweeps(visit: Visit, scan: Scan, frames: int) -> list[Recording]:
 def _extras(visit: Visit, scan: Scan, frames: int) -> list[Recording]:
     """A blind sweep of no canonical type, a biometric clip, and one whose print states a label."""
     labels = visit.first.labels
-    ending = _ending(visit.layout, scan)
+    ending = _ending(visit, scan)
 
     def extra(view: str, clip_class: str, *printed: str) -> Recording:
         return Recording(
@@ -239,7 +249,10 @@ def _with_oddities(visit: Visit, scan: Scan, found: list[Recording]) -> list[Rec
     return found
 
 
-def _ending(layout: FamliLayout, scan: Scan) -> Ending:
-    if layout == "nejm_v4":
+def _ending(visit: Visit, scan: Scan) -> Ending:
+    bare = visit.layout == "nejm_v4"
+    if visit.layout == "famli3_vivli" and scan.kind == "console":
+        bare = visit.index % 2 == 1
+    if bare:
         return ""
     return ".dcm" if scan.kind == "console" else ".mp4"

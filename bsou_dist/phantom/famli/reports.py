@@ -46,6 +46,17 @@ _DICOM_NAMES = {
     "famli2": "FAMLI2_SR.csv",
     "famli3": "famli3_sr.csv",
 }
+_WIDE_COLUMNS = (
+    "pid",
+    "pidscan",
+    "visit_date",
+    "ega",
+    "multiple_gest",
+    "mean_bpd",
+    "mean_hc",
+    "mean_ac",
+    "mean_fl",
+)
 _SONOSITE_COLUMNS = {
     "pid": "PID",
     "study": "StudyID",
@@ -74,6 +85,9 @@ def write_reports(layout: FamliLayout, visits: Sequence[Visit], root: Path) -> N
     """Write the layout's tables of reports; nejm_v4 has none."""
     if layout == "nejm_v4":
         return
+    if layout == "famli3_vivli":
+        _write_wide_reports(visits, root / tabular_folder(layout))
+        return
     dicom_rows: list[dict[str, object]] = []
     sonosite_rows: list[dict[str, object]] = []
     for visit in visits:
@@ -91,6 +105,26 @@ def write_reports(layout: FamliLayout, visits: Sequence[Visit], root: Path) -> N
     if layout == "famli2_enrolled":
         name = "FAMLI2_non-DICOM_structured_reports.csv"
         write_csv(folder / name, sonosite_rows, _SONOSITE_COLUMNS)
+
+
+def _write_wide_reports(visits: Sequence[Visit], folder: Path) -> None:
+    """Write a row per visit that has a report, with a column for each measurement (cm)."""
+    rows = []
+    for visit in visits:
+        if not visit.has_forms or not any(scan.has_report for scan in visit.scans):
+            continue
+        row: dict[str, object] = {
+            "pid": visit.pid,
+            "pidscan": visit.study_id,
+            "visit_date": f"{visit.day:%Y-%m-%d}",
+            "multiple_gest": int(reported_fetuses(visit) > 1),
+        }
+        if visit.first.labels.ga_days is not None:
+            row["ega"] = round(visit.first.plan.size_ga_days)
+        for short, size_mm in _sizes_mm(visit).items():
+            row[f"mean_{short.lower()}"] = round(size_mm / 10, 2)
+        rows.append(row)
+    write_csv(folder / "C3_SR.csv", rows, _WIDE_COLUMNS)
 
 
 def _row(visit: Visit, scan: Scan, measured: Measurement) -> dict[str, object]:

@@ -18,11 +18,14 @@ _TABULAR = {
     "famli2": "FAMLI2_Tabular_Data",
     "famli3": "tabular",
 }
+_VIVLI_FOLDER = "StructuredData"
 """Folders of tables: any name with 'tabular' will do, only that of famli2_enrolled is known."""
 
 
 def tabular_folder(layout: FamliLayout) -> str:
     """Folder of a layout's tables, relative to the root."""
+    if layout == "famli3_vivli":
+        return _VIVLI_FOLDER
     project = "famli2_enrolled" if layout == "nejm_v4" else layout  # they share the forms
     return f"{PROJECTS[project]}/{_TABULAR[layout]}"
 

@@ -11,7 +11,7 @@ from typing import Literal
 from bsou_dist.common.errors import InputError
 from bsou_dist.phantom import Exam, PhantomConfig, phantom_patient
 
-FamliLayout = Literal["nejm_v4", "famli2_enrolled", "famli2", "famli3"]
+FamliLayout = Literal["nejm_v4", "famli2_enrolled", "famli2", "famli3", "famli3_vivli"]
 Kind = Literal["console", "butterfly", "novice"]
 
 
@@ -70,6 +70,7 @@ _FIRST_DAY = {
     "famli2_enrolled": date(2018, 9, 3),
     "famli2": date(2022, 6, 1),
     "famli3": date(2023, 6, 5),
+    "famli3_vivli": date(2023, 6, 5),
 }
 _DAYS_OPEN = 120  # first visits are spread over so many days
 
@@ -79,7 +80,9 @@ _BUTTERFLY_MODELS = {
     "famli2_enrolled": ("iQ", "iQ+"),
     "famli2": ("iQ", "iQ+"),
     "famli3": ("iQ3", "iQ+"),
+    "famli3_vivli": ("iQ3", "iQ+"),
 }
+_SHIFT_HOURS = 2
 _NO_MODEL = "Unnamed"  # stands in exam ids for a blank model
 _NEJM_SUFFIXES: dict[Kind, str] = {
     "console": "",
@@ -157,7 +160,11 @@ class Visit:
         """Name of an exam's folder."""
         if self.layout == "nejm_v4":
             return self.study_id + _NEJM_SUFFIXES[scan.kind]
-        return f"{self.study_id}_{self.day:%Y%m%d}_{scan.time}"
+        time = scan.time
+        if self.layout == "famli3_vivli" and scan.kind != "console":
+            shifted_hour = int(time[:2]) + _SHIFT_HOURS  # its table has the time as it was
+            time = f"{shifted_hour:02d}{time[2:]}"
+        return f"{self.study_id}_{self.day:%Y%m%d}_{time}"
 
     def exam_id(self, scan: Scan) -> str:
         """Id of an exam as a right reader makes it."""
@@ -231,9 +238,10 @@ def _exam(exam: Exam, kind: Kind) -> Exam:
 
 def _clinic(layout: FamliLayout, index: int, kinds: tuple[Kind, ...]) -> str:
     novices_scan = "novice" in kinds  # which they do in Zambia only
-    if layout != "famli3" and index % 5 == 0 and not novices_scan:
+    is_third = layout in ("famli3", "famli3_vivli")
+    if not is_third and index % 5 == 0 and not novices_scan:
         return _CAROLINA[index // 5 % 2]
-    study = "FA3" if layout == "famli3" else "FAM"
+    study = "FA3" if is_third else "FAM"
     return f"{study}-{_ZAMBIA[index % len(_ZAMBIA)]}"
 
 

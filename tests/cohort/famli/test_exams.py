@@ -24,7 +24,7 @@ def test_a_clip_of_every_folder_layout(folder_layout: Famli):
     assert first["exam_id"] == "FA3-025-1001-1_20240110_101500_GE_V830"
     assert second["exam_id"] == "FA3-025-1001-2_20240214_101500_Butterfly_iQ3"
     assert (first["device"], second["device"]) == ("GE V830", "Butterfly iQ3")
-    assert (first["site"], first["sweep"], second["sweep"]) == ("FA3-025", "M", "C2")
+    assert (first["site"], first["sweep"], second["sweep"]) == ("FAM-025", "M", "C2")
     assert (first["operator"], second["operator"]) == ("expert", "novice")
     assert (first["visit_day"], second["visit_day"]) == (0, 35)
     folder = "FA3-025-1001-2_20240214_101500"
@@ -46,6 +46,11 @@ def test_a_clip_of_every_folder_layout(folder_layout: Famli):
         ("Clarius Mobile Health", "Clarius"),
         ("Butterfly Network Inc", "Butterfly"),
         ("EchoNous Inc", "EchoNous"),
+        ("ge healthcare", "GE"),
+        ("GEMS", "GE"),
+        ("General Electric", "GE"),
+        ("GENERIC", "GENERIC"),
+        ("CLARIUS", "Clarius"),
         ("generic", "generic"),
     ],
 )
@@ -54,10 +59,11 @@ def test_makers_whatever_their_spelling(raw, maker):
 
 
 def test_models_without_probe_and_blanks():
-    assert [clean_model(raw) for raw in ("iQ+ Probe", "Voluson S", "Turbo")] == [
+    assert [clean_model(raw) for raw in ("iQ+ Probe", "Voluson S", "turbo", "IQ3 probe")] == [
         "iQ+",
         "Voluson-S",
         "Turbo",
+        "iQ3",
     ]
 
 
@@ -85,7 +91,8 @@ def test_text_that_is_no_device_stays_out(famli3):
 @pytest.mark.parametrize(
     ("patient", "site"),
     [
-        ("FA3-025-1001", "FA3-025"),
+        ("FA3-025-1001", "FAM-025"),  # the same clinic
+        ("FAM-025-1001", "FAM-025"),
         ("FAM-300-12", "FAM-300"),
         ("UNC-9999", "UNC"),
         ("VIL-1", "VIL"),
@@ -132,16 +139,23 @@ def test_an_exam_has_one_operator(famli3):
     ]
 
 
-def test_a_folder_without_a_date_is_a_bad_cell_of_its_table(famli3):
+def test_a_folder_without_a_date_is_left_out_and_listed(famli3):
     famli3.clip(folder="FA3-025-1001-1_2024-01-10")
     famli3.clip("b.dcm", folder="FA3-025-1001-1_20241310_101500")
+    famli3.clip("c.dcm")
+    cohort = famli3.read()
+    assert [path.rsplit("/", 1)[1] for path in cohort.table["path"]] == ["c.dcm"]
+    assert cohort.flow[-3].reason == "exam or path unreadable"
+    assert [(cell.table, cell.line, cell.column) for cell in cohort.set_aside] == [
+        ("famli3_it.csv", 2, "PID_date_time"),
+        ("famli3_it.csv", 3, "PID_date_time"),
+    ]
     with pytest.raises(InputError, match="2 bad cells") as raised:
-        famli3.read()
-    assert (
-        "famli3_it.csv line 2, PID_date_time = 'FA3-025-1001-1_2024-01-10': a folder "
-        "StudyID_YYYYMMDD_HHMMSS" in str(raised.value)
+        famli3.read(strict=True)
+    assert "famli3_it.csv line 2, PID_date_time: a folder StudyID_YYYYMMDD_HHMMSS" in str(
+        raised.value
     )
-    assert "famli3_it.csv line 3" in str(raised.value)
+    assert "2024-01-10" not in str(raised.value)
 
 
 def test_corrected_tags(folder_layout: Famli):
@@ -264,11 +278,38 @@ def test_nejm_without_forms_studies_or_gestational_age(nejm):
     )
 
 
-def test_a_path_of_nejm_has_three_parts(nejm):
-    acquisition(nejm, "FAM-025-9999-1", "1.2", "deeper/1.3")
-    message = "line 3, file_path = 'SETX/FAM-025-9999-1/deeper/1.3': a path of three parts"
-    with pytest.raises(InputError, match=message):
-        nejm.read()
+def test_paths_of_nejm(nejm):
+    study = "FAM-025-9999-1"
+    exam = f"{study}-butterfly"
+    cases = [
+        (f"SETX/{study}/1.1", f"SETX/{exam}/1.1"),
+        (f"SETX/{study}/deeper/1.2", f"SETX/{exam}/deeper/1.2"),
+        (f"GA_NEJME/SETX/{study}/1.3", f"SETX/{exam}/1.3"),
+        (f"SETX/part/{exam}/1.4", f"SETX/part/{exam}/1.4"),
+        (f"SETX\\{study}\\1.5", f"SETX/{exam}/1.5"),
+        ("SETX/elsewhere/1.6", f"SETX/{exam}/1.6"),
+        ("SETX/1.7", None),
+    ]
+    for path, _ in cases:
+        nejm.add(
+            "clips",
+            study_id=study,
+            pid="FAM-025-9999",
+            study_id_with_acquisition_source=exam,
+            file_path=path,
+            tag="M",
+        )
+    cohort = nejm.read()
+    assert cohort.table["path"].tolist() == [f"GA_NEJME/{right}" for _, right in cases if right]
+    assert [(cell.line, cell.resolved) for cell in cohort.set_aside] == [
+        (6, "read with slashes"),
+        (8, "left out"),
+        *((line, "read by the part that names the exam") for line in (3, 4, 5)),
+    ]
+    with pytest.raises(
+        InputError, match=r"instances\.csv line 8, file_path: a path of three parts"
+    ):
+        nejm.read(strict=True)
 
 
 def test_of_several_files_of_corrections_the_latest_counts(famli3):

@@ -131,6 +131,19 @@ def test_visits_that_are_not_eligible(tmp_path, layout):
     assert lost(cohort) == {"visit not eligible": 2}
 
 
+def test_paths_out_of_the_corpus_are_left_out_and_listed(enrolled):
+    enrolled.clip("a.dcm")
+    enrolled.clip("b.dcm", folder="../../FA3-025-1001-1_20240110_101500")
+    enrolled.clip("../../../c.dcm")
+    cohort = enrolled.read()
+    assert [path.rsplit("/", 1)[1] for path in cohort.table["path"]] == ["a.dcm"]
+    assert lost(cohort) == {"exam or path unreadable": 2}
+    assert [(cell.line, cell.resolved) for cell in cohort.set_aside] == [
+        (3, "left out"),
+        (4, "left out"),
+    ]
+
+
 def test_missing_files_are_counted_only_when_looked_for(folder_layout: Famli):
     for file in ("a.dcm", "b.dcm", "c.mp4"):
         folder_layout.clip(file)

@@ -5,7 +5,7 @@ import pytest
 from bsou_dist.cohort.famli.tags import read_tag
 
 EXPECTED = {
-    "M": "M0 M1 NM ASSM CALCM AssumedM ASSBS_M IM m",
+    "M": "M0 M1 N n NM ASSM CALCM AssumedM ASSBS_M IM m",
     "L": "L L0 L1 L2 L3 NL NL0 NL1 ASSL0 CALCL1 ASSBS_L1 IL0 LO LI ILO",
     "R": "R R0 R1 R2 R3 NR NR0 NR1 ASSR0 CALCR1 ASSBS_R1 IR0 RO RI IRO",
     "C1": "C1 NC1 ASSC1 CALCC1 IC1 CI",
@@ -36,7 +36,6 @@ def test_canonical_sweeps(tag, sweep):
         "NC",
         "NC4",
         "C",
-        "N",
         "ASSBS",
         "RTA",
         "RTB",
@@ -68,7 +67,7 @@ def test_unknown_tags_say_nothing():
 
 
 @pytest.mark.parametrize(
-    ("tag", "novice"), [("NM", True), ("NC4", True), ("M", False), ("N", False), ("NECK", False)]
+    ("tag", "novice"), [("NM", True), ("NC4", True), ("M", False), ("N", True), ("NECK", False)]
 )
 def test_a_leading_n_marks_a_novice(tag, novice):
     assert read_tag(tag).novice is novice
