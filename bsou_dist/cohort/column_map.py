@@ -51,6 +51,10 @@ class TableSource(BaseModel):
     columns_if_any: dict[str, str | None] = Field(default_factory=dict)
     missing: tuple[str, ...] = ()
 
+    def header_of(self, field: str) -> str | None:
+        """Header of the column that holds a field; None where the map names none."""
+        return self.columns.get(field) or self.columns_if_any.get(field)
+
 
 class ColumnMap(BaseModel):
     """Foreign layout, read from YAML.

@@ -156,16 +156,15 @@ class Tables:
         What they hold is not kept: it may be somebody's id, or free text.
         """
         source = self.mapping.tables.get(role)
-        headers = {**source.columns_if_any, **source.columns} if source else {}
         for cell in cells:
-            header = headers.get(cell.column) or cell.column
+            header = (source and source.header_of(cell.column)) or cell.column
             self.bad.append(replace(cell, column=header, value="", table=self.files[role].name))
 
     def drop_uncoded(self, role: str, table: pd.DataFrame, name: str) -> None:
         """Make a field missing, in place and with a note, whose codes nobody has given."""
         if name in self.mapping.codes or not table[name].notna().any():
             return
-        header = self.mapping.tables[role].columns[name]
+        header = self.mapping.tables[role].header_of(name)
         values = sorted(table[name].dropna().unique())
         codes = [value for value in values if _PLAIN_CODE.fullmatch(value)]
         examples = ", ".join(map(repr, codes[:_SHOWN_CODES])) or "words"
