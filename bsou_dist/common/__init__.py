@@ -7,6 +7,7 @@
 | `files` | How is a file written whole or not at all? |
 | `keyed_random` | How are random numbers the same on every rank and after every restart? |
 | `settings` | How do YAML and overrides become a checked config? |
+| `shown_text` | How is a stranger's text shown in a message? |
 | `strict_config` | What do all config models have in common? |
 | `sweeps` | What are the six sweeps called, and in which order do they fill the slots of an exam? |
 | `worker_pool` | How is work spread over processes that may crash? |

@@ -72,7 +72,7 @@ def test_a_refused_header_among_many_pictures_does_not_end_the_process(requests)
     data, meta, indices = many[3]
     many[3] = (b"\0" * (len(data) // 2) + data[len(data) // 2 :], meta, indices)
     decoder = DaliDecoder("jpeg", "cpu", 2)
-    for _ in range(40):  # without `_check_header` the process dies somewhere here
+    for _ in range(40):  # without `_meet_header` the process dies somewhere here
         results = decoder.decode(many)
         failed = [place for place, result in enumerate(results) if isinstance(result, Exception)]
         assert failed == [3]
