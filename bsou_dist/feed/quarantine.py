@@ -19,13 +19,22 @@ def default_budget(clips: int) -> int:
     return max(10, clips // 1000)
 
 
-def quarantined(folder: Path) -> set[str]:
-    """Keys of the clips in all quarantine files of a folder: what a run's processes set aside."""
-    keys: set[str] = set()
-    for path in folder.glob(FILES):
+def quarantined(folder: Path) -> dict[str, str]:
+    """Reasons by the keys of the clips in all quarantine files of a folder.
+
+    These are what all processes of a run have set aside.
+    """
+    reasons: dict[str, str] = {}
+    for path in sorted(folder.glob(FILES)):
         with path.open(newline="") as lines:
-            keys.update(row["key"] for row in csv.DictReader(lines))
-    return keys
+            reasons.update((row["key"], row["reason"]) for row in csv.DictReader(lines))
+    return reasons
+
+
+def forget_quarantined(folder: Path) -> None:
+    """Remove all quarantine files of a folder."""
+    for path in folder.glob(FILES):
+        path.unlink()
 
 
 class Quarantine:

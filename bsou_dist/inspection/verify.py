@@ -23,7 +23,7 @@ from bsou_dist.shards.manifest import (
 from bsou_dist.shards.shard_file import index_text, tar_members
 
 _REASON_CHARACTERS = 500
-_SAME_IN_RECORD = ("key", "codec", "frames", "height", "width", "mm_per_px", "sweep")
+_SAME_IN_RECORD = ("mm_per_px", "sweep")  # beside what reading compares
 
 
 @dataclass(frozen=True)

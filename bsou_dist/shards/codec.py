@@ -167,7 +167,7 @@ def _decode_h264(
     # FFmpeg compares it before it takes memory for a picture, which it pads to its own measure.
     limits = {"max_pixels": str((height + _PADDING_PX) * (width + _PADDING_PX))}
     try:
-        with av.open(io.BytesIO(data), "r", format="mp4", stream_options=[limits]) as container:
+        with av.open(io.BytesIO(data), "r", format="mp4", options=limits) as container:
             decoder = container.streams.video[0].codec_context
             decoder.thread_count = 1
             decoder.options = limits

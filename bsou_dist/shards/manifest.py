@@ -7,7 +7,6 @@ import os
 import re
 import tarfile
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +59,7 @@ PLACE = ("json_offset", "json_size", "offset", "size")
 """Columns that say where in its shard a clip is."""
 
 _NEEDED = ("key", "shard", *PLACE, "codec", "frames", "height", "width", "sha256")
+_SAME_IN_RECORD = ("key", "codec", "frames", "height", "width")
 _MAX_CLIPS = 100_000_000
 _MAX_SUMMARY_BYTES = 16 << 20
 
@@ -195,8 +195,11 @@ def read_manifest(shards_dir: Path, *, judging: bool = False) -> pd.DataFrame:
             missing, has other columns, lacks what a row needs, has a clip twice, or names a file
             elsewhere.
     """
-    with suppress(DamagedSummary if judging else ()):
+    try:
         _read_versioned(shards_dir)
+    except DamagedSummary:
+        if not judging:
+            raise
     path = shards_dir / MANIFEST_NAME
     if not path.is_file():
         raise InputError(
@@ -266,14 +269,19 @@ def read_member(
 
     Raises:
         OSError: the shard cannot be opened.
-        CorruptClip: the place cannot be a clip's, the shard ends before it, or there is no record.
+        CorruptClip: the place cannot be a clip's, the shard ends before it, or there is no record
+            or that of another clip.
     """
     descriptor = os.open(shards_dir / row["shard"], os.O_RDONLY)
     try:
         place = (int(row[name]) for name in PLACE)
-        return member_at(descriptor, row["shard"], *place)
+        record, data = member_at(descriptor, row["shard"], *place)
     finally:
         os.close(descriptor)
+    for name in _SAME_IN_RECORD:
+        if record[name] != row[name]:
+            raise CorruptClip(f"its record has {name} {record[name]!r}, the manifest {row[name]!r}")
+    return record, data
 
 
 def member_at(

@@ -102,10 +102,9 @@ def tar_members(path: Path) -> Iterator[tarfile.TarInfo]:
         while True:
             file.seek(place)
             header = file.read(tarfile.BLOCKSIZE)
-            try:
-                member = tarfile.TarInfo.frombuf(header, "utf-8", "surrogateescape")
-            except tarfile.EOFHeaderError:  # the empty block at the end
+            if header == bytes(tarfile.BLOCKSIZE):  # which ends a tar
                 return
+            member = tarfile.TarInfo.frombuf(header, "utf-8", "surrogateescape")
             member.offset_data = place + tarfile.BLOCKSIZE
             if not 0 <= member.size <= end - member.offset_data:
                 raise tarfile.ReadError("a member is larger than what is left of the tar")
