@@ -2,6 +2,7 @@
 
 | file | question |
 |---|---|
+| `bounded_yaml` | How is YAML read that may be hostile, or the wrong file? |
 | `errors` | How is a user told that the input is at fault? |
 | `exit_codes` | What does an exit code of `bsou` mean? |
 | `files` | How is a file written whole or not at all? |

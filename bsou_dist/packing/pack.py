@@ -12,6 +12,7 @@ from typing import Any
 
 from bsou_dist.cohort.table import Cohort
 from bsou_dist.common.errors import InputError
+from bsou_dist.common.files import check_private
 from bsou_dist.common.worker_pool import Limits
 from bsou_dist.packing.cohort_source import CohortSource
 from bsou_dist.packing.encode_clip import PackConfig
@@ -137,6 +138,7 @@ class Packer:
                 "one outside it, because whoever gets the shards must not get the key"
             )
         check_place(out)
+        check_private(self.private.path)
         pseudonymizer = Pseudonymizer(self._pseudonym_key(keep_new_key))
         root = cohort.root.absolute()
         self.plan = plan_clips(cohort.table, root, self.config.shard_clips, pseudonymizer)
@@ -167,6 +169,7 @@ class Packer:
                 f"{out} is not begun, and a share of the work is only known then; give the same "
                 "command with --begin instead of --share first"
             )
+        check_private(self.private.path)
         pseudonymizer = Pseudonymizer(self._pseudonym_key(keep_new=False))
         recipe = {
             **begun_recipe,
