@@ -148,6 +148,16 @@ class ColumnMap(BaseModel):
         """SHA-256 of everything the map says."""
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
 
+    def own_values(self) -> dict[str, frozenset[str]]:
+        """Values that this map itself brings into a cohort, by column."""
+        values = {
+            column: frozenset(code for code in codes.values() if code is not None)
+            for column, codes in self.codes.items()
+        }
+        for column, constant in self.constants.items():
+            values[column] = values.get(column, frozenset()) | {constant}
+        return values
+
     def rename(self, raw: pd.DataFrame, source: str) -> pd.DataFrame:
         """Copy of ``raw`` with our columns beside its own, and the constants.
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import posixpath
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pandas as pd
@@ -35,7 +35,8 @@ class Cohort:
     columns that the source has, and ``line``, the line of the file (of a Parquet file: the row,
     counted from 1; of several tables: that of the table of clips). ``notes`` are sentences about
     what was taken as missing or ignored. ``flow`` counts what remains after each step that left
-    clips out, ``files`` are the tables that were read.
+    clips out, ``files`` are the tables that were read. ``codes`` are, by column, the values that
+    the column map itself has brought in.
     """
 
     table: pd.DataFrame
@@ -43,6 +44,7 @@ class Cohort:
     notes: tuple[str, ...] = ()
     flow: tuple[FlowStep, ...] = ()
     files: tuple[Path, ...] = ()
+    codes: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
 
 def read_cohort(
@@ -105,7 +107,7 @@ def read_cohort(
         bad += without_file
     raise_bad_cells(str(path), bad)
     flow = raw.flow or (flow_step(AS_FOUND, table),)
-    return Cohort(table, root, tuple(notes), flow, raw.files)
+    return Cohort(table, root, tuple(notes), flow, raw.files, mapping.own_values())
 
 
 def _read_one_table(path: Path, mapping: ColumnMap, label_columns: Collection[str]) -> RawCohort:
@@ -194,11 +196,11 @@ def _drop_other_placentas(table: pd.DataFrame) -> list[str]:
     other = table["placenta"].notna() & ~table["placenta"].isin(COLUMNS["placenta"].allowed)
     if not other.any():
         return []
-    counts = table.loc[other, "placenta"].value_counts().sort_index()
-    found = ", ".join(f"{value!r} ({count})" for value, count in counts.items())
+    values = table.loc[other, "placenta"].nunique()
     table["placenta"] = table["placenta"].mask(other)
     return [
-        f"placenta is neither anterior nor posterior in {_clips(other)}, taken as missing: {found}"
+        f"placenta is neither anterior nor posterior in {_clips(other)} ({values} other "
+        f"{'value' if values == 1 else 'values'}), taken as missing"
     ]
 
 

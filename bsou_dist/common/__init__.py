@@ -3,6 +3,7 @@
 | file | question |
 |---|---|
 | `bounded_yaml` | How is YAML read that may be hostile, or the wrong file? |
+| `csv_cells` | How is a text kept from being a formula in a spreadsheet? |
 | `errors` | How is a user told that the input is at fault? |
 | `exit_codes` | What does an exit code of `bsou` mean? |
 | `files` | How is a file written whole or not at all? |

@@ -6,6 +6,8 @@ import csv
 from pathlib import Path
 from threading import Lock
 
+from bsou_dist.common.csv_cells import escaped_cell, unescaped_cell
+
 FILES = "quarantine-*.csv"
 COLUMNS = ("shard", "offset", "key", "reason")
 
@@ -27,7 +29,8 @@ def quarantined(folder: Path) -> dict[str, str]:
     reasons: dict[str, str] = {}
     for path in sorted(folder.glob(FILES)):
         with path.open(newline="") as lines:
-            reasons.update((row["key"], row["reason"]) for row in csv.DictReader(lines))
+            for row in csv.DictReader(lines):
+                reasons[unescaped_cell(row["key"])] = unescaped_cell(row["reason"])
     return reasons
 
 
@@ -74,7 +77,9 @@ class Quarantine:
             writer = csv.writer(lines)
             if lines.tell() == 0:
                 writer.writerow(COLUMNS)
-            writer.writerow((shard, offset, key, " ".join(reason.split())))
+            texts = (escaped_cell(text) for text in (shard, key, " ".join(reason.split())))
+            shown_shard, shown_key, shown_reason = texts
+            writer.writerow((shown_shard, offset, shown_key, shown_reason))
         self._keys = quarantined(self.folder)
         if self.count > self.budget:
             raise QuarantineExceeded(

@@ -17,7 +17,13 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from bsou_dist.common.shown_text import shown_text
-from bsou_dist.packing.private_folder import KEY_NAME, KEYMAP_NAME, PLAN_NAME, REJECTS_NAME
+from bsou_dist.packing.private_folder import (
+    KEY_NAME,
+    KEYMAP_NAME,
+    PLAN_NAME,
+    REJECTS_NAME,
+    WORDS_NAME,
+)
 from bsou_dist.shards.clip_record import MAX_CLIP_BYTES, MAX_RECORD_BYTES
 from bsou_dist.shards.codec import EXTENSIONS
 from bsou_dist.shards.jpeg_header import read_jpeg_header
@@ -34,7 +40,7 @@ _MAX_DEPTH = 12  # of JSON
 _LISTED_VALUES = 30  # of a column
 _PLAIN_JPEG_NOTES = {"jfif", "jfif_version", "jfif_unit", "jfif_density"}
 _PLAIN_PARQUET_NOTES = {b"ARROW:schema", b"pandas"}
-_PRIVATE_FILES = (KEY_NAME, KEYMAP_NAME, REJECTS_NAME, PLAN_NAME)
+_PRIVATE_FILES = (KEY_NAME, KEYMAP_NAME, REJECTS_NAME, PLAN_NAME, WORDS_NAME)
 _ADDITIONAL_HEADERS = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE)
 _NO_OWNER = (0, 0, 0, "", "")  # uid, gid, mtime, uname and gname of a tar member
 

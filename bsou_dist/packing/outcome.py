@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from bsou_dist.common.csv_cells import unescaped_cell
 from bsou_dist.common.errors import InputError
 from bsou_dist.packing.private_folder import KEYMAP_NAME, REJECTS_NAME
 from bsou_dist.packing.shard_record import reason_class
@@ -29,6 +30,7 @@ def packing_outcome(shards: Path, private: Path) -> pd.Series:
             )
     paths = pd.read_parquet(private / KEYMAP_NAME, columns=["path"])["path"]
     rejects = pd.read_csv(private / REJECTS_NAME, dtype="str", na_filter=False)
+    rejects["path"] = rejects["path"].map(unescaped_cell)
     reason_of_path = rejects.set_index("path")["reason"].map(reason_class)
     outcomes = paths.map(reason_of_path).fillna(PACKED)
     return outcomes.set_axis(paths)

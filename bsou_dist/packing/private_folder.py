@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from bsou_dist.common.csv_cells import escaped_table
 from bsou_dist.common.errors import InputError
 from bsou_dist.common.files import private_file
 from bsou_dist.packing.plan import IDENTITIES, PSEUDONYMS, PackPlan
@@ -21,6 +23,8 @@ from bsou_dist.packing.plan import IDENTITIES, PSEUDONYMS, PackPlan
 KEY_NAME = "pseudonym.key"
 KEYMAP_NAME = "keymap.parquet"
 REJECTS_NAME = "rejects.csv"
+WORDS_NAME = "words.csv"
+"""Which code stands for which site or device."""
 PLAN_NAME = "plan.parquet"
 """There until all is packed: the processes that share the work read it instead of the cohort."""
 
@@ -40,6 +44,11 @@ class PrivateFolder:
         metadata = {**table.schema.metadata, _ABOUT: json.dumps(about).encode()}
         with private_file(self.path / PLAN_NAME) as file:
             pq.write_table(table.replace_schema_metadata(metadata), file)
+
+    def write_words(self, words: pd.DataFrame) -> None:
+        """Keep which code stands for which word: columns `column`, `word` and `code`."""
+        with private_file(self.path / WORDS_NAME) as file:
+            escaped_table(words).to_csv(file, index=False)
 
     def read_plan(self, cohort_fingerprint: str, shard_clips: int) -> PackPlan:
         """Read the plan that was kept, for shards of so many clips.
@@ -87,7 +96,7 @@ class PrivateFolder:
 
         rejects = table[["path"]].assign(reason=reason)[is_rejected]
         with private_file(self.path / REJECTS_NAME) as file:
-            rejects.to_csv(file, index=False)
+            escaped_table(rejects).to_csv(file, index=False)
 
         keymap = table[["path", *IDENTITIES, *PSEUDONYMS]]
         keymap = keymap.assign(key=table["key"].mask(is_rejected))

@@ -87,6 +87,14 @@ class Pseudonymizer:
         """Pseudonym of a clip, from its path as the cohort table writes it."""
         return self._digest("clip", path)
 
+    def site(self, name: object) -> str:
+        """Pseudonym of a site."""
+        return self._digest("site", name)
+
+    def device(self, name: object) -> str:
+        """Pseudonym of a maker and model."""
+        return self._digest("device", name)
+
     def _digest(self, kind: str, identity: object) -> str:
         message = f"{kind}\0{identity}".encode()
         digest = hmac.new(self._key, message, hashlib.sha256)

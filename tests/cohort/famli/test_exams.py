@@ -138,7 +138,7 @@ def test_a_folder_without_a_date_is_a_bad_cell_of_its_table(famli3):
     with pytest.raises(InputError, match="2 bad cells") as raised:
         famli3.read()
     assert (
-        "famli3_it.csv line 2, PID_date_time = 'FA3-025-1001-1_2024-01-10': a folder "
+        "famli3_it.csv line 2, PID_date_time = (not shown): a folder "
         "StudyID_YYYYMMDD_HHMMSS" in str(raised.value)
     )
     assert "famli3_it.csv line 3" in str(raised.value)
@@ -266,7 +266,7 @@ def test_nejm_without_forms_studies_or_gestational_age(nejm):
 
 def test_a_path_of_nejm_has_three_parts(nejm):
     acquisition(nejm, "FAM-025-9999-1", "1.2", "deeper/1.3")
-    message = "line 3, file_path = 'SETX/FAM-025-9999-1/deeper/1.3': a path of three parts"
+    message = r"line 3, file_path = \(not shown\): a path of three parts"
     with pytest.raises(InputError, match=message):
         nejm.read()
 
