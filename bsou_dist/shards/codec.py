@@ -28,9 +28,15 @@ MAX_DECODED_BYTES = 1 << 32
 
 # Of the MP4's clock only; frames at rest are evenly spread over a sweep of any length.
 _FRAME_RATE_HZ = 30
+_H264_ENCODER = "libx264"
 _KEYFRAME_EVERY = 16
 _NEUTRAL_CHROMA = 128
 _PADDING_PX = 128
+
+
+def can_encode(codec: Codec) -> bool:
+    """Whether this installation can; one whose FFmpeg is built without x264 writes no H.264."""
+    return codec == "jpeg" or _H264_ENCODER in av.codecs_available
 
 
 class CorruptClip(ValueError):
@@ -144,7 +150,7 @@ def _encode_h264(frames: NDArray[np.uint8], crf: int) -> bytes:
     }
     buffer = io.BytesIO()
     with av.open(buffer, "w", format="mp4", options={"fflags": "+bitexact"}) as container:
-        stream = container.add_stream("libx264", rate=_FRAME_RATE_HZ, options=options)
+        stream = container.add_stream(_H264_ENCODER, rate=_FRAME_RATE_HZ, options=options)
         stream.height = height
         stream.width = width
         stream.pix_fmt = "yuvj420p"

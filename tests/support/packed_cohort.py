@@ -29,7 +29,7 @@ def quiet_packer(out: Path, private: Path, config: PackConfig, **options: Any) -
 
     Where there is no private folder yet, it gets one with `KEY`.
     """
-    if not (private.exists() or out in private.parents or out.is_file()):
+    if not (private.exists() or out.exists() or out in private.parents):
         private.mkdir(mode=0o700, parents=True)
         (private / "pseudonym.key").touch(mode=0o600)
         (private / "pseudonym.key").write_text(KEY)
