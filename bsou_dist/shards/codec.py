@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import av
 import numpy as np
@@ -28,7 +28,7 @@ MAX_DECODED_BYTES = 1 << 32
 
 # Of the MP4's clock only; frames at rest are evenly spread over a sweep of any length.
 _FRAME_RATE_HZ = 30
-_H264_ENCODER = "libx264"
+_H264_ENCODER: Final = "libx264"
 _KEYFRAME_EVERY = 16
 _NEUTRAL_CHROMA = 128
 _PADDING_PX = 128
