@@ -1,5 +1,9 @@
-"""Print what a pyproject.toml requires, a line each, so that an image can install it before the
-project itself.
+"""Print what an image installs before the project itself, a line each.
+
+    python docker/requirements.py pyproject.toml [hashes.txt]
+
+These are the lines of hashes.txt, which pin every file by its hash, or where it has none, what the
+pyproject.toml requires.
 """
 
 from __future__ import annotations
@@ -8,4 +12,11 @@ import sys
 import tomllib
 from pathlib import Path
 
-print(*tomllib.loads(Path(sys.argv[1]).read_text())["project"]["dependencies"], sep="\n")
+project, *hashes = map(Path, sys.argv[1:])
+pinned = [
+    line
+    for path in hashes
+    for line in path.read_text().splitlines()
+    if line.strip() and not line.startswith("#")
+]
+print(*(pinned or tomllib.loads(project.read_text())["project"]["dependencies"]), sep="\n")

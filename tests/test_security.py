@@ -36,7 +36,7 @@ from bsou_dist.shards.codec import encode_frames
 from bsou_dist.shards.manifest import manifest_of, read_manifest, write_manifest
 from bsou_dist.sources.raw_clip import UnreadableClip
 from bsou_dist.sources.read_clip import read_clip
-from bsou_dist.tracking.mlflow_store import local_uri
+from bsou_dist.tracking.mlflow_store import check_uri, local_uri
 from bsou_dist.tracking.mlflow_tracker import MlflowTracker, resend
 
 ROOT = Path(__file__).parents[1]
@@ -428,6 +428,52 @@ def test_a_login_in_the_tracking_address_is_refused_and_not_repeated(
     )
     assert "MLFLOW_TRACKING_PASSWORD" in (message := capsys.readouterr().err)
     assert "hush" not in message
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "https://example.org?token=hush1",
+        "https://example.org/#hush1",
+        "https://example.org/mlflow/token=hush1",
+        "https://example.org/mlflow;token=hush1",
+        "https://hush1@example.org",
+        "databricks://me:hush1@example.org",
+        "https://example.org/dapihush1234567890abcdef",
+        "https://[hush1",
+    ],
+)
+def test_a_token_in_the_tracking_address_is_refused_and_not_repeated(uri: str) -> None:
+    with pytest.raises(InputError, match="the tracking address") as refused:
+        check_uri(uri)
+    assert "hush1" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "http://127.0.0.1:5000",
+        "https://internal-a1b2c3d4e5f6a7b8c9d0e1f2-123.elb.amazonaws.com/research-2026/mlflow",
+        "https://example.org/3f2504e0-4f89-11d3-9a0c-0305e82c3301/mlflow",
+        "sqlite:////data/a%3Fb=c%23d/12345678901234567890abc/mlflow.db",
+    ],
+)
+def test_a_tracking_address_without_a_secret_is_taken(uri: str) -> None:
+    check_uri(uri)
+
+
+def test_a_private_folder_that_others_may_write_to_is_refused(
+    packed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    private = tmp_path / "private"
+    private.mkdir()
+    private.chmod(0o775)
+    out = tmp_path / "shards"
+    table = str(packed / "cohort/cohort.csv")
+    assert main(["pack", table, str(out), "--private", str(private)]) == 2
+    assert f"chmod go-w {private}" in capsys.readouterr().err
+    assert not out.exists()
+    assert list(private.iterdir()) == []
 
 
 def test_identities_are_their_owners_alone_in_a_folder_that_others_see(

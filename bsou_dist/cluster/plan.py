@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import Field, field_validator, model_validator
 
 from bsou_dist.cluster.options import SlurmOptions
+from bsou_dist.common.bounded_yaml import read_yaml_file
 from bsou_dist.common.errors import InputError
 from bsou_dist.common.settings import read_settings
 from bsou_dist.common.strict_config import StrictConfig
@@ -115,8 +115,8 @@ class _Experiment(StrictConfig):
 def is_experiment(path: Path) -> bool:
     """Whether a YAML file describes jobs, and not a run."""
     try:
-        content = yaml.safe_load(path.read_text()) if path.is_file() else None
-    except (yaml.YAMLError, UnicodeDecodeError):
+        content = read_yaml_file(path, "config")
+    except InputError:
         return False  # whoever reads it next says what is wrong with it
     return isinstance(content, dict) and "jobs" in content
 

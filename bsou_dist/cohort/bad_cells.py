@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,6 +11,13 @@ import numpy as np
 import pandas as pd
 
 from bsou_dist.common.errors import InputError
+
+NOT_SHOWN = "(not shown)"
+"""Stands for what a cell holds, where that may tell who somebody is."""
+
+IDENTITY_COLUMNS = ("patient_id", "study_id", "exam_id", "path")
+
+_CODE = re.compile(r"-?\d{1,3}(\.\d{1,2})?")
 
 MAX_LISTED = 20
 """How many bad cells a message spells out; the rest are counted."""
@@ -21,8 +29,10 @@ AS_MISSING = "taken as missing"
 class BadCell:
     """One cell that can't be used: where it stands, what it holds, what would be accepted.
 
-    ``table`` is the name of its file where a cohort is made of several; ``value`` is empty where it
-    may not be shown. ``resolved`` is what became of the cell where bad cells are no error.
+    ``value`` and ``accepted`` go into logs, and so they hold no id and no free text (see
+    ``shown``); ``value`` is empty where nothing of it is said. ``table`` is the name of its file
+    where a cohort is made of several. ``resolved`` is what became of the cell where bad cells are
+    no error.
     """
 
     line: int
@@ -54,6 +64,11 @@ def bad_cells(
         accepted: what the column would take.
     """
     rows = table.loc[bad, ["line", column]]
+    if column in IDENTITY_COLUMNS:
+        return [
+            BadCell(int(line), column, "empty" if pd.isna(value) else NOT_SHOWN, accepted)
+            for line, value in zip(rows["line"], rows[column], strict=True)
+        ]
     return [
         BadCell(int(line), column, shown(value), accepted)
         for line, value in zip(rows["line"], rows[column], strict=True)
@@ -61,10 +76,15 @@ def bad_cells(
 
 
 def shown(value: object) -> str:
-    """A cell as a message shows it: quoted text, a plain number, or 'empty'."""
+    """A cell as a message shows it: a number, a short code of digits, or 'empty'.
+
+    Other text may name somebody. Line and column tell where to look for it.
+    """
     if pd.isna(value):  # type: ignore[call-overload]
         return "empty"
-    return f"{value:g}" if isinstance(value, float) else repr(value)
+    if isinstance(value, float):
+        return f"{value:g}"
+    return repr(value) if _CODE.fullmatch(str(value)) else NOT_SHOWN
 
 
 def raise_bad_cells(where: str, cells: Iterable[BadCell]) -> None:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from bsou_dist.cohort.acouslic.stack_map import StackLayout
@@ -16,7 +15,9 @@ from bsou_dist.cohort.bad_cells import BadCell, bad_cells
 from bsou_dist.cohort.columns import COLUMNS, OPTIONAL_SPLITS
 from bsou_dist.cohort.famli.table_roles import NUMBERS, REPORT_FIELDS, TABLE_FIELDS, check_role
 from bsou_dist.cohort.validate import did_you_mean
+from bsou_dist.common.bounded_yaml import read_yaml_file
 from bsou_dist.common.errors import InputError
+from bsou_dist.common.shown_text import shown_text
 
 MAPS = Path(__file__).parent / "maps"
 READY_MAPS = tuple(sorted(path.stem for path in MAPS.glob("*.yaml")))
@@ -170,6 +171,16 @@ class ColumnMap(BaseModel):
         absent = {"stacks"} if self.stacks is None else None
         return hashlib.sha256(self.model_dump_json(exclude=absent).encode()).hexdigest()
 
+    def own_values(self) -> dict[str, frozenset[str]]:
+        """Values that this map itself brings into a cohort, by column."""
+        values = {
+            column: frozenset(code for code in codes.values() if code is not None)
+            for column, codes in self.codes.items()
+        }
+        for column, constant in self.constants.items():
+            values[column] = values.get(column, frozenset()) | {constant}
+        return values
+
     def rename(self, raw: pd.DataFrame, source: str) -> pd.DataFrame:
         """Copy of ``raw`` with our columns beside its own, and the constants.
 
@@ -260,7 +271,7 @@ def load_column_map(name: Path | str) -> ColumnMap:
         faults = []
         for fault in error.errors():
             place = ".".join(map(str, fault["loc"])) or "map"
-            faults.append(f"{place}: {fault['msg']}")
+            faults.append(f"{shown_text(place)}: {shown_text(fault['msg'], 400)}")
         raise InputError(
             f"column map {path}: {'; '.join(faults)}. "
             f"Keys are base, {', '.join(ColumnMap.model_fields)}"
@@ -281,11 +292,14 @@ def _map_path(name: str, folder: Path) -> Path:
 
 def _with_base(path: Path, above: tuple[Path, ...]) -> Any:
     """Content of a map, laid over its base. ``above`` are the maps that have it as theirs."""
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"column map {path} is not YAML: {error}") from error
-    if not isinstance(content, dict) or "base" not in content:
+    content = read_yaml_file(path, "column map") or {}
+    keys = ["base", *ColumnMap.model_fields]
+    if not isinstance(content, dict) or not set(keys) & set(content):
+        # What it holds is not repeated: it may be a table of patients.
+        raise InputError(
+            f"{path} is no column map; it must hold at least one of the keys {', '.join(keys)}"
+        )
+    if "base" not in content:
         return content
     base = _map_path(str(content.pop("base")), path.parent)
     chain = (*above, path)

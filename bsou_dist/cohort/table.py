@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import posixpath
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pandas as pd
@@ -39,7 +39,8 @@ class Cohort:
     counted from 1; of several tables: that of the table of clips). ``notes`` are sentences about
     what was taken as missing or ignored. ``flow`` counts what remains after each step that left
     clips out, ``files`` are the tables that were read, ``set_aside`` are cells of a layout of
-    several tables that could not be used as they were.
+    several tables that could not be used as they were. ``codes`` are, by column, the values that
+    the column map itself has brought in.
     """
 
     table: pd.DataFrame
@@ -48,6 +49,7 @@ class Cohort:
     flow: tuple[FlowStep, ...] = ()
     files: tuple[Path, ...] = ()
     set_aside: tuple[BadCell, ...] = ()
+    codes: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
 
 def read_cohort(
@@ -123,7 +125,7 @@ def read_cohort(
         bad += without_file
     raise_bad_cells(str(path), bad)
     flow = raw.flow or (flow_step(AS_FOUND, table),)
-    return Cohort(table, root, tuple(notes), flow, raw.files, raw.set_aside)
+    return Cohort(table, root, tuple(notes), flow, raw.files, raw.set_aside, mapping.own_values())
 
 
 def _normal_path(path: str) -> str:
@@ -228,11 +230,11 @@ def _drop_other_placentas(table: pd.DataFrame) -> list[str]:
     other = table["placenta"].notna() & ~table["placenta"].isin(COLUMNS["placenta"].allowed)
     if not other.any():
         return []
-    counts = table.loc[other, "placenta"].value_counts().sort_index()
-    found = ", ".join(f"{value!r} ({count})" for value, count in counts.items())
+    values = table.loc[other, "placenta"].nunique()
     table["placenta"] = table["placenta"].mask(other)
     return [
-        f"placenta is neither anterior nor posterior in {_clips(other)}, taken as missing: {found}"
+        f"placenta is neither anterior nor posterior in {_clips(other)} ({values} other "
+        f"{'value' if values == 1 else 'values'}), taken as missing"
     ]
 
 

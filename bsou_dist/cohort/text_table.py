@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from bsou_dist.cohort.columns import MISSING
+from bsou_dist.common.csv_cells import unescaped_cell
 from bsou_dist.common.errors import InputError
 
 SEPARATORS = (",", ";", "\t", "|")
@@ -36,7 +37,7 @@ def read_text_table(
     if suffix == ".xlsx":
         cells = _read_sheet(path, sheet)
         return _with_names(cells, _row_numbers(cells), path)
-    cells = _read_csv(path) if faults is None else _read_odd_csv(path, faults)
+    cells = _unescaped(_read_csv(path) if faults is None else _read_odd_csv(path, faults))
     return _with_names(cells, _lines_of_csv(cells), path)
 
 
@@ -111,6 +112,16 @@ def _read_csv(path: Path, separator: str = ",", encoding: str = "utf-8-sig") -> 
             f"{path} is not a comma-separated table: {error}. Separate its columns by commas, and "
             "quote cells that hold one"
         ) from error
+
+
+def _unescaped(cells: pd.DataFrame) -> pd.DataFrame:
+    """Cells of a CSV without the apostrophes that keep spreadsheets from reading formulas."""
+    for column in cells.columns:
+        may_be_escaped = cells[column].str.startswith("'")
+        if may_be_escaped.any():
+            plain = cells.loc[may_be_escaped, column].map(unescaped_cell)
+            cells[column] = cells[column].mask(may_be_escaped, plain)
+    return cells
 
 
 def _check_commas(path: Path) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bsou_dist.cohort.bad_cells import BadCell, bad_cells, shown
+from bsou_dist.cohort.bad_cells import IDENTITY_COLUMNS, NOT_SHOWN, BadCell, bad_cells, shown
 from bsou_dist.cohort.columns import COLUMNS, EXAM_LABELS, OPTIONAL_SPLITS, Column
 from bsou_dist.cohort.frame_ranges import clip_names, find_bad_frame_ranges
 from bsou_dist.common.errors import InputError
@@ -118,11 +118,11 @@ def find_split_leaks(table: pd.DataFrame) -> list[BadCell]:
         BadCell(
             line,
             "split_stage1",
-            shown(split),
-            f"empty, because patient {patient!r} is in {column!s} = {held!r} (line {line_held})",
+            NOT_SHOWN,
+            f"empty, because line {line_held} has this patient in {column!s} = {held!r}",
         )
-        for patient, line, split, column, held, line_held in _records(
-            both, "patient_id", "line", "split", "column_stage2", "split_stage2", "line_stage2"
+        for line, column, held, line_held in _records(
+            both, "line", "column_stage2", "split_stage2", "line_stage2"
         )
     ]
     return bad
@@ -137,19 +137,11 @@ def _find_mixed_splits(long: pd.DataFrame) -> list[BadCell]:
         BadCell(
             line,
             column,
-            shown(split),
-            f"one split per patient; patient {patient!r} is in {split_first!r} "
-            f"on line {line_first} ({column_first})",
+            NOT_SHOWN,
+            f"one split per patient; line {line_first} has this one in another ({column_first})",
         )
-        for patient, line, column, split, line_first, column_first, split_first in _records(
-            other,
-            "patient_id",
-            "line",
-            "column",
-            "split",
-            "line_first",
-            "column_first",
-            "split_first",
+        for line, column, line_first, column_first in _records(
+            other, "line", "column", "line_first", "column_first"
         )
     ]
 
@@ -191,10 +183,8 @@ def _find_bad_paths(table: pd.DataFrame) -> list[BadCell]:
     repeated = table["path"].notna() & clips["clip"].duplicated()
     first_line = clips.drop_duplicates("clip").set_index("clip")["line"].to_dict()
     bad += [
-        BadCell(
-            line, "path", shown(path), f"one row per clip; it is on line {first_line[clip]} too"
-        )
-        for line, path, clip in _records(clips[repeated], "line", "path", "clip")
+        BadCell(line, "path", NOT_SHOWN, f"one row per clip; it is on line {first_line[clip]} too")
+        for line, clip in _records(clips[repeated], "line", "clip")
     ]
     return bad
 
@@ -213,11 +203,9 @@ def _find_contradictions(
             BadCell(
                 line,
                 column,
-                shown(value),
-                f"{rule}; {key} {owner!r} has {shown(first_value)} on line {first_line}",
+                NOT_SHOWN if column in IDENTITY_COLUMNS else shown(value),
+                f"{rule}; line {first_line} has another for this {key}",
             )
-            for owner, value, line, first_value, first_line in _records(
-                other, key, column, "line", f"{column}_first", "line_first"
-            )
+            for value, line, first_line in _records(other, column, "line", "line_first")
         ]
     return bad

@@ -6,9 +6,11 @@ import argparse
 import sys
 from pathlib import Path
 
-from bsou_dist.common.exit_codes import DONE, exit_code_of_stop
+from bsou_dist.common.exit_codes import DONE, FAILED, exit_code_of_stop
 
 HELP = "embed the clips of shards with the encoder of a run"
+
+_LISTED_CLIPS = 20
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,12 +21,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     from bsou_dist.commands.embed_shards import embed_shards
+    from bsou_dist.common.shown_text import shown_text
     from bsou_dist.engine.stopping import Stopped
 
     try:
-        embed_shards(options.folder, options.shards, options.out)
+        left_out = embed_shards(options.folder, options.shards, options.out)
     except Stopped as stopped:
         print(f"bsou: {stopped}; nothing was written", file=sys.stderr)
         return exit_code_of_stop(stopped.by)
     print(f"embeddings: {options.out}")
-    return DONE
+    if not left_out:
+        return DONE
+    for key, reason in list(left_out.items())[:_LISTED_CLIPS]:
+        print(f"left out: {shown_text(key)}: {shown_text(reason)}", file=sys.stderr)
+    print(
+        f"bsou: {len(left_out)} clips were left out, and their embedding is NaN; "
+        f"'bsou verify {options.shards}' names all that is at fault",
+        file=sys.stderr,
+    )
+    return FAILED

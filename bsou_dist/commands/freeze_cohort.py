@@ -25,6 +25,7 @@ from bsou_dist.cohort.table import (
     column_fingerprint,
     read_cohort,
 )
+from bsou_dist.common.csv_cells import escaped_table
 from bsou_dist.common.errors import InputError
 from bsou_dist.common.files import check_outside
 from bsou_dist.packing.outcome import PACKED, packing_outcome
@@ -88,7 +89,7 @@ def freeze_cohort(
     unfinished = out.with_name(f"{out.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(parents=True, mode=0o700)
-    cohort.table.drop(columns="line").to_csv(unfinished / TABLE_NAME, index=False)
+    escaped_table(cohort.table.drop(columns="line")).to_csv(unfinished / TABLE_NAME, index=False)
     (unfinished / VERSION_NAME).write_text(version, encoding="utf-8")
     (unfinished / f"{FLOW_NAME}.csv").write_text(_flow_csv(flow), encoding="utf-8")
     flow_md = _flow_md(flow) + _set_aside_md(cohort.set_aside)
@@ -169,7 +170,7 @@ def _check_same(out: Path, version: str, flow: Sequence[FlowStep]) -> None:
 
 
 def _flow_csv(flow: Sequence[FlowStep]) -> str:
-    return pd.DataFrame(map(asdict, flow)).to_csv(index=False, lineterminator="\n")
+    return escaped_table(pd.DataFrame(map(asdict, flow))).to_csv(index=False, lineterminator="\n")
 
 
 def _flow_md(flow: Sequence[FlowStep]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 from bsou_dist.commands.arguments import add_column_map
@@ -38,9 +39,11 @@ def run(options: argparse.Namespace) -> int:
 
 def _describe(options: argparse.Namespace) -> int:
     from bsou_dist.cohort.table import read_cohort
+    from bsou_dist.common.shown_text import shown_text
     from bsou_dist.inspection.contact_sheet import contact_sheet
     from bsou_dist.inspection.describe import describe
     from bsou_dist.packing.private_folder import KEY_NAME
+    from bsou_dist.shards.manifest import look_at_summary
     from bsou_dist.shards.pseudonyms import Pseudonymizer, default_private_dir, load_key
     from bsou_dist.tasks.task_set import load_tasks
 
@@ -58,8 +61,14 @@ def _describe(options: argparse.Namespace) -> int:
         pseudonymizer = Pseudonymizer(load_key(key_path))
     print(describe(options.shards, table, pseudonymizer, tasks))
     sheet = options.sheet or Path(f"{options.shards.name or 'shards'}-contact-sheet.png")
-    contact_sheet(options.shards, sheet)
+    damaged = contact_sheet(options.shards, sheet)
     print(f"contact sheet: {sheet}")
+    for key, reason in damaged.items():
+        print(f"bsou: {shown_text(key)} cannot be drawn: {shown_text(reason)}", file=sys.stderr)
+    _, damage = look_at_summary(options.shards)
+    if damaged or damage:
+        print(f"bsou: 'bsou verify {options.shards}' names all that is at fault", file=sys.stderr)
+        return FAILED
     return DONE
 
 

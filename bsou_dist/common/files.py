@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from bsou_dist.common.errors import InputError
 
@@ -19,6 +21,8 @@ def whole_file(path: Path) -> Iterator[Path]:
     file or loses the old one.
     """
     temporary = path.with_name(f"{path.name}.tmp")
+    # Of an attempt that was killed, or a link of somebody else's that would be written through.
+    temporary.unlink(missing_ok=True)
     try:
         yield temporary
         with temporary.open("rb") as file:
@@ -26,6 +30,36 @@ def whole_file(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def private_file(path: Path) -> Iterator[BinaryIO]:
+    """Give a file to write to, whole or not at all, that its owner alone may read.
+
+    It is made anew, so that nothing is written through a link, or to a file that others have open.
+    """
+    with whole_file(path) as temporary:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        with os.fdopen(os.open(temporary, flags, 0o600), "wb") as file:
+            yield file
+
+
+def check_private(folder: Path) -> None:
+    """Refuse a folder for private files that others may write to.
+
+    They could read what is put there through links, or put files of theirs in its place.
+
+    Raises:
+        InputError: it is there, and its group or everybody may write to it.
+    """
+    if not folder.exists():
+        return
+    mode = stat.S_IMODE(folder.stat().st_mode)
+    if mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise InputError(
+            f"{folder} can be written to by others than its owner (mode {mode:03o}), and private "
+            f"files belong there; 'chmod go-w {folder}', or name another folder"
+        )
 
 
 def check_outside(corpus: Path, *folders: Path) -> None:

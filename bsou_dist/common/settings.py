@@ -7,10 +7,11 @@ import re
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
+from bsou_dist.common.bounded_yaml import BadYaml, read_yaml, read_yaml_file
 from bsou_dist.common.errors import InputError
+from bsou_dist.common.shown_text import shown_text
 
 Settings = TypeVar("Settings", bound=BaseModel)
 
@@ -27,11 +28,10 @@ def read_settings(model: type[Settings], path: Path | None, overrides: list[str]
     if path is not None and not path.is_file():
         raise InputError(f"no config at {path}; ready ones are in the folder configs")
     try:
-        content = yaml.safe_load(path.read_text()) if path is not None else {}
         values = [_override_value(text.partition("=")[2]) for text in overrides]
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"{path or 'an override'} is not YAML: {reason}") from None
+    except BadYaml as fault:
+        raise InputError(f"an override is not YAML: {fault}") from None
+    content = read_yaml_file(path, "config") if path is not None else {}
     if not isinstance(content, dict):
         some_keys = ", ".join(list(model.model_fields)[:3])
         raise InputError(f"{path} must hold keys such as {some_keys}, got {type(content).__name__}")
@@ -63,7 +63,7 @@ def _override_value(text: str) -> Any:
 
     To YAML ' #' begins a comment, but a path may hold it.
     """
-    value = yaml.safe_load(text)
+    value = read_yaml(text)
     plain = text.strip()
     is_plain_text = isinstance(value, str) and re.match(r"[\w/.~-]", plain)
     return plain if is_plain_text else value
@@ -96,7 +96,7 @@ def _fault_message(model: type[BaseModel], error: dict[str, Any]) -> str:
         return f"{place}: this key is required" + (f" ({meaning})" if meaning else "")
     message = error["msg"].removeprefix("Value error, ")
     if error["type"] != "value_error":  # our own messages name the value already
-        message += f", got {error['input']!r}"
+        message += f", got {shown_text(repr(error['input']), 100)}"
     return f"{place}: {message}" if place else message
 
 

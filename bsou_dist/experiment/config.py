@@ -28,6 +28,7 @@ from bsou_dist.tracking.mlflow_store import check_uri, local_uri
 Method = Literal["mtscon", "mtce", "ucon", "stsl"]
 ClipClass = Literal["blind", "biometric", "diagnostic"]
 PatientSet = Literal["main", "obese", "handheld"]
+AgePrecision = Literal["days", "weeks"]
 
 
 class DataConfig(StrictConfig):
@@ -105,6 +106,10 @@ class FinetuneConfig(StageConfig):
 
     sets: list[PatientSet] = ["main"]
     encoder: Literal["tuned", "frozen"] = "tuned"
+    ages: AgePrecision = "days"
+    """Gestational ages in predictions, as labels too: to the day, or to the middle of their week,
+    where predictions are handed on; figures then rest on these.
+    """
     learning_rate: float = Field(3e-4, gt=0, allow_inf_nan=False)
     epochs: int = Field(15, ge=1)
 

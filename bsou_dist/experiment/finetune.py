@@ -24,7 +24,12 @@ from bsou_dist.feed.protocol import ClipSource
 from bsou_dist.model.network import TaskNetwork
 from bsou_dist.objective.kinds.make import make_loss
 from bsou_dist.predict.forward import labels_only, predict
-from bsou_dist.predict.prediction_table import read_predictions, write_predictions
+from bsou_dist.predict.prediction_table import (
+    AGE_COLUMN,
+    read_predictions,
+    with_ages_in_weeks,
+    write_predictions,
+)
 from bsou_dist.tasks.labels import is_missing
 from bsou_dist.tasks.task import Task
 from bsou_dist.tracking.records import records_to_metrics
@@ -167,6 +172,10 @@ def _finetune_one(
 def _record_predictions(context: Context, job: FinetuneJob, rows: pd.DataFrame) -> None:
     """Write the predictions of a job, and send what they are worth to the tracker."""
     path = job.folder / PREDICTIONS
+    stage = context.config.finetune
+    assert stage is not None, "a job of stage 2"
+    if stage.ages == "weeks":
+        rows = with_ages_in_weeks(rows, label_is_age=job.task.label == AGE_COLUMN)
     write_predictions(rows, path)
     tasks = {job.task.name: job.task}
     records = evaluate_predictions(read_predictions(path), tasks, seed=context.config.seed)

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
+from bsou_dist.common.bounded_yaml import read_yaml_file
 from bsou_dist.common.errors import InputError
 from bsou_dist.experiment.config import PretrainConfig, RunConfig
 from bsou_dist.experiment.methods import METHODS, encoder_for, stage1_encoders
@@ -108,8 +108,8 @@ def read_run(folder: Path) -> RunConfig:
             f"{folder} is not the folder of a run (no {CONFIG_NAME}); 'bsou train CONFIG' makes one"
         )
     try:
-        config = RunConfig.model_validate(yaml.safe_load(path.read_text()))
-    except (ValidationError, yaml.YAMLError) as error:
+        config = RunConfig.model_validate(read_yaml_file(path, "config"))
+    except ValidationError as error:
         raise InputError(
             f"{path} is not the config of a run of this version: {' '.join(str(error).split())}"
         ) from None

@@ -8,6 +8,7 @@ from typing import get_args
 
 import pandas as pd
 
+from bsou_dist.common.csv_cells import escaped_table
 from bsou_dist.common.files import write_text
 from bsou_dist.evaluation.evaluate import evaluate_predictions
 from bsou_dist.experiment.config import PatientSet, RunConfig
@@ -58,7 +59,7 @@ def write_results(config: RunConfig, stage1: Stage1Run | None, data_fingerprint:
     predictions = pd.concat(parts, ignore_index=True)
     write_predictions(predictions, config.folder / "predictions.parquet")
     records = evaluate_predictions(predictions, tasks, seed=config.seed).assign(method=method)
-    write_text(config.folder / "records.csv", records.to_csv(index=False))
+    write_text(config.folder / "records.csv", escaped_table(records).to_csv(index=False))
     table = _tables(records, tasks, phantom=phantom)
     write_text(config.folder / "table.txt", table + "\n")
     markdown = _tables(records, tasks, phantom=phantom, style="markdown")

@@ -6,6 +6,8 @@ import csv
 from pathlib import Path
 from threading import Lock
 
+from bsou_dist.common.csv_cells import escaped_cell, unescaped_cell
+
 FILES = "quarantine-*.csv"
 COLUMNS = ("shard", "offset", "key", "reason")
 
@@ -19,13 +21,23 @@ def default_budget(clips: int) -> int:
     return max(10, clips // 1000)
 
 
-def quarantined(folder: Path) -> set[str]:
-    """Keys of the clips in all quarantine files of a folder: what a run's processes set aside."""
-    keys: set[str] = set()
-    for path in folder.glob(FILES):
+def quarantined(folder: Path) -> dict[str, str]:
+    """Reasons by the keys of the clips in all quarantine files of a folder.
+
+    These are what all processes of a run have set aside.
+    """
+    reasons: dict[str, str] = {}
+    for path in sorted(folder.glob(FILES)):
         with path.open(newline="") as lines:
-            keys.update(row["key"] for row in csv.DictReader(lines))
-    return keys
+            for row in csv.DictReader(lines):
+                reasons[unescaped_cell(row["key"])] = unescaped_cell(row["reason"])
+    return reasons
+
+
+def forget_quarantined(folder: Path) -> None:
+    """Remove all quarantine files of a folder."""
+    for path in folder.glob(FILES):
+        path.unlink()
 
 
 class Quarantine:
@@ -65,7 +77,9 @@ class Quarantine:
             writer = csv.writer(lines)
             if lines.tell() == 0:
                 writer.writerow(COLUMNS)
-            writer.writerow((shard, offset, key, " ".join(reason.split())))
+            texts = (escaped_cell(text) for text in (shard, key, " ".join(reason.split())))
+            shown_shard, shown_key, shown_reason = texts
+            writer.writerow((shown_shard, offset, shown_key, shown_reason))
         self._keys = quarantined(self.folder)
         if self.count > self.budget:
             raise QuarantineExceeded(

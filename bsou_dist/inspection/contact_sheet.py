@@ -10,7 +10,8 @@ import pandas as pd
 from PIL import Image, ImageDraw, ImageFont
 
 from bsou_dist.common.errors import InputError
-from bsou_dist.shards.codec import decode_frames
+from bsou_dist.common.shown_text import shown_text
+from bsou_dist.shards.codec import CorruptClip, decode_frames
 from bsou_dist.shards.manifest import read_manifest, read_member
 from bsou_dist.sources.raw_clip import even_indices
 
@@ -20,7 +21,7 @@ _CAPTION_COLUMNS = ("key", "sweep", "device", "operator")
 
 def contact_sheet(
     shards_dir: Path, picture: Path, *, clips: int = 12, frames: int = 6, tile_px: int = 128
-) -> None:
+) -> dict[str, str]:
     """Write a PNG with a row per clip, over as many devices and sweeps as fit.
 
     Args:
@@ -30,6 +31,9 @@ def contact_sheet(
         frames: how many frames of each at most, evenly chosen from first to last.
         tile_px: side of a frame on the sheet.
 
+    Returns:
+        Why clips among those chosen have no pictures, by key.
+
     Raises:
         InputError: not a finished shard folder, or a shard of it is missing.
     """
@@ -38,19 +42,26 @@ def contact_sheet(
     sheet = Image.new("L", (frames * tile_px, len(chosen) * row_px))
     draw = ImageDraw.Draw(sheet)
     font = ImageFont.load_default(size=11)
+    damaged: dict[str, str] = {}
     for place, (_, row) in enumerate(chosen.iterrows()):
         top = place * row_px
-        record, data = read_member(shards_dir, row)
+        try:
+            record, data = read_member(shards_dir, row)
+            decoded = decode_frames(data, record, even_indices(record["frames"], frames))
+        except (CorruptClip, OSError) as error:
+            damaged[str(row["key"])] = str(error)
+            draw.text((2, top + 1), f"{_caption(row)} | cannot be decoded", fill=255, font=font)
+            continue
         draw.text((2, top + 1), _caption(row), fill=255, font=font)
-        decoded = decode_frames(data, record, even_indices(record["frames"], frames))
         for column, frame in enumerate(decoded):
             tile = Image.fromarray(frame).resize((tile_px, tile_px), Image.Resampling.BILINEAR)
             sheet.paste(tile, (column * tile_px, top + _CAPTION_PX))
     sheet.save(picture)
+    return damaged
 
 
 def _caption(row: pd.Series) -> str:
-    words = [str(row[name]) for name in _CAPTION_COLUMNS if pd.notna(row[name])]
+    words = [shown_text(row[name], 40) for name in _CAPTION_COLUMNS if pd.notna(row[name])]
     scale = "no spacing" if pd.isna(row["mm_per_px"]) else f"{row['mm_per_px']:.2f} mm/px"
     return " | ".join([*words, scale])
 
@@ -71,7 +82,7 @@ def read_whole_manifest(shards_dir: Path) -> pd.DataFrame:
     Raises:
         InputError: not a finished shard folder (as `read_manifest`), or a shard of it is missing.
     """
-    manifest = read_manifest(shards_dir)
+    manifest = read_manifest(shards_dir, judging=True)
     missing = [name for name in manifest["shard"].unique() if not (shards_dir / name).is_file()]
     if missing:
         more = f" and {len(missing) - 1} more are" if len(missing) > 1 else " is"

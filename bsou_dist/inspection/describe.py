@@ -11,10 +11,12 @@ import pandas as pd
 
 from bsou_dist.cohort.frame_ranges import clip_names
 from bsou_dist.common.errors import InputError
-from bsou_dist.shards.manifest import read_manifest, read_summary
+from bsou_dist.common.shown_text import shown_text
+from bsou_dist.shards.manifest import look_at_summary, read_manifest
 from bsou_dist.shards.pseudonyms import Pseudonymizer
 from bsou_dist.tasks.task import Task
 
+_LISTED_VALUES = 50  # of a column
 _COUNTED_COLUMNS = ("sweep", "clip_class", "device", "operator", "site")
 
 
@@ -35,16 +37,21 @@ def describe(
     Raises:
         InputError: not a finished shard folder, or none of its clips is in the cohort by this key.
     """
-    summary = read_summary(shards_dir)
-    manifest = read_manifest(shards_dir)
-    lines = _folder_lines(summary, manifest)
+    summary, damage = look_at_summary(shards_dir)
+    manifest = read_manifest(shards_dir, judging=True)
+    lines = [_clips_line(manifest)]
+    if summary is None:
+        lines.append(f"how it was packed cannot be told: {damage}")
+    else:
+        lines += _packing_lines(summary)
     for name in _COUNTED_COLUMNS:
         lines += _count_lines(name, manifest[name])
     if cohort_table is not None and pseudonymizer is not None:
         joined = _with_labels(manifest, cohort_table, pseudonymizer)
         found = int(joined["path"].notna().sum())
         if not found:
-            is_same_key = pseudonymizer.fingerprint == summary["recipe"]["pseudonym_key"]
+            key_of_shards = summary and summary["recipe"]["pseudonym_key"]
+            is_same_key = pseudonymizer.fingerprint == key_of_shards
             remedy = (
                 "that of these shards; name the cohort that they were packed from"
                 if is_same_key
@@ -66,25 +73,31 @@ def _encoded(cells: pd.Series, task: Task) -> np.ndarray:
     return np.array([task.encode(cell) for cell in filled], dtype=task.label_dtype)
 
 
-def _folder_lines(summary: dict[str, Any], manifest: pd.DataFrame) -> list[str]:
-    """What the folder holds as a whole, and how it was packed."""
-    counts = summary["counts"]
-    config = summary["recipe"]["config"]
+def _clips_line(manifest: pd.DataFrame) -> str:
+    """How many clips there are, and of how many patients, studies and exams."""
     clips = _counted(len(manifest), "clip")
     patients = _counted(manifest["patient"].nunique(), "patient")
     studies = _counted(manifest["study"].nunique(), "study", "studies")
     exams = _counted(manifest["exam"].nunique(), "exam")
-    shards = _counted(counts["shards"], "shard")
+    shards = _counted(manifest["shard"].nunique(), "shard")
+    return f"{clips} of {patients}, {studies}, {exams}, in {shards}"
+
+
+def _packing_lines(summary: dict[str, Any]) -> list[str]:
+    """How the folder was packed, and what became of the other clips."""
+    counts = summary["counts"]
+    config = summary["recipe"]["config"]
     size_px = config["prepare"]["size_px"]
     megabytes = counts["bytes"] / 1e6
-    frame_kb = counts["bytes"] / counts["frames"] / 1e3
+    frame_kb = counts["bytes"] / max(counts["frames"], 1) / 1e3
     without_spacing = _counted(counts["clips_without_spacing"], "clip")
-    rejects = ", ".join(f"{count} {reason}" for reason, count in counts["rejects"].items())
-    notes = ", ".join(f"{count} {note}" for note, count in counts["notes"].items())
+    rejects = ", ".join(
+        f"{count} {shown_text(reason)}" for reason, count in counts["rejects"].items()
+    )
+    notes = ", ".join(f"{count} {shown_text(note)}" for note, count in counts["notes"].items())
     return [
-        f"{clips} of {patients}, {studies}, {exams}, in {shards}",
-        f"{counts['frames']} frames of {size_px} px, {megabytes:.1f} MB as {config['codec']} "
-        f"({frame_kb:.1f} kB a frame)",
+        f"{counts['frames']} frames of {size_px} px, {megabytes:.1f} MB as "
+        f"{shown_text(config['codec'])} ({frame_kb:.1f} kB a frame)",
         f"field of {config['prepare']['field_mm']:g} mm; {without_spacing} without spacing",
         f"rejected: {rejects or 'none'}",
         f"noted: {notes or 'nothing'}",
@@ -106,4 +119,10 @@ def _counted(count: int, noun: str, plural: str = "") -> str:
 
 def _count_lines(name: str, values: pd.Series) -> list[str]:
     counts = values.fillna("missing").value_counts()
-    return [f"by {name}:", *(f"  {value:<24} {count:>8}" for value, count in counts.items())]
+    lines = [f"by {name}:"]
+    for value, count in counts.head(_LISTED_VALUES).items():
+        lines.append(f"  {shown_text(value, 40):<24} {count:>8}")
+    others = counts.iloc[_LISTED_VALUES:]
+    if len(others):
+        lines.append(f"  {f'{len(others)} others':<24} {others.sum():>8}")
+    return lines

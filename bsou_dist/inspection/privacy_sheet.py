@@ -9,6 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from bsou_dist.common.shown_text import shown_text
 from bsou_dist.inspection.contact_sheet import read_whole_manifest, varied
 from bsou_dist.inspection.still_print import Stillness, Suspect, stillness
 from bsou_dist.shards.codec import CorruptClip, decode_frames
@@ -72,7 +73,7 @@ def _look(shards_dir: Path, row: pd.Series) -> Stillness | None:
         record, data = read_member(shards_dir, row)
         every_frame = list(range(record["frames"]))
         return stillness(decode_frames(data, record, every_frame))
-    except CorruptClip:
+    except (CorruptClip, OSError):
         return None
 
 
@@ -81,7 +82,7 @@ def _suspicion(look: Stillness | None) -> float:
 
 
 def _caption(row: pd.Series, look: Stillness | None) -> str:
-    words = [str(row[name]) for name in _CAPTION_COLUMNS if pd.notna(row[name])]
+    words = [shown_text(row[name], 40) for name in _CAPTION_COLUMNS if pd.notna(row[name])]
     found = "cannot be decoded" if look is None else f"still places: {len(look.suspects)}"
     return " | ".join([*words, found])
 

@@ -16,9 +16,19 @@ import pandas as pd
 import pyarrow.parquet as pq
 from PIL import Image
 
-from bsou_dist.packing.private_folder import KEY_NAME, KEYMAP_NAME, PLAN_NAME, REJECTS_NAME
+from bsou_dist.common.shown_text import shown_text
+from bsou_dist.packing.private_folder import (
+    KEY_NAME,
+    KEYMAP_NAME,
+    PLAN_NAME,
+    REJECTS_NAME,
+    WORDS_NAME,
+)
+from bsou_dist.shards.clip_record import MAX_CLIP_BYTES, MAX_RECORD_BYTES
 from bsou_dist.shards.codec import EXTENSIONS
-from bsou_dist.shards.manifest import MANIFEST_NAME, SUMMARY_NAME, read_manifest, read_summary
+from bsou_dist.shards.jpeg_header import read_jpeg_header
+from bsou_dist.shards.manifest import MANIFEST_NAME, SUMMARY_NAME, look_at_summary, read_manifest
+from bsou_dist.shards.shard_file import tar_members
 
 _PSEUDONYM = re.compile(r"[0-9a-f]{16}")
 _KEY = re.compile(r"[0-9a-f]{16}-[A-Za-z0-9]+-\d+")
@@ -26,10 +36,12 @@ _PSEUDONYM_COLUMNS = ("clip", "patient", "study", "exam")
 _WORD_COLUMNS = ("sweep", "clip_class", "device", "operator", "site", "codec")
 _MAX_WORD_CHARACTERS = 40
 _TELLING = re.compile(r"\d{6,}|[/\\@^]")  # a number or date, a path, an address, a DICOM name
+_MAX_DEPTH = 12  # of JSON
 _LISTED_VALUES = 30  # of a column
 _PLAIN_JPEG_NOTES = {"jfif", "jfif_version", "jfif_unit", "jfif_density"}
 _PLAIN_PARQUET_NOTES = {b"ARROW:schema", b"pandas"}
-_PRIVATE_FILES = (KEY_NAME, KEYMAP_NAME, REJECTS_NAME, PLAN_NAME)
+_PRIVATE_FILES = (KEY_NAME, KEYMAP_NAME, REJECTS_NAME, PLAN_NAME, WORDS_NAME)
+_ADDITIONAL_HEADERS = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE)
 _NO_OWNER = (0, 0, 0, "", "")  # uid, gid, mtime, uname and gname of a tar member
 
 
@@ -48,13 +60,14 @@ class PrivacyReport:
     def __str__(self) -> str:
         lines = ["all that these shards say in words, for you to read:"]
         for name, values in self.words.items():
-            listed = ", ".join(values[:_LISTED_VALUES]) or "none"
+            some = [shown_text(value, _MAX_WORD_CHARACTERS) for value in values[:_LISTED_VALUES]]
+            listed = ", ".join(some) or "none"
             left_out = len(values) - _LISTED_VALUES
             more = f" and {left_out} more" if left_out > 0 else ""
             lines.append(f"  {name:<12} {listed}{more}")
         verdict = len(self.findings) or "nothing, beside what only you can judge"
         lines.append(f"unexpected: {verdict}")
-        lines += [f"  {finding}" for finding in self.findings]
+        lines += [f"  {shown_text(finding, 500)}" for finding in self.findings]
         return "\n".join(lines)
 
 
@@ -68,14 +81,15 @@ def inspect_privacy(shards_dir: Path, private: Path) -> PrivacyReport:
     Raises:
         InputError: not a finished shard folder.
     """
-    summary = read_summary(shards_dir)
-    manifest = read_manifest(shards_dir)
+    summary, damage = look_at_summary(shards_dir)
+    manifest = read_manifest(shards_dir, judging=True)
     words = {}
     for name in _WORD_COLUMNS:
         words[name] = sorted({str(value) for value in manifest[name].dropna()})
     findings = [
         *_in_folder(shards_dir, set(manifest["shard"])),
         *_in_manifest(shards_dir, manifest, words),
+        *([] if damage is None else [f"{SUMMARY_NAME}: {damage}"]),
         *(f"{SUMMARY_NAME}: {finding}" for finding in _telling(summary)),
     ]
     json_fields: set[str] = set()
@@ -131,32 +145,37 @@ def _in_shard(path: Path, keys: set[str], json_fields: set[str]) -> Iterator[str
     extensions = ("json", *EXTENSIONS.values())
     names = {f"{key}.{extension}" for key in keys for extension in extensions}
     try:
-        with tarfile.open(path, "r:") as tar:
-            for number, member in enumerate(tar):
+        with path.open("rb") as file:
+            for number, member in enumerate(tar_members(path)):
+                if member.type in _ADDITIONAL_HEADERS:
+                    yield f"member {number} holds additional tar headers"
+                    continue
                 if member.name not in names or not member.isreg():
                     yield f"member {number} is not one of the manifest's clips"
                     continue
                 owner = (member.uid, member.gid, member.mtime, member.uname, member.gname)
                 if owner != _NO_OWNER:
                     yield f"{member.name} tells who packed it, or when"
-                if member.pax_headers:
-                    yield f"{member.name} has additional tar headers"
-                file = tar.extractfile(member)
-                assert file is not None, "a regular file"
-                in_member = _in_member(member.name, file.read(), json_fields)
+                is_record = member.name.endswith(".json")
+                if member.size > (MAX_RECORD_BYTES if is_record else MAX_CLIP_BYTES):
+                    yield f"{member.name} is too large to be looked at"
+                    continue
+                file.seek(member.offset_data)
+                data = file.read(member.size)
+                in_member = _in_record(data, json_fields) if is_record else _in_picture(data)
                 yield from (f"{member.name} {finding}" for finding in in_member)
     except (tarfile.TarError, OSError) as error:
         yield f"not a whole tar file ({type(error).__name__})"
 
 
-def _in_member(name: str, data: bytes, json_fields: set[str]) -> Iterator[str]:
-    if not name.endswith(".json"):
-        yield from _in_picture(data)
-        return
+def _in_record(data: bytes, json_fields: set[str]) -> Iterator[str]:
     try:
         record = json.loads(data)
-    except ValueError:
-        yield "is not JSON"
+    except (ValueError, RecursionError):
+        yield "is not JSON, or nested too deeply"
+        return
+    if not isinstance(record, dict):
+        yield "is no JSON object"
         return
     json_fields.update(record)
     if not _KEY.fullmatch(str(record.get("key"))):
@@ -165,25 +184,34 @@ def _in_member(name: str, data: bytes, json_fields: set[str]) -> Iterator[str]:
 
 
 def _in_picture(data: bytes) -> Iterator[str]:
-    if data.startswith(b"\xff\xd8"):
-        with Image.open(io.BytesIO(data)) as picture:
+    if not data.startswith(b"\xff\xd8"):
+        return
+    try:
+        read_jpeg_header(data)
+        with Image.open(io.BytesIO(data), formats=["JPEG"]) as picture:
             notes = sorted(str(name) for name in picture.info.keys() - _PLAIN_JPEG_NOTES)
-        if notes:
-            yield f"has notes beside the picture: {', '.join(notes)}"
+    except Exception as error:  # damaged bytes make Pillow raise almost anything
+        yield f"has a JPEG header that cannot be read ({type(error).__name__})"
+        return
+    if notes:
+        yield f"has notes beside the picture: {', '.join(notes)}"
 
 
-def _telling(value: Any) -> Iterator[str]:
+def _telling(value: Any, depth: int = 0) -> Iterator[str]:
     """Find text in a JSON value that is too long or too peculiar to be technical.
 
-    The text itself is not repeated.
+    The text itself is not repeated. Nothing that packing writes is nested deeply.
     """
-    if isinstance(value, dict):
+    if depth > _MAX_DEPTH:
+        yield "is nested too deeply to be looked through"
+    elif isinstance(value, dict):
         for name, inner in value.items():
-            yield from (f"{name} {finding}" for finding in _telling(inner))
-            yield from _telling(name)
+            shown_name = shown_text(name, _MAX_WORD_CHARACTERS)
+            yield from (f"{shown_name} {finding}" for finding in _telling(inner, depth + 1))
+            yield from _telling(name, depth + 1)
     elif isinstance(value, list):
         for inner in value:
-            yield from _telling(inner)
+            yield from _telling(inner, depth + 1)
     elif isinstance(value, str) and not _PSEUDONYM.fullmatch(value):
         if len(value) > _MAX_WORD_CHARACTERS:
             yield f"holds a text of {len(value)} characters"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import tarfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,21 +12,18 @@ from typing import Any
 import pandas as pd
 from tqdm import tqdm
 
+from bsou_dist.common.shown_text import shown_text
 from bsou_dist.shards.codec import EXTENSIONS, CorruptClip, decode_frames
-from bsou_dist.shards.manifest import read_manifest, read_member, read_summary
-from bsou_dist.shards.shard_file import index_text
-
-_SAME_IN_RECORD = (
-    "key",
-    "codec",
-    "frames",
-    "height",
-    "width",
-    "mm_per_px",
-    "scale_source",
-    "notes",
-    "sweep",
+from bsou_dist.shards.manifest import (
+    SUMMARY_NAME,
+    look_at_summary,
+    read_manifest,
+    read_member,
 )
+from bsou_dist.shards.shard_file import index_text, tar_members
+
+_REASON_CHARACTERS = 500
+_SAME_IN_RECORD = ("mm_per_px", "scale_source", "notes", "sweep")  # beside what reading compares
 
 
 @dataclass(frozen=True)
@@ -38,7 +36,7 @@ class Fault:
 
     def __str__(self) -> str:
         place = f"{self.shard} {self.key}" if self.key else self.shard
-        return f"{place}: {self.reason}"
+        return f"{shown_text(place)}: {shown_text(self.reason, _REASON_CHARACTERS)}"
 
 
 @dataclass(frozen=True)
@@ -68,15 +66,20 @@ def verify(shards_dir: Path, progress: bool = True) -> VerifyReport:
     Raises:
         InputError: no finished shard folder, or its manifest cannot be read.
     """
-    counts = read_summary(shards_dir)["counts"]
-    manifest = read_manifest(shards_dir)
+    summary, damage = look_at_summary(shards_dir)
+    manifest = read_manifest(shards_dir, judging=True)
+    # Not numpy's sum, which wraps around where sizes are absurd.
     in_manifest = {
         "clips": len(manifest),
-        "bytes": int(manifest["size"].sum()),
-        "frames": int(manifest["frames"].sum()),
+        "bytes": sum(manifest["size"].tolist()),
+        "frames": sum(manifest["frames"].tolist()),
     }
-    faults = [
-        Fault("shards.json", None, f"counts {counts[name]} {name}, the manifest has {count}")
+    faults = []
+    if damage is not None:
+        faults.append(Fault(SUMMARY_NAME, None, damage))
+    counts = in_manifest if summary is None else summary["counts"]
+    faults += [
+        Fault(SUMMARY_NAME, None, f"counts {counts[name]} {name}, the manifest has {count}")
         for name, count in in_manifest.items()
         if counts[name] != count
     ]
@@ -96,24 +99,40 @@ def _verify_shard(shards_dir: Path, shard: str, rows: pd.DataFrame, bar: tqdm) -
     if not path.is_file():
         bar.update(len(rows))
         return [Fault(shard, None, f"missing, with {len(rows)} clips")]
-    faults = []
     clips: list[dict[str, Any]] = [dict(row) for _, row in rows.iterrows()]
-    index = path.with_suffix(".idx")
-    if not index.is_file() or index.read_text(errors="replace") != index_text(clips):
-        faults.append(Fault(index.name, None, "missing or not the index of its shard"))
-    try:
-        with tarfile.open(path, "r:") as tar:
-            members = [(member.name, member.offset_data, member.size) for member in tar]
-        if members != _expected_members(clips):
-            faults.append(Fault(shard, None, "its members are not those of the manifest"))
-    except (tarfile.TarError, OSError) as error:
-        faults.append(Fault(shard, None, f"not a whole tar file ({type(error).__name__})"))
+    faults = [Fault(name, None, reason) for name, reason in _faults_of_files(path, clips)]
     for row in clips:
         reason = _clip_fault(shards_dir, row)
         if reason is not None:
             faults.append(Fault(shard, str(row["key"]), reason))
         bar.update()
     return faults
+
+
+def _faults_of_files(path: Path, clips: list[dict[str, Any]]) -> Iterator[tuple[str, str]]:
+    """Yield what is wrong with a shard's tar and index as such: the file's name, and a reason."""
+    is_known = all(row["codec"] in EXTENSIONS for row in clips)
+    if is_known:
+        index = path.with_suffix(".idx")
+        if not _holds(index, index_text(clips)):
+            yield index.name, "missing or not the index of its shard"
+    try:
+        members = [(member.name, member.offset_data, member.size) for member in tar_members(path)]
+    except (tarfile.TarError, OSError) as error:
+        yield path.name, f"not a whole tar file ({type(error).__name__})"
+        return
+    # Of a clip whose codec is unknown, nobody can tell what its member is called.
+    if is_known and members != _expected_members(clips):
+        yield path.name, "its members are not those of the manifest"
+
+
+def _holds(path: Path, text: str) -> bool:
+    """Whether a file holds exactly this text; one that is larger is not read."""
+    expected = text.encode()
+    try:
+        return path.stat().st_size == len(expected) and path.read_bytes() == expected
+    except OSError:
+        return False
 
 
 def _expected_members(clips: list[dict[str, Any]]) -> list[tuple[str, int, int]]:
@@ -128,6 +147,8 @@ def _expected_members(clips: list[dict[str, Any]]) -> list[tuple[str, int, int]]
 
 def _clip_fault(shards_dir: Path, row: dict[str, Any]) -> str | None:
     """What is wrong with a clip, or None; the first of what there may be."""
+    if row["codec"] not in EXTENSIONS:
+        return f"codec {row['codec']!r} is unknown; known are {', '.join(EXTENSIONS)}"
     try:
         record, data = read_member(shards_dir, row)
     except (CorruptClip, OSError) as error:

@@ -4,6 +4,7 @@
 |---|---|
 | `pack` | How does a cohort become shards, from its table to the finished folder? Begin here. |
 | `cohort_source` | Which files is the cohort read from, and are they those of an earlier plan? |
+| `word_codes` | What stands for sites and devices? |
 | `plan` | Which clip gets which key and which shard? |
 | `estimate` | How much time and disk will packing take? |
 | `pack_shards` | How are clips encoded, written, recorded and, where lost, tried again? |

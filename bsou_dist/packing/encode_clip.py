@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from bsou_dist.common.frame_range import FrameRange
 from bsou_dist.common.strict_config import StrictConfig
 from bsou_dist.packing.shard_record import GIVEN_UP
+from bsou_dist.packing.word_codes import WordConfig
 from bsou_dist.prepare.prepare_clip import PrepareConfig, RejectedClip, prepare
-from bsou_dist.shards.codec import Codec, encode_frames
+from bsou_dist.shards.codec import Codec, can_encode, encode_frames
 from bsou_dist.shards.manifest import joined_notes
 from bsou_dist.sources.raw_clip import UnreachableClip, UnreadableClip
 from bsou_dist.sources.read_clip import read_clip, refuse_outside
@@ -22,7 +23,8 @@ from bsou_dist.sources.read_clip import read_clip, refuse_outside
 class PackConfig(StrictConfig):
     """How a cohort is packed.
 
-    Preparation, codec ('jpeg' or 'h264' with its quality), and rows of the cohort per shard.
+    Preparation, codec ('jpeg' or 'h264' with its quality), rows of the cohort per shard, and what
+    stands for sites and devices.
     """
 
     prepare: PrepareConfig = PrepareConfig()
@@ -30,6 +32,21 @@ class PackConfig(StrictConfig):
     jpeg_quality: int = Field(default=90, ge=1, le=95)
     crf: int = Field(default=18, ge=1, le=51)
     shard_clips: int = Field(default=256, ge=1)
+    words: WordConfig = WordConfig()
+
+    @field_validator("codec")
+    @classmethod
+    def _can_be_written(cls, codec: Codec) -> Codec:
+        if not can_encode(codec):
+            raise ValueError(
+                f"codec is {codec!r}, and this installation has no encoder for it (PyAV is built "
+                "without x264, which is GPL); pack with 'jpeg', or install PyAV's own wheel"
+            )
+        return codec
+
+    def recipe(self) -> dict[str, Any]:
+        """What shards say of how they were packed: all but the words that they must not say."""
+        return self.model_dump(exclude={"words"})
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from bsou_dist.cohort.frame_ranges import clip_names
+from bsou_dist.common.csv_cells import unescaped_cell
 from bsou_dist.common.errors import InputError
 from bsou_dist.packing.private_folder import KEYMAP_NAME, REJECTS_NAME
 from bsou_dist.packing.shard_record import reason_class
@@ -32,6 +33,7 @@ def packing_outcome(shards: Path, private: Path) -> pd.Series:
             )
     names = clip_names(pd.read_parquet(private / KEYMAP_NAME))
     rejects = pd.read_csv(private / REJECTS_NAME, dtype="str", keep_default_na=False, na_values="")
+    rejects["path"] = rejects["path"].map(unescaped_cell)
     reasons = rejects["reason"].map(reason_class)
     reason_of_clip = reasons.set_axis(clip_names(rejects))
     outcomes = names.map(reason_of_clip).fillna(PACKED)

@@ -10,8 +10,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from bsou_dist.cohort.table import Cohort
 from bsou_dist.common.errors import InputError
+from bsou_dist.common.files import check_private
 from bsou_dist.common.worker_pool import Limits
 from bsou_dist.packing.cohort_source import CohortSource
 from bsou_dist.packing.encode_clip import PackConfig
@@ -21,6 +24,7 @@ from bsou_dist.packing.pack_shards import ShardPacker
 from bsou_dist.packing.plan import ALL_SHARDS, PackPlan, Share, plan_clips
 from bsou_dist.packing.private_folder import KEY_NAME, REJECTS_NAME, PrivateFolder
 from bsou_dist.packing.reject_limit import MAX_REJECTS
+from bsou_dist.packing.word_codes import code_words
 from bsou_dist.shards.pseudonyms import Pseudonymizer, load_key, load_or_create_key
 
 LIMITS = Limits(seconds=120, memory_mb=4096)
@@ -42,8 +46,8 @@ class Packer:
 
     A clip that cannot be read or is of no use is rejected with a reason, never an error: paths and
     reasons go to `private/rejects.csv`, counts to `shards.json`. The folder `private` also gets the
-    pseudonym key and `keymap.parquet` (identities and paths to keys and pseudonyms); it must be
-    kept apart from the shards.
+    pseudonym key, `keymap.parquet` (identities and paths to keys and pseudonyms) and `words.csv`
+    (sites and devices to codes); it must be kept apart from the shards.
 
     Stopped and run again with the same arguments, it goes on after the last whole shard. A finished
     folder is left as it is.
@@ -90,6 +94,7 @@ class Packer:
         self.progress = progress
         self.summary: PackSummary | None = None
         self._source: dict[str, Any] = {}  # which files the plan was made from
+        self._words: pd.DataFrame | None = None  # what codes stand for, where the plan is new
 
     def run(self, cohort: Cohort | CohortSource) -> PackSummary:
         """Pack every clip of a cohort that is not packed yet, and finish the folder.
@@ -137,11 +142,15 @@ class Packer:
                 "one outside it, because whoever gets the shards must not get the key"
             )
         check_place(out)
+        check_private(self.private.path)
         pseudonymizer = Pseudonymizer(self._pseudonym_key(keep_new_key))
         root = cohort.root.absolute()
-        self.plan = plan_clips(cohort.table, root, self.config.shard_clips, pseudonymizer)
+        table, self._words = code_words(
+            cohort.table, self.config.words, cohort.codes, pseudonymizer
+        )
+        self.plan = plan_clips(table, root, self.config.shard_clips, pseudonymizer)
         recipe = {
-            "config": self.config.model_dump(),
+            "config": self.config.recipe(),
             "cohort": self.plan.fingerprint(),
             "pseudonym_key": pseudonymizer.fingerprint,
         }
@@ -167,10 +176,11 @@ class Packer:
                 f"{out} is not begun, and a share of the work is only known then; give the same "
                 "command with --begin instead of --share first"
             )
+        check_private(self.private.path)
         pseudonymizer = Pseudonymizer(self._pseudonym_key(keep_new=False))
         recipe = {
             **begun_recipe,
-            "config": self.config.model_dump(),
+            "config": self.config.recipe(),
             "pseudonym_key": pseudonymizer.fingerprint,
         }
         self.folder = ShardFolder(out, recipe)
@@ -230,6 +240,8 @@ class Packer:
         """
         self.estimate(jobs=jobs, at_least=FEW_CLIPS)
         self.folder.begin()
+        if self._words is not None:
+            self.private.write_words(self._words)
         self.private.write_plan(self.plan, self.folder.recipe["cohort"], self._source)
 
     def pack_share(self, share: Share) -> None:

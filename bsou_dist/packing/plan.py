@@ -52,7 +52,10 @@ class PlannedClip:
 
 @dataclass(frozen=True)
 class PackPlan:
-    """All clips of a cohort, in table order, `shard_clips` of them to a shard.
+    """All clips of a cohort, `shard_clips` of them to a shard.
+
+    Patients, and the studies of each, come in the order of their pseudonyms, since the order of a
+    table tells ids apart; the clips of a study come in table order.
 
     `table` has the fields of `PlannedClip` as columns, and the identities, which never leave the
     private folder.
@@ -131,7 +134,7 @@ ALL_SHARDS = Share(1, 1)
 def plan_clips(
     cohort_table: pd.DataFrame, root: Path, shard_clips: int, pseudonymizer: Pseudonymizer
 ) -> PackPlan:
-    """Plan every row, in table order.
+    """Plan every row, in the order that `PackPlan` tells.
 
     Raises:
         InputError: a column is missing, the table is empty, or a path or identity is empty or a
@@ -166,6 +169,7 @@ def plan_clips(
         table["line"] = cohort_table["line"].to_numpy()
     else:
         table["line"] = range(1, len(table) + 1)
+    table = table.sort_values(["patient", "study"], kind="stable", ignore_index=True)
     return PackPlan(table, root, shard_clips)
 
 
@@ -183,8 +187,8 @@ def _check(cohort_table: pd.DataFrame) -> None:
     repeated = cohort_table["path"][clip_names(cohort_table).duplicated()]
     if len(repeated):
         raise InputError(
-            f"the cohort table names {repeated.iloc[0]} more than once ({len(repeated)} such "
-            "rows); a clip has one row"
+            f"{len(repeated)} rows of the cohort table name a path that an earlier row names; a "
+            "clip has one row"
         )
 
 

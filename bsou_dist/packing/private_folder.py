@@ -6,22 +6,25 @@ It holds the pseudonym key, the plan until all is packed, and which file became 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from bsou_dist.common.csv_cells import escaped_table
 from bsou_dist.common.errors import InputError
-from bsou_dist.common.files import whole_file
+from bsou_dist.common.files import private_file
 from bsou_dist.packing.plan import IDENTITIES, PSEUDONYMS, PackPlan
 
 KEY_NAME = "pseudonym.key"
 KEYMAP_NAME = "keymap.parquet"
 REJECTS_NAME = "rejects.csv"
+WORDS_NAME = "words.csv"
+"""Which code stands for which site or device."""
 PLAN_NAME = "plan.parquet"
 """There until all is packed: the processes that share the work read it instead of the cohort."""
 
@@ -39,8 +42,13 @@ class PrivateFolder:
         about = {"root": str(plan.root), "cohort": cohort_fingerprint, "source": source}
         table = pa.Table.from_pandas(plan.table, preserve_index=False)
         metadata = {**table.schema.metadata, _ABOUT: json.dumps(about).encode()}
-        with _owners_file(self.path / PLAN_NAME) as file:
+        with private_file(self.path / PLAN_NAME) as file:
             pq.write_table(table.replace_schema_metadata(metadata), file)
+
+    def write_words(self, words: pd.DataFrame) -> None:
+        """Keep which code stands for which word: columns `column`, `word` and `code`."""
+        with private_file(self.path / WORDS_NAME) as file:
+            escaped_table(words).to_csv(file, index=False)
 
     def read_plan(self, cohort_fingerprint: str, shard_clips: int) -> PackPlan:
         """Read the plan that was kept, for shards of so many clips.
@@ -87,18 +95,10 @@ class PrivateFolder:
         is_rejected = reason.notna()
 
         rejects = table[["path", "frame_range"]].assign(reason=reason)[is_rejected]
-        with _owners_file(self.path / REJECTS_NAME) as file:
-            rejects.to_csv(file, index=False)
+        with private_file(self.path / REJECTS_NAME) as file:
+            escaped_table(rejects).to_csv(file, index=False)
 
         keymap = table[["path", "frame_range", *IDENTITIES, *PSEUDONYMS]]
         keymap = keymap.assign(key=table["key"].mask(is_rejected))
-        with _owners_file(self.path / KEYMAP_NAME) as file:
+        with private_file(self.path / KEYMAP_NAME) as file:
             keymap.to_parquet(file, index=False)
-
-
-@contextmanager
-def _owners_file(path: Path) -> Iterator[Path]:
-    """Make a whole file that its owner alone may read, whoever may look into the folder."""
-    with whole_file(path) as temporary:
-        temporary.touch(mode=0o600)
-        yield temporary

@@ -43,6 +43,24 @@ SCHEMA = pa.schema(
     ]
 )
 
+AGE_COLUMN = "ga_days"
+"""Column with the gestational age, of predictions and of a cohort."""
+
+_MIDDLE_OF_WEEK_DAYS = 3
+
+
+def with_ages_in_weeks(rows: pd.DataFrame, *, label_is_age: bool) -> pd.DataFrame:
+    """Copy of rows in which ages are those of the middle of their week, in days.
+
+    The day of a visit may tell who somebody is. `label_is_age` says whether the labels of a
+    regression are ages too; its predictions stay.
+    """
+    columns = [AGE_COLUMN]
+    if label_is_age and rows["variance"].notna().any():
+        columns.append("label")
+    whole_weeks = rows[columns] // 7
+    return rows.assign(**(whole_weeks * 7 + _MIDDLE_OF_WEEK_DAYS))
+
 
 def write_predictions(rows: pd.DataFrame, path: Path) -> None:
     """Write rows with the fixed schema, whole or not at all. Absent columns become null."""

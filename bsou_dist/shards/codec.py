@@ -7,22 +7,37 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import av
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from bsou_dist.shards.jpeg_header import read_jpeg_header
+
 Codec = Literal["jpeg", "h264"]
 Indices = Sequence[int] | NDArray[np.int64]
 
 EXTENSIONS: dict[Codec, str] = {"jpeg": "mjpeg", "h264": "mp4"}
 
+MAX_SIDE_PX = 4096
+"""Of a picture in a shard, twice what packing makes at most: none larger is decoded."""
+
+MAX_DECODED_BYTES = 1 << 32
+"""Of the frames that are decoded at once."""
+
 # Of the MP4's clock only; frames at rest are evenly spread over a sweep of any length.
 _FRAME_RATE_HZ = 30
+_H264_ENCODER: Final = "libx264"
 _KEYFRAME_EVERY = 16
 _NEUTRAL_CHROMA = 128
+_PADDING_PX = 128
+
+
+def can_encode(codec: Codec) -> bool:
+    """Whether this installation can; one whose FFmpeg is built without x264 writes no H.264."""
+    return codec == "jpeg" or _H264_ENCODER in av.codecs_available
 
 
 class CorruptClip(ValueError):
@@ -70,11 +85,12 @@ def decode_frames(data: bytes, meta: Mapping[str, Any], indices: Indices) -> NDA
     """
     shape = (meta["height"], meta["width"])
     assert all(0 <= index < meta["frames"] for index in indices), (list(indices), meta["frames"])
+    _check_memory(len(indices), shape)
     wanted = {int(index) for index in indices}
     if meta["codec"] == "jpeg":
         pictures = _decode_jpeg(data, meta, wanted)
     else:
-        pictures = _decode_h264(data, wanted)
+        pictures = _decode_h264(data, wanted, shape)
     frames = np.empty((len(indices), *shape), np.uint8)
     for position, index in enumerate(indices):
         picture = pictures.get(int(index))
@@ -85,17 +101,38 @@ def decode_frames(data: bytes, meta: Mapping[str, Any], indices: Indices) -> NDA
     return frames
 
 
+def _check_memory(frames: int, shape: tuple[int, int]) -> None:
+    """CorruptClip if so many frames of this height and width are more than a clip may be."""
+    height, width = shape
+    if not (0 < height <= MAX_SIDE_PX and 0 < width <= MAX_SIDE_PX):
+        raise CorruptClip(f"pictures of {shape}; a side has {MAX_SIDE_PX} px at most")
+    if frames * height * width > MAX_DECODED_BYTES:
+        raise CorruptClip(
+            f"{frames} frames of {shape} are more than the {MAX_DECODED_BYTES} bytes that are "
+            "decoded at once"
+        )
+
+
 def _decode_jpeg(
     data: bytes, meta: Mapping[str, Any], wanted: set[int]
 ) -> dict[int, NDArray[np.uint8]]:
     offsets = meta["frame_offsets"]
+    shape = (meta["height"], meta["width"])
     pictures = {}
     for index in wanted:
         try:
             frame_bytes = data[offsets[index] : offsets[index + 1]]
+            header = read_jpeg_header(frame_bytes)
+            if header.shape != shape:
+                raise CorruptClip(
+                    f"frame {index} of {meta['frames']} holds a picture of {header.shape}, "
+                    f"not {shape}"
+                )
             with Image.open(io.BytesIO(frame_bytes), formats=["JPEG"]) as picture:
                 pictures[index] = np.asarray(picture.convert("L"))
-        except (OSError, IndexError, SyntaxError) as error:
+        except (CorruptClip, MemoryError):
+            raise
+        except Exception as error:  # damaged bytes make Pillow raise almost anything
             raise CorruptClip(f"frame {index} of {meta['frames']} is not a JPEG picture") from error
     return pictures
 
@@ -117,7 +154,7 @@ def _encode_h264(frames: NDArray[np.uint8], crf: int) -> bytes:
     }
     buffer = io.BytesIO()
     with av.open(buffer, "w", format="mp4", options={"fflags": "+bitexact"}) as container:
-        stream = container.add_stream("libx264", rate=_FRAME_RATE_HZ, options=options)
+        stream = container.add_stream(_H264_ENCODER, rate=_FRAME_RATE_HZ, options=options)
         stream.height = height
         stream.width = width
         stream.pix_fmt = "yuvj420p"
@@ -131,18 +168,27 @@ def _encode_h264(frames: NDArray[np.uint8], crf: int) -> bytes:
     return buffer.getvalue()
 
 
-def _decode_h264(data: bytes, wanted: set[int]) -> dict[int, NDArray[np.uint8]]:
+def _decode_h264(
+    data: bytes, wanted: set[int], shape: tuple[int, int]
+) -> dict[int, NDArray[np.uint8]]:
     pictures: dict[int, NDArray[np.uint8]] = {}
     last = max(wanted, default=-1)
+    height, width = shape
+    # FFmpeg compares it before it takes memory for a picture, which it pads to its own measure.
+    limits = {"max_pixels": str((height + _PADDING_PX) * (width + _PADDING_PX))}
     try:
-        with av.open(io.BytesIO(data), "r", format="mp4") as container:
-            container.streams.video[0].codec_context.thread_count = 1
+        with av.open(io.BytesIO(data), "r", format="mp4", options=limits) as container:
+            decoder = container.streams.video[0].codec_context
+            decoder.thread_count = 1
+            decoder.options = limits
             for index, frame in enumerate(container.decode(video=0)):
                 if index > last:
                     break
                 if index in wanted:
                     luma = frame.to_ndarray()[: frame.height]
                     pictures[index] = np.asarray(luma, np.uint8)
-    except (av.FFmpegError, IndexError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # damaged bytes make PyAV raise almost anything
         raise CorruptClip("not an H.264 video in MP4") from error
     return pictures

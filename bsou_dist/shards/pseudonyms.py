@@ -32,7 +32,7 @@ def load_or_create_key(path: Path) -> bytes:
     """
     with contextlib.suppress(FileExistsError):
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
         with os.fdopen(descriptor, "w") as file:
             file.write(secrets.token_hex(_KEY_BYTES) + "\n")
     return load_key(path)
@@ -88,6 +88,14 @@ class Pseudonymizer:
         is a part of a file.
         """
         return self._digest("clip", name)
+
+    def site(self, name: object) -> str:
+        """Pseudonym of a site."""
+        return self._digest("site", name)
+
+    def device(self, name: object) -> str:
+        """Pseudonym of a maker and model."""
+        return self._digest("device", name)
 
     def _digest(self, kind: str, identity: object) -> str:
         message = f"{kind}\0{identity}".encode()

@@ -61,7 +61,7 @@ class ShardReader:
         shard = self.names[self.shard[row]]
         descriptor = self._open(shard)  # kept in a name, or another thread could see it closed
         meta, data = member_at(descriptor.number, shard, *self._places[row].tolist())
-        found_key, found_frames = meta.get("key"), meta.get("frames")
+        found_key, found_frames = meta["key"], meta["frames"]
         key, frames = self._keys[row], int(self._frames[row])
         if (found_key, found_frames) != (key, frames):
             raise CorruptClip(
@@ -87,6 +87,6 @@ class ShardReader:
         self._advise(self.names[number], 0, 0)
 
     def _advise(self, shard: str, start: int, length: int) -> None:
-        with suppress(OSError):  # whoever reads the clip says what is wrong with it
+        with suppress(OSError, OverflowError):  # whoever reads the clip says what is wrong with it
             descriptor = self._open(shard)
             os.posix_fadvise(descriptor.number, start, length, os.POSIX_FADV_WILLNEED)

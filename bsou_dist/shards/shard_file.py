@@ -6,7 +6,7 @@ import io
 import json
 import os
 import tarfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +84,33 @@ class ShardWriter:
         """Remove both files, if they are there under their names."""
         for suffix in (".tar", ".idx"):
             self._tar_path.with_suffix(suffix).unlink(missing_ok=True)
+
+
+def tar_members(path: Path) -> Iterator[tarfile.TarInfo]:
+    """Yield the members of a tar, each with `offset_data`, without reading what they hold.
+
+    Extensions for long names are members like any other here: shards have none, and Python's own
+    reader takes as much memory for a name as its header claims.
+
+    Raises:
+        tarfile.TarError: a header is damaged, or a member or the tar ends too early.
+        OSError: the file cannot be read.
+    """
+    with path.open("rb") as file:
+        end = os.fstat(file.fileno()).st_size
+        place = 0
+        while True:
+            file.seek(place)
+            header = file.read(tarfile.BLOCKSIZE)
+            if header == bytes(tarfile.BLOCKSIZE):  # which ends a tar
+                return
+            member = tarfile.TarInfo.frombuf(header, "utf-8", "surrogateescape")
+            member.offset_data = place + tarfile.BLOCKSIZE
+            if not 0 <= member.size <= end - member.offset_data:
+                raise tarfile.ReadError("a member is larger than what is left of the tar")
+            yield member
+            blocks = -(-member.size // tarfile.BLOCKSIZE)
+            place = member.offset_data + blocks * tarfile.BLOCKSIZE
 
 
 def index_text(rows: Iterable[Mapping[str, Any]]) -> str:

@@ -18,6 +18,7 @@ from pydantic import (
     model_validator,
 )
 
+from bsou_dist.common.bounded_yaml import read_yaml_file
 from bsou_dist.common.errors import InputError
 from bsou_dist.common.settings import describe_faults
 from bsou_dist.tasks.kinds.make import AnyTask, make_task
@@ -152,10 +153,7 @@ def load_tasks(name: str | None) -> dict[str, Task]:
             f"{name!r} is neither a set of tasks ({', '.join(ready_sets())}) nor a YAML file that "
             "is there"
         )
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+    content = read_yaml_file(path, "file of tasks")
     section = content.get("tasks", content) if isinstance(content, dict) else content
     try:
         return TaskSetConfig.model_validate(section).by_name

@@ -8,6 +8,7 @@ whole spool can be sent again.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,9 @@ SQLITE = "sqlite:///"
 STORES = (SQLITE, "http://", "https://")
 """How the address of a store begins."""
 
+_WORD = re.compile(r"[A-Za-z0-9]+")
+_TOKEN_CHARACTERS = 20  # more than a part of a UUID and most words have
+
 # What MLflow's servers take in one call, and the characters of a parameter.
 MAX_PARAM_CHARS = 6000
 MAX_PARAMS_PER_CALL = 100
@@ -42,21 +46,46 @@ def local_uri(folder: Path) -> str:
 
 
 def check_uri(uri: str) -> None:
-    """Check that a text is the address of a store, and holds no login, since it is recorded.
+    """Check that a text is the address of a store, and holds no secret, since it is recorded.
 
     Raises:
-        InputError: it is of another kind, or holds a login.
+        InputError: it is of another kind, or holds a login or what may be a token; it is not
+            repeated then.
     """
+    if "://" in uri and not uri.startswith(SQLITE):
+        _check_no_secret(uri)
     if not uri.startswith(STORES):
         raise InputError(
             f"tracking address is {uri!r}; allowed are 'sqlite:///PATH/mlflow.db' and the "
             "'http://' or 'https://' address of an MLflow server"
         )
-    if "@" in urlsplit(uri).netloc:
+
+
+def _check_no_secret(uri: str) -> None:
+    """InputError if an address holds a login, a query, or a word that looks like a token."""
+    try:
+        parts = urlsplit(uri)
+    except ValueError:
+        raise InputError("the tracking address is no address; write https://SERVER") from None
+    recorded = "which would end up in logs and in MLflow itself"
+    if "@" in parts.netloc:
         raise InputError(
-            "the tracking address holds a login, which would end up in logs and in MLflow itself; "
-            "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD in the environment instead"
+            f"the tracking address holds a login, {recorded}; set MLFLOW_TRACKING_USERNAME and "
+            "MLFLOW_TRACKING_PASSWORD in the environment instead"
         )
+    words = _WORD.findall(parts.path)
+    has_parameters = parts.query or parts.fragment or "=" in parts.path
+    if has_parameters or any(_like_a_token(word) for word in words):
+        raise InputError(
+            f"the tracking address holds what may be a token, {recorded}; give the address of the "
+            "server alone, and set MLFLOW_TRACKING_TOKEN in the environment instead"
+        )
+
+
+def _like_a_token(word: str) -> bool:
+    """Whether a word of an address is long, and mixes letters and digits."""
+    is_long = len(word) >= _TOKEN_CHARACTERS
+    return is_long and not word.isalpha() and not word.isdecimal()
 
 
 @dataclass(frozen=True)

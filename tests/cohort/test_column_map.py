@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from bsou_dist.cohort.column_map import load_column_map
 from bsou_dist.cohort.table import read_cohort
 from bsou_dist.common.errors import InputError
 
@@ -45,13 +46,15 @@ def test_an_unlisted_code_is_a_bad_cell(tmp_path):
 @pytest.mark.parametrize(
     ("column_map", "message"),
     [
-        ("column: {}", "Keys are base, columns, codes, constants, units"),
+        ("column: {}", "no column map; .* base, columns, codes, constants, units"),
+        ("columns: {}\ncolumn: {}", "Keys are base, columns, codes, constants, units"),
         ("columns: {patient: pid}", "are no columns of a cohort"),
         ("columns: {site: pid}\nconstants: {site: x}", "both in 'columns' and in 'constants'"),
         ("units: {site: 10}", "hold text"),
         ("columns: {patient_id: subject}", "no column 'subject', which the column map names"),
         ("columns: [", "is not YAML"),
-        ("- a list", "valid dictionary"),
+        ("- a list", "no column map"),
+        ("columns: a text", "valid dictionary"),
     ],
 )
 def test_a_bad_map_says_what_is_wrong(tmp_path, column_map, message):
@@ -63,3 +66,15 @@ def test_no_such_map(tmp_path):
     (tmp_path / "foreign.csv").write_text(HEADER + "P1,S1,a,1,0.02,195,M\n")
     with pytest.raises(InputError, match="no column map at"):
         read_cohort(tmp_path / "foreign.csv", column_map=tmp_path / "none.yaml")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["patient,born\nMustermann,1990", "- Mustermann", "Mustermann: {born: 1990}", "[Mustermann"],
+)
+def test_what_is_no_map_is_not_repeated(tmp_path, text):
+    path = tmp_path / "map.yaml"
+    path.write_text(text)
+    with pytest.raises(InputError) as refused:
+        load_column_map(path)
+    assert "Muster" not in str(refused.value)

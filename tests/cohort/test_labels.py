@@ -49,7 +49,7 @@ def test_all_cells_outside_the_classes_are_named(table):
     message = str(raised.value)
     assert "3 bad cells" in message
     assert (
-        "line 4, presentation = 'oblique': task 'presentation' allows cephalic, non_cephalic or "
+        "line 4, presentation = (not shown): task 'presentation' allows cephalic, non_cephalic or "
         "empty" in message
     )
     with pytest.raises(InputError, match="column 'dvp_cm', which the cohort does not have"):

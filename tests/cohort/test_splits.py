@@ -148,7 +148,7 @@ def test_the_tables_own_splits_are_used_and_checked():
     assert applied["split_stage1"].tolist() == table["split_stage1"].tolist()
     assert applied["split_obese"].isna().all()
     table["split_stage2"] = "test"
-    with pytest.raises(InputError, match="patient 'P0' is in split_stage2 = 'test'"):
+    with pytest.raises(InputError, match="line 2 has this patient in split_stage2 = 'test'"):
         apply_splits(table, SplitConfig())
     assert apply_splits(cohort_table(20), SMALL)["split_stage1"].notna().any()
 

@@ -82,7 +82,7 @@ def test_other_placentas_become_missing_with_a_count(write_cohort, clip_row):
     cohort = read_cohort(write_cohort(*rows))
     assert cohort.table["placenta"].isna().tolist() == [False, True, True]
     assert cohort.notes == (
-        "placenta is neither anterior nor posterior in 2 clips, taken as missing: 'fundal' (2)",
+        "placenta is neither anterior nor posterior in 2 clips (1 other value), taken as missing",
     )
 
 

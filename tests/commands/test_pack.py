@@ -17,6 +17,7 @@ import bsou_dist.cluster.submit as submit_module
 import bsou_dist.packing.reject_limit as rejects_module
 from bsou_dist.cli import main
 from bsou_dist.shards.manifest import read_manifest
+from bsou_dist.shards.pseudonyms import Pseudonymizer, load_key
 
 SETTINGS = ["prepare.size_px=48", "shard_clips=16"]
 
@@ -42,6 +43,17 @@ def same(out: Path, whole: Path) -> bool:
     return names == sorted(path.name for path in out.iterdir()) and all(
         (out / name).read_bytes() == (whole / name).read_bytes() for name in names
     )
+
+
+def in_packing_order(table: Path, out: Path) -> pd.DataFrame:
+    """The rows of a cohort table as they are packed, with their line."""
+    pseudonyms = Pseudonymizer(load_key(out.with_name(f"{out.name}.private") / "pseudonym.key"))
+    clips = pd.read_csv(table)
+    return clips.assign(
+        line=range(2, len(clips) + 2),
+        patient=clips["patient_id"].map(pseudonyms.patient),
+        study=clips["study_id"].map(pseudonyms.study),
+    ).sort_values(["patient", "study"], kind="stable", ignore_index=True)
 
 
 def test_jobs_run_here_pack_the_same_bytes(
@@ -107,7 +119,7 @@ def test_a_file_that_goes_away_later_is_a_reject_and_a_changed_table_is_refused(
     command = ["pack", str(table), str(out), *SETTINGS, "--workers", "1"]
     assert main([*command, "--begin"]) == 0
     assert main([*command, "--share", "3/3"]) == 0
-    clips, text = pd.read_csv(table), table.read_text()
+    clips, text = in_packing_order(table, out), table.read_text()
     table.write_text(text.replace(clips["device"][0], "Another"))
     assert main(command) == 2
     assert "was packed differently: cohort was" in capsys.readouterr().err
@@ -199,7 +211,8 @@ def test_too_many_rejects_end_with_code_1_and_a_higher_limit_goes_on(
 ) -> None:
     monkeypatch.setattr(rejects_module, "_JUDGED_CLIPS", 10)
     shutil.copytree(few_clips.parent, tmp_path / "cohort")
-    for path in pd.read_csv(few_clips)["path"][20:30]:
+    clips = in_packing_order(few_clips, out)
+    for path in clips["path"][20:30]:
         (tmp_path / "cohort" / path).write_bytes(b"")
     command = [
         "pack",
@@ -212,7 +225,7 @@ def test_too_many_rejects_end_with_code_1_and_a_higher_limit_goes_on(
     ]
     assert main([*command, "0.1"]) == 1
     assert (
-        "unreadable, for example line 24 of the cohort: unreadable: empty file"
+        f"unreadable, for example line {clips['line'][22]} of the cohort: unreadable: empty file"
         in capsys.readouterr().err
     )
     assert main([*command, "0.9"]) == 0

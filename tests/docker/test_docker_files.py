@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import shlex
@@ -20,6 +21,7 @@ from importlib.metadata import distribution
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import list_licences
 import pytest
 import yaml
 from mlflow import MlflowClient
@@ -118,7 +120,7 @@ def test_apptainers_recipe_is_the_dockerfile_in_other_words() -> None:
     files = re.findall(r"^    (\S+) /opt/bsou-dist/(\S+)$", recipe, flags=re.M)
     assert all(source == target for source, target in files)
     assert {source.rstrip("/") for source, _ in files} == {
-        f"{target}requirements.py" if target == "docker/" else source
+        source
         for rest in of_kind("Dockerfile", "COPY")
         for *sources, target in [rest.split()]
         for source in sources
@@ -153,6 +155,39 @@ def test_requirements_are_those_of_the_project() -> None:
         done.stdout.splitlines()
         == tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
     )
+
+
+def test_hashes_take_the_place_of_what_the_project_requires(tmp_path: Path) -> None:
+    wheels = tmp_path / "wheels"
+    wheels.mkdir()
+    (wheels / "Two_Words-1.0-py3-none-any.whl").write_bytes(b"two")
+    (wheels / "one-2.0.tar.gz").write_bytes(b"one")
+    printed = subprocess.run(
+        [sys.executable, DOCKER / "hashes.py", wheels], capture_output=True, text=True, check=True
+    ).stdout
+    two, one = (hashlib.sha256(content).hexdigest() for content in (b"two", b"one"))
+    expected = [f"two-words==1.0 --hash=sha256:{two}", f"one==2.0 --hash=sha256:{one}"]
+    assert printed.splitlines() == expected
+    for hashes, lines in (
+        (f"# made of wheels\n{printed}", expected),
+        (
+            "# none\n",
+            tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"],
+        ),
+    ):
+        (tmp_path / "hashes.txt").write_text(hashes)
+        command = [DOCKER / "requirements.py", ROOT / "pyproject.toml", tmp_path / "hashes.txt"]
+        done = subprocess.run(
+            [sys.executable, *command], capture_output=True, text=True, check=True
+        )
+        assert done.stdout.splitlines() == lines
+
+
+def test_the_page_of_licences_is_that_of_what_is_installed() -> None:
+    page = (ROOT / "docs" / "licences.md").read_text()
+    assert page == list_licences.page()
+    assert "| av | x264 | GPL-2.0-or-later |" in page
+    assert "unknown" not in page
 
 
 def test_all_that_is_installed_is_pinned_to_what_the_tests_run_with() -> None:

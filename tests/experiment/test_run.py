@@ -11,6 +11,7 @@ import pandas as pd
 import pydicom
 import pytest
 import torch
+from hostile_shards import spoil, write_rows
 from job import Job
 from pydicom.data import get_testdata_file
 
@@ -250,3 +251,25 @@ def test_no_planted_identity_reaches_shards_logs_or_mlflow(tmp_path, capfd, writ
     content = b"".join(path.read_bytes() for path in files) + printed.encode()
     found = sorted(value for value in planted if value.encode() in content)
     assert found == []
+
+
+@pytest.mark.parametrize(
+    "kind", ["a list", "too few offsets", "a codec nobody knows", "2^62 frames"]
+)
+def test_embedding_goes_on_without_hostile_clips_and_says_so(run, corpus, tmp_path, capsys, kind):
+    shards = Path(shutil.copytree(corpus / "shards", tmp_path / "shards"))
+    manifest = pd.read_parquet(shards / "manifest.parquet")
+    shard_of_one = manifest["shard"] == manifest["shard"][0]
+    manifest = manifest[shard_of_one].reset_index(drop=True)  # the others would only take time
+    write_rows(manifest, shards)
+    key = spoil(shards, 1, kind)
+    out = tmp_path / "out.parquet"
+    assert main(["embed", str(run), str(shards), str(out)]) == 1
+    said = capsys.readouterr().err
+    assert f"left out: {key}: " in said
+    assert "1 clips were left out" in said
+    embeddings = pd.read_parquet(out)
+    assert embeddings["key"].tolist() == manifest["key"].tolist()
+    embedding = np.stack(embeddings["embedding"])
+    assert np.isnan(embedding).all(axis=1).tolist() == (manifest["key"] == key).tolist()
+    assert np.isfinite(np.delete(embedding, 1, axis=0)).all()

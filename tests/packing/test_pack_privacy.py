@@ -79,7 +79,9 @@ def test_private_folder_is_for_its_owner(packed: Packed) -> None:
     private = packed[1]
     assert stat.S_IMODE((private / KEY_NAME).stat().st_mode) == 0o600
     assert stat.S_IMODE(private.stat().st_mode) == 0o700
-    assert {path.name for path in private.iterdir()} == {KEY_NAME, "keymap.parquet", "rejects.csv"}
+    names = {path.name for path in private.iterdir()}
+    assert names == {KEY_NAME, "keymap.parquet", "rejects.csv", "words.csv"}
+    assert all(stat.S_IMODE(path.stat().st_mode) == 0o600 for path in private.iterdir())
     assert default_private_dir(Path("a/shards")) == Path("a/shards.private")
 
 

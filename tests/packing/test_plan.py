@@ -37,7 +37,7 @@ def plan(clips: int = 23, shard_clips: int = 5) -> PackPlan:
 
 
 def test_keys_count_the_clips_of_a_study_and_sweep() -> None:
-    clips = plan().clips(range(23))
+    clips = sorted(plan().clips(range(23)), key=lambda clip: clip.line)
     seen: Counter[str] = Counter()
     for number, clip in enumerate(clips):
         described = row(number)
@@ -54,6 +54,15 @@ def test_keys_count_the_clips_of_a_study_and_sweep() -> None:
             (0.5, None)[number % 2],
         )
     assert len({clip.key for clip in clips}) == 23
+
+
+def test_the_order_of_clips_tells_ids_apart_from_nothing_but_the_key() -> None:
+    """Patients and studies by pseudonym; the clips of a study by the table."""
+    clips = plan().clips(range(23))
+    order = [(clip.columns["patient"], clip.columns["study"], clip.line) for clip in clips]
+    assert order == sorted(order)
+    assert [clip.line for clip in clips] != sorted(clip.line for clip in clips)
+    assert [clip.line for clip in plan().clips(range(23))] == [clip.line for clip in clips]
 
 
 def test_shards_share_out_the_rows() -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from fan_clips import fan_frames
 
-from bsou_dist.shards.codec import Codec, CorruptClip, decode_frames, encode_frames
+from bsou_dist.shards.codec import Codec, CorruptClip, can_encode, decode_frames, encode_frames
 
 FRAMES = fan_frames(count=20)[:, :64, 20:92]
 
@@ -40,3 +40,25 @@ def test_damaged_bytes_are_told(codec: Codec) -> None:
             decode_frames(damaged, meta, [19])
     with pytest.raises(CorruptClip, match="not \\(64, 70\\)"):
         decode_frames(data, {**meta, "width": 70}, [0])
+
+
+@pytest.mark.parametrize("codec", ["jpeg", "h264"])
+def test_a_picture_larger_than_its_record_says_is_not_decoded(codec: Codec) -> None:
+    data, meta = encoded(codec)
+    with pytest.raises(CorruptClip, match=r"holds a picture|not an H.264"):
+        decode_frames(data, {**meta, "height": 16, "width": 16}, [0])
+
+
+def test_sides_and_memory_have_limits() -> None:
+    data, meta = encoded("jpeg")
+    with pytest.raises(CorruptClip, match="a side has 4096 px at most"):
+        decode_frames(data, {**meta, "height": 60_000}, [0])
+    with pytest.raises(CorruptClip, match="bytes that are decoded at once"):
+        decode_frames(data, {**meta, "height": 4096, "width": 4096}, [0] * 257)
+
+
+def test_h264_is_refused_where_there_is_no_encoder(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert can_encode("h264")
+    monkeypatch.setattr("av.codecs_available", {"h264", "mjpeg"})
+    assert can_encode("jpeg")
+    assert not can_encode("h264")

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from bsou_dist.feed.decode.protocol import Request
 from bsou_dist.shards.codec import CorruptClip
+from bsou_dist.shards.jpeg_header import read_jpeg_header
 
 MAX_PICTURES = 1024
 """Pictures per run of the JPEG pipeline: DALI wants to know its largest batch beforehand."""
@@ -23,8 +24,8 @@ MAX_PICTURES = 1024
 MAX_VIDEOS = 64
 """Clips per run of the video pipeline."""
 
-_START_OF_SCAN = b"\xff\xda"
-"""Marker that ends the header of a JPEG picture."""
+_KNOWN_HEADERS = 256
+"""How many are remembered; clips packed alike have one between them."""
 
 
 class DaliDecoder:
@@ -42,7 +43,7 @@ class DaliDecoder:
         self.codec = codec
         self.device = torch.device(device)
         self.threads = threads
-        self._known_headers: set[bytes] = set()
+        self._known_headers: tuple[bytes, ...] = ()
         self._pipeline = self._build()
 
     def decode(self, requests: Sequence[Request]) -> list[Tensor | Exception]:
@@ -107,8 +108,8 @@ class DaliDecoder:
             for index in indices:
                 start, stop = offsets[index], offsets[index + 1]
                 picture = member[start:stop]
-                header = data[start : data.find(_START_OF_SCAN, start)]
-                self._check_header(picture, header)
+                if not data.startswith(self._known_headers, start):
+                    self._meet_header(picture, (record["height"], record["width"]))
                 pictures.append(picture)
         if not pictures:
             return []
@@ -128,17 +129,24 @@ class DaliDecoder:
         decoded = stacked[0] if len(stacked) == 1 else torch.cat(stacked)
         return decoded.squeeze(-1)
 
-    def _check_header(self, picture: np.ndarray, header: bytes) -> None:
+    def _meet_header(self, picture: np.ndarray, shape: tuple[int, int]) -> None:
         """Let DALI see a header that it has not met yet in a run of its own.
 
         From 32 pictures on, DALI 2.4 parses headers on several threads; one that it refuses in its
         main thread makes it leave the function on whose stack the others are working, and the
         process dies (`setup_block` in dali/operators/imgcodec/image_decoder.h). A run of one
         raises. Clips packed alike have one header between them.
+
+        One that claims another size than the record does not reach DALI, which would take memory
+        for it.
         """
-        if header not in self._known_headers:
-            self._run(encoded=[picture])
-            self._known_headers.add(header)
+        encoded = picture.tobytes()
+        header = read_jpeg_header(encoded)
+        if header.shape != shape:
+            raise ValueError(f"a picture of {header.shape}, the record says {shape}")
+        self._run(encoded=[picture])
+        latest = self._known_headers[-_KNOWN_HEADERS + 1 :]
+        self._known_headers = (*latest, encoded[: header.bytes])
 
     def _video(self, requests: Sequence[Request]) -> list[Tensor]:
         clips: list[Tensor] = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from hostile_shards import huge_jpeg, with_picture
 
 from bsou_dist.feed.decode.dali import MAX_PICTURES, DaliDecoder
 from bsou_dist.feed.decode.reference import ReferenceDecoder
@@ -72,7 +73,7 @@ def test_a_refused_header_among_many_pictures_does_not_end_the_process(requests)
     data, meta, indices = many[3]
     many[3] = (b"\0" * (len(data) // 2) + data[len(data) // 2 :], meta, indices)
     decoder = DaliDecoder("jpeg", "cpu", 2)
-    for _ in range(40):  # without `_check_header` the process dies somewhere here
+    for _ in range(40):  # without `_meet_header` the process dies somewhere here
         results = decoder.decode(many)
         failed = [place for place, result in enumerate(results) if isinstance(result, Exception)]
         assert failed == [3]
@@ -95,3 +96,13 @@ def test_nvdec_gives_nearly_what_the_reference_gives(make_shards, tmp_path) -> N
     assert_close(
         DaliDecoder("h264", "cuda", 2).decode(videos), ReferenceDecoder().decode(videos), atol=2
     )
+
+
+def test_dali_does_not_see_a_picture_larger_than_its_record_says(requests) -> None:
+    data, meta, indices = requests[4]
+    first = np.array([0])
+    results = DaliDecoder("jpeg", "cpu", 1).decode(
+        [(data, meta, indices), (*with_picture(meta, data, huge_jpeg())[::-1], first)]
+    )
+    assert isinstance(results[0], torch.Tensor)
+    assert "a picture of (60000, 60000), the record says" in str(results[1])
