@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from contrastive import peak_and_current_mb
 
-from bsou_dist.shards.manifest import MANIFEST_NAME, SCHEMA, SUMMARY_NAME
+from bsou_dist.shards.manifest import FORMAT_VERSION, MANIFEST_NAME, SCHEMA, SUMMARY_NAME
 
 SHARD_CLIPS, SWEEPS = 256, ("M", "L", "R", "C1", "C2", "C3")
 
@@ -57,6 +57,8 @@ def write(folder: Path, clips: int) -> None:
         "height": np.full(clips, 256),
         "width": np.full(clips, 256),
         "mm_per_px": np.full(clips, 0.75),
+        "scale_source": np.full(clips, "cohort table"),
+        "notes": np.full(clips, None),
         "sweep": sweep,
         "clip_class": np.full(clips, "blind"),
         "device": np.array(["GE V830", "Butterfly iQ"])[number // 10 % 2],
@@ -70,7 +72,7 @@ def write(folder: Path, clips: int) -> None:
         pa.table({name: columns[name] for name in SCHEMA.names}, schema=SCHEMA),
         folder / MANIFEST_NAME,
     )
-    (folder / SUMMARY_NAME).write_text(json.dumps({"format_version": 1}))
+    (folder / SUMMARY_NAME).write_text(json.dumps({"format_version": FORMAT_VERSION}))
     for shard in range(clips // SHARD_CLIPS + 1):
         (folder / f"{shard:06d}.tar").touch()
 

@@ -79,13 +79,14 @@ def _folder_lines(summary: dict[str, Any], manifest: pd.DataFrame) -> list[str]:
     frame_kb = counts["bytes"] / counts["frames"] / 1e3
     without_spacing = _counted(counts["clips_without_spacing"], "clip")
     rejects = ", ".join(f"{count} {reason}" for reason, count in counts["rejects"].items())
+    notes = ", ".join(f"{count} {note}" for note, count in counts["notes"].items())
     return [
         f"{clips} of {patients}, {studies}, {exams}, in {shards}",
         f"{counts['frames']} frames of {size_px} px, {megabytes:.1f} MB as {config['codec']} "
         f"({frame_kb:.1f} kB a frame)",
-        f"field of {config['prepare']['field_mm']:g} mm; {without_spacing} without spacing, "
-        f"{counts['clips_losing_depth']} that lose depth",
+        f"field of {config['prepare']['field_mm']:g} mm; {without_spacing} without spacing",
         f"rejected: {rejects or 'none'}",
+        f"noted: {notes or 'nothing'}",
     ]
 
 

@@ -15,7 +15,17 @@ from bsou_dist.shards.codec import EXTENSIONS, CorruptClip, decode_frames
 from bsou_dist.shards.manifest import read_manifest, read_member, read_summary
 from bsou_dist.shards.shard_file import index_text
 
-_SAME_IN_RECORD = ("key", "codec", "frames", "height", "width", "mm_per_px", "sweep")
+_SAME_IN_RECORD = (
+    "key",
+    "codec",
+    "frames",
+    "height",
+    "width",
+    "mm_per_px",
+    "scale_source",
+    "notes",
+    "sweep",
+)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from bsou_dist.common.strict_config import StrictConfig
 from bsou_dist.packing.shard_record import GIVEN_UP
 from bsou_dist.prepare.prepare_clip import PrepareConfig, RejectedClip, prepare
 from bsou_dist.shards.codec import Codec, encode_frames
+from bsou_dist.shards.manifest import joined_notes
 from bsou_dist.sources.raw_clip import UnreachableClip, UnreadableClip
 from bsou_dist.sources.read_clip import read_clip, refuse_outside
 
@@ -37,7 +38,6 @@ class EncodedClip:
     record: dict[str, Any]
     data: bytes
     sha256: str
-    loses_depth: bool
 
 
 EncodeRequest = tuple[Path, str, float | None]
@@ -77,8 +77,10 @@ def encode_clip(request: EncodeRequest, config: PackConfig) -> EncodedClip | str
         "height": height,
         "width": width,
         "mm_per_px": clip.mm_per_px,
+        "scale_source": clip.scale_source,
+        "notes": joined_notes(clip.notes),
     }
     if frame_offsets is not None:
         record["frame_offsets"] = frame_offsets
     sha256 = hashlib.sha256(data).hexdigest()
-    return EncodedClip(record, data, sha256, loses_depth=clip.depth_lost_mm > 0)
+    return EncodedClip(record, data, sha256)

@@ -31,6 +31,7 @@ from bsou_dist.shards.manifest import (
     FORMAT_VERSION,
     PARTS_NAME,
     SUMMARY_NAME,
+    counted_notes,
     manifest_of,
     read_summary,
     write_manifest,
@@ -50,7 +51,8 @@ class PackFailed(Exception):
 class PackSummary:
     """What a finished folder holds.
 
-    `rejects` counts clips by reason; `bytes` are those of the clips, without tar and JSON.
+    `rejects` counts clips by reason and `notes` by class of note; `bytes` are those of the clips,
+    without tar and JSON.
     """
 
     clips: int
@@ -59,16 +61,18 @@ class PackSummary:
     bytes: int
     rejects: dict[str, int]
     clips_without_spacing: int
-    clips_losing_depth: int
+    notes: dict[str, int]
 
     def __str__(self) -> str:
         lines = [
             f"{self.clips} clips ({self.frames} frames, {self.bytes / 1e6:.1f} MB) in "
-            f"{self.shards} shards; {self.clips_without_spacing} without pixel spacing, "
-            f"{self.clips_losing_depth} that lose depth",
+            f"{self.shards} shards; {self.clips_without_spacing} without pixel spacing",
             f"rejected: {sum(self.rejects.values())}",
         ]
         lines += [f"  {count} {reason}" for reason, count in self.rejects.items()]
+        if self.notes:
+            lines.append("noted, in the manifest's column notes:")
+            lines += [f"  {count} {note}" for note, count in self.notes.items()]
         if GIVEN_UP in self.rejects:
             lines.append(
                 f"clips {GIVEN_UP} could not be opened or took too much, twice; when that is "
@@ -83,7 +87,6 @@ class MergedRecords:
 
     manifest: pa.Table
     reasons: dict[str, str]
-    clips_losing_depth: int
 
     @property
     def rejects(self) -> dict[str, int]:
@@ -145,7 +148,6 @@ class ShardFolder:
         """
         manifests = []
         reasons: dict[str, str] = {}
-        clips_losing_depth = 0
         faults = []
         for number in plan.shards:
             try:
@@ -155,12 +157,11 @@ class ShardFolder:
                 continue
             manifests.append(manifest_of(record.rows))
             reasons |= record.rejects
-            clips_losing_depth += record.clips_losing_depth
         if faults:
             first = f"{self.path} is not whole; the same command packs what is missing"
             raise PackFailed("\n".join([first, *faults]))
         manifest = pa.concat_tables(manifests).combine_chunks()
-        return MergedRecords(manifest, reasons, clips_losing_depth)
+        return MergedRecords(manifest, reasons)
 
     def finish(self, merged: MergedRecords) -> PackSummary:
         """Write the manifest, then `shards.json`, which makes the folder whole."""
@@ -172,7 +173,7 @@ class ShardFolder:
             bytes=pc.sum(manifest["size"]).as_py(),
             rejects=merged.rejects,
             clips_without_spacing=manifest["mm_per_px"].null_count,
-            clips_losing_depth=merged.clips_losing_depth,
+            notes=counted_notes(manifest["notes"].to_pylist()),
         )
         write_manifest(manifest, self.path)
         content = {

@@ -149,7 +149,6 @@ def _write_shard(
             row["sha256"] = outcome.sha256
             row.pop("frame_offsets", None)  # a number per frame, read with the clip's own JSON
             record.rows.append(row)
-            record.clips_losing_depth += outcome.loses_depth
         if record.rows:
             shard.commit()
         else:

@@ -31,13 +31,11 @@ class ShardRecord:
     Attributes:
         rows: manifest rows of its clips.
         rejects: why its other clips were rejected, by clip pseudonym.
-        clips_losing_depth: a count.
         settled: whether clips that were given up have been tried a second time.
     """
 
     rows: list[dict[str, Any]] = field(default_factory=list)
     rejects: dict[str, str] = field(default_factory=dict)
-    clips_losing_depth: int = 0
     settled: bool = False
 
     @property

@@ -16,6 +16,9 @@ from bsou_dist.prepare.doppler import coloured_share
 from bsou_dist.prepare.fan import fan_mask
 from bsou_dist.sources.raw_clip import RawClip, checked_mm_per_px, even_indices, shrinkage
 
+COHORT_TABLE = "cohort table"
+"""Source of the scale of a clip whose own file states none."""
+
 _SEEN_LEVEL = 20  # grey levels; darker is no echo
 _MIN_FAN_SHARE = 0.02  # of the picture
 _MIN_ECHO_SHARE = 0.02  # of the fan
@@ -60,11 +63,15 @@ class PreparedClip:
             size.
         depth_lost_mm: how much of the fan's depth lies below the field; 0 where the spacing is
             unknown.
+        scale_source: where the spacing is from, a statement of the file or the cohort table.
+        notes: what someone who uses the clip should know, as `RawClip.notes`.
     """
 
     frames: NDArray[np.uint8]
     mm_per_px: float | None
     depth_lost_mm: float
+    scale_source: str | None
+    notes: tuple[str, ...]
 
 
 class _Box(NamedTuple):
@@ -98,7 +105,11 @@ def prepare(raw: RawClip, config: PrepareConfig, mm_per_px: float | None = None)
     if raw.source_frames < config.min_frames:
         raise RejectedClip(f"too few frames: {raw.source_frames} of at least {config.min_frames}")
     frames = _frames_of_region(raw, config.max_frames)
-    raw_mm_per_px = raw.mm_per_px if raw.mm_per_px is not None else checked_mm_per_px(mm_per_px)
+    notes = list(raw.notes)
+    raw_mm_per_px, scale_source = raw.mm_per_px, raw.scale_source
+    if raw_mm_per_px is None:
+        raw_mm_per_px = checked_mm_per_px(mm_per_px)
+        scale_source = None if raw_mm_per_px is None else COHORT_TABLE
     shrink = 1  # print shrunk twice could be too dim to be found
     if raw.shrunk == 1:
         shrink = shrinkage(raw_mm_per_px, raw.pixel_aspect, config.mm_per_px)
@@ -120,6 +131,8 @@ def prepare(raw: RawClip, config: PrepareConfig, mm_per_px: float | None = None)
             )
         field_px = config.field_mm / grey_mm_per_px
         depth_lost_mm = max(0.0, depth_mm - config.field_mm)
+        if depth_lost_mm > 0:
+            notes.append(f"depth lost: {depth_lost_mm:.1f} mm of the fan lie below the field")
     field = _Box(
         left=(box.left + box.right - field_px) / 2,
         top=box.top,
@@ -130,6 +143,8 @@ def prepare(raw: RawClip, config: PrepareConfig, mm_per_px: float | None = None)
         frames=_resample(grey, fan, field, config.size_px),
         mm_per_px=None if grey_mm_per_px is None else config.mm_per_px,
         depth_lost_mm=depth_lost_mm,
+        scale_source=scale_source,
+        notes=tuple(notes),
     )
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from bsou_dist.common.errors import InputError
 from bsou_dist.common.files import whole_file
 from bsou_dist.shards.codec import CorruptClip
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MANIFEST_NAME = "manifest.parquet"
 SUMMARY_NAME = "shards.json"
 PARTS_NAME = ".parts"
@@ -38,6 +39,10 @@ SCHEMA = pa.schema(
         ("width", pa.int64()),
         # null where the spacing is unknown: the clip is missing for gestational age
         ("mm_per_px", pa.float64()),
+        # what stated the spacing: a name of part of the file's header, or the cohort table
+        ("scale_source", pa.string()),
+        # what someone who uses the clip should know; null for most clips
+        ("notes", pa.string()),
         ("sweep", pa.string()),
         ("clip_class", pa.string()),
         ("device", pa.string()),
@@ -54,12 +59,27 @@ SCHEMA = pa.schema(
 PLACE = ("json_offset", "json_size", "offset", "size")
 """Columns that say where in its shard a clip is."""
 
+_NOTE_SEPARATOR = "; "
 _SHARD_NAME = re.compile(r"[^/\\\0]+\.tar")
 
 
 def manifest_of(rows: list[dict[str, Any]]) -> pa.Table:
     """Rows, a record each, as a table of `SCHEMA`."""
     return pa.Table.from_pylist(rows, schema=SCHEMA)
+
+
+def joined_notes(notes: Sequence[str]) -> str | None:
+    """Notes about a clip as a cell of the manifest."""
+    return _NOTE_SEPARATOR.join(notes) or None
+
+
+def counted_notes(cells: Iterable[str | None]) -> dict[str, int]:
+    """Count the clips of each class of note; a note's class is what stands before its ': '."""
+    counts: Counter[str] = Counter()
+    for cell in cells:
+        notes = cell.split(_NOTE_SEPARATOR) if cell else []
+        counts.update({note.split(": ")[0] for note in notes})
+    return dict(sorted(counts.items()))
 
 
 def write_manifest(manifest: pa.Table, shards_dir: Path) -> None:

@@ -67,19 +67,24 @@ class RawClip:
         source: which reader made it.
         source_frames: frames in the file, of which `frames` is a choice.
         mm_per_px: width of a pixel in mm, or None where the file does not say.
+        scale_source: which statement of the file `mm_per_px` is from.
         pixel_aspect: height of a pixel over its width.
         region: the ultrasound region, or None where the file has none that can be trusted.
         shrunk: by how much the reader shrank the file's pictures; spacing and region are those of
             `frames`.
+        notes: what in the file contradicts itself or was set right, as texts that quote neither
+            header nor path; what stands before ': ' is a note's class.
     """
 
     frames: NDArray[np.uint8]
     source: SourceKind
     source_frames: int
     mm_per_px: float | None = None
+    scale_source: str | None = None
     pixel_aspect: float = 1.0
     region: Region | None = None
     shrunk: int = 1
+    notes: tuple[str, ...] = ()
 
 
 def even_indices(count: int, wanted: int | None) -> list[int]:

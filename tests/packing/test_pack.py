@@ -336,8 +336,14 @@ def test_clips_without_spacing_or_of_great_depth_are_counted(
     summary = quiet_packer(tmp_path / "out", tmp_path / "private", config).run(
         Cohort(table, tmp_path)
     )
-    assert (summary.clips_without_spacing, summary.clips_losing_depth) == (1, 1)
-    assert read_manifest(tmp_path / "out")["mm_per_px"].isna().tolist() == [False, False, True]
+    assert summary.clips_without_spacing == 1
+    assert summary.notes == {"depth lost": 1}
+    manifest = read_manifest(tmp_path / "out")
+    assert manifest["mm_per_px"].isna().tolist() == [False, False, True]
+    sources = manifest["scale_source"].fillna("none").tolist()
+    assert sources == ["cohort table", "cohort table", "none"]
+    assert manifest["notes"].isna().tolist() == [True, False, True]
+    assert "1 depth lost" in str(summary)
 
 
 @pytest.mark.parametrize("name", ["manifest", "version", "folder"])
@@ -350,7 +356,7 @@ def test_reading_says_what_is_missing(packed: Packed, tmp_path: Path, name: str)
     elif name == "version":
         text = (folder / "shards.json").read_text()
         (folder / "shards.json").write_text(
-            text.replace('"format_version": 1', '"format_version": 99')
+            text.replace('"format_version": 2', '"format_version": 99')
         )
     with pytest.raises(
         InputError,

@@ -207,7 +207,11 @@ def test_depth_below_the_field_is_cut_and_told() -> None:
     clip = prepare(raw(FRAMES, mm_per_px=2.4), SMALL)
     depth_mm = (np.ptp(np.nonzero(FAN)[0]) + 1) * 2.4
     assert clip.depth_lost_mm == pytest.approx(depth_mm - 128.0, abs=2 * 2.4)
+    assert clip.notes == (
+        f"depth lost: {clip.depth_lost_mm:.1f} mm of the fan lie below the field",
+    )
     assert prepare(raw(FRAMES), SMALL).depth_lost_mm == 0
+    assert prepare(raw(FRAMES), SMALL).notes == ()
     tall = raw(FRAMES.repeat(2, axis=1), mm_per_px=2.4, pixel_aspect=0.5)
     assert prepare(tall, SMALL).depth_lost_mm == pytest.approx(clip.depth_lost_mm, abs=2 * 2.4)
 
