@@ -42,7 +42,7 @@ from bsou_dist.phantom.files.screen import on_screen
 from bsou_dist.phantom.imaging import PROBES, image_grid
 from bsou_dist.phantom.patients import Exam
 from bsou_dist.phantom.still_view import render_still_view
-from bsou_dist.prepare.fan import fan_mask
+from bsou_dist.prepare.fan import find_fan
 from bsou_dist.prepare.prepare_clip import PrepareConfig, RejectedClip, prepare
 from bsou_dist.sources.raw_clip import RawClip
 from bsou_dist.sources.read_clip import read_clip
@@ -107,7 +107,7 @@ def judged(frames: Frames) -> Verdict:
         prepare(raw, PREPARE)
     except RejectedClip as error:
         return Verdict(np.zeros(frames.shape[1:], np.bool_), every_frame, str(error))
-    return Verdict(fan_mask(frames), every_frame, None)
+    return Verdict(find_fan(frames).mask, every_frame, None)
 
 
 def exams() -> list[Exam]:

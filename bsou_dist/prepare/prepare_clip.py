@@ -13,7 +13,7 @@ from pydantic import Field, field_validator
 
 from bsou_dist.common.strict_config import StrictConfig
 from bsou_dist.prepare.doppler import coloured_share
-from bsou_dist.prepare.fan import fan_mask
+from bsou_dist.prepare.fan import find_fan
 from bsou_dist.sources.raw_clip import RawClip, checked_mm_per_px, even_indices, shrinkage
 
 COHORT_TABLE = "cohort table"
@@ -187,7 +187,7 @@ def _fan_of_tissue(grey: NDArray[np.uint8], frames: NDArray[np.uint8]) -> NDArra
     ever_seen = grey.max(axis=0) >= _SEEN_LEVEL
     if ever_seen.mean() < _MIN_FAN_SHARE:
         raise RejectedClip("no tissue: the picture is dark")
-    fan = fan_mask(grey)
+    fan = find_fan(grey).mask
     if fan.mean() < _MIN_FAN_SHARE:
         raise RejectedClip("still image: nothing moves from frame to frame")
     if frames.ndim == 4 and coloured_share(frames, fan) > _MAX_COLOURED_SHARE:
