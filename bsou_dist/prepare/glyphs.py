@@ -20,7 +20,9 @@ EIGHT_NEIGHBOURS = np.ones((3, 3), np.bool_)
 """Makes pixels that touch by a corner one part, as strokes of print often do."""
 
 _STILL_CHANGE = 16  # grey levels over the whole clip; lossy codecs make print flicker by less
-_BRIGHT_LEVEL = 40  # grey levels; dimmer print cannot be told from noise
+_BRIGHT_LEVELS = (40, 80, 120)
+"""Grey levels: dimmer print cannot be told from noise, and a haze joins letters at the lower."""
+
 _DARK_LEVEL = 60  # grey levels; print that is to be read over tissue is darker
 _DARK_CONTRAST = 40  # grey levels below the mean around it, at its brightest
 
@@ -105,18 +107,18 @@ def proven_print(
         area: where to look, (H, W).
         moving: pixels that keep changing, (H, W).
     """
-    found = np.zeros_like(area)
     still = area & (brightest - darkest < _STILL_CHANGE)
-    drawn = still & (darkest >= _BRIGHT_LEVEL)
-    if drawn.any():
-        found |= _rows_of_glyphs(drawn, darkest)
-        found |= _calipers(drawn, darkest, moving)
+    found = _rows_in_the_dark(np.where(area, darkest, 0))
     found |= _rows_in_the_dark(np.where(area, brightest, 0))
+    drawn = still & (darkest >= _BRIGHT_LEVELS[0])
+    if drawn.any():
+        found |= _rows_of_glyphs(drawn, np.where(drawn, darkest, 0))
+        found |= _calipers(drawn, darkest, moving)
     drawn = still & (brightest <= _DARK_LEVEL)
     if drawn.any():
         drawn &= ndimage.uniform_filter(brightest, 15) >= brightest + np.uint8(_DARK_CONTRAST)
         if drawn.any():
-            found |= _rows_of_glyphs(drawn, 255 - brightest)
+            found |= _rows_of_glyphs(drawn, np.where(drawn, 255 - brightest, 0))
     if found.any():
         found = ndimage.maximum_filter(found, 2 * _MARGIN_PX + 1)
     return found
@@ -129,7 +131,7 @@ def has_rows_of_glyphs(picture: NDArray[np.uint8]) -> bool:
 
 def _rows_in_the_dark(picture: NDArray[np.uint8]) -> NDArray[np.bool_]:
     found = np.zeros(picture.shape, np.bool_)
-    for level in (_BRIGHT_LEVEL, 2 * _BRIGHT_LEVEL):  # a haze joins letters at the lower one
+    for level in _BRIGHT_LEVELS:
         drawn = picture >= level
         if drawn.any():
             found |= _rows_of_glyphs(drawn, picture)

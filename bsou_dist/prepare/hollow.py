@@ -7,15 +7,22 @@ there is anatomy, so all of it goes, whatever it shows.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import NDArray
 
+_SHALLOWEST_PX = 2  # a hollow that holds print is deeper
 _STEEPEST = 1.0  # rise over run of the line between the ends of the face
 _SHORTEST_SHARE = 0.1  # of the hull's width; a chord that is shorter is no face
 # Of an arc. Contact may be lost along most of a face for a whole clip, and print that changes there
 # is told apart before. What never moves needs more: print covers a good part of an arc.
 _MOVING_SHARE = 0.2
 _LIT_SHARE = 0.5
+_BENDS = (0.75, 0.9, 1.1, 1.35, 1.65)
+"""How far parabolas rise from the middle to the chord's ends: the hull may cut or extend them."""
+
+_JUDGED_SHARE = 0.85  # of the chord: at its ends tissue begins at once
 _LIT_LEVEL = 12  # grey levels from the background's
 _BACKGROUND_PX = 6  # rows above the chord that tell the grey level of the screen
 
@@ -29,8 +36,8 @@ def hollow_mask(
 ) -> NDArray[np.bool_]:
     """Mask of the hollow, (H, W): empty under a straight probe.
 
-    Of all circles through both ends of the hull's upper edge it takes the deepest that leaves the
-    moving tissue, and what is lit along most of an arc, below it.
+    Of arcs below the hull's upper edge, circles and parabolas, it takes the one that encloses most
+    and leaves the moving tissue, and what is lit along most of an arc, below it.
 
     Args:
         darkest: minimum of each pixel over time, (H, W).
@@ -49,33 +56,66 @@ def hollow_mask(
     top = max(0, int(min(left[1], right[1])))
     bottom = min(height, int(max(left[1], right[1]) + half_px) + 1)
     first, last = max(0, int(left[0])), min(width, int(right[0]) + 1)
+    # Below the first row of tissue in its middle third there is no hollow, and under most probes
+    # there is nothing more to do.
+    third = (last - first) // 3
+    is_tissue = moving[top:bottom, first + third : last - third].mean(axis=1) >= _MOVING_SHARE
+    depth_rows = int(is_tissue.argmax()) if is_tissue.any() else bottom - top
+    if depth_rows < _SHALLOWEST_PX:
+        return hollow
+    bottom = min(bottom, top + depth_rows + third)
     box = np.s_[top:bottom, first:last]
     y, x = np.mgrid[top:bottom, first:last].astype(np.float32)
     middle = (left + right) / 2
     along = (right - left) / (2 * half_px)
     across_px = (x - middle[0]) * along[0] + (y - middle[1]) * along[1]
     down_px = (y - middle[1]) * along[0] - (x - middle[0]) * along[1]
-    # The circle through both ends and a pixel has its centre so far above the chord.
-    above_px = (half_px**2 - across_px**2 - down_px**2) / (2 * np.maximum(down_px, 0.5))
-    sagitta_px = np.sqrt(half_px**2 + above_px**2) - above_px
-    inside = hull[box] & (down_px >= 0) & (np.abs(across_px) < half_px) & (above_px >= 0)
-    if not inside.any():
-        return hollow
-
-    arc = sagitta_px[inside].astype(np.intp)
+    inside = hull[box] & (down_px >= 0) & (np.abs(across_px) < half_px)
+    judged = inside & (np.abs(across_px) < _JUDGED_SHARE * half_px)
     screen = np.s_[max(0, top - _BACKGROUND_PX) : top + 1, first:last]
     background = float(np.median(_between(darkest[screen], brightest[screen])))
-    grey = _between(darkest[box][inside], brightest[box][inside])
-    is_lit = np.abs(grey - background) >= _LIT_LEVEL
-    px_of_arc = np.maximum(np.bincount(arc), 1)
-    moving_share = np.bincount(arc, moving[box][inside]) / px_of_arc
-    lit_share = np.bincount(arc, is_lit) / px_of_arc
-    is_tissue = (moving_share >= _MOVING_SHARE) | (lit_share >= _LIT_SHARE)
-    if not is_tissue.any():  # no arc is the face: nothing is known of its shape
-        return hollow
-    inside[inside] = arc < is_tissue.argmax()
-    hollow[box] = inside
+    is_lit = np.abs(_between(darkest[box], brightest[box]) - background) >= _LIT_LEVEL
+    # What flickers in the dark above the face is what lossy codecs leave around its edge.
+    deepest = np.zeros_like(inside)
+    for depth_px in _arcs(across_px / half_px, down_px / half_px, half_px):
+        enclosed = inside & _above_the_face(depth_px, judged, moving[box] & is_lit, is_lit)
+        if np.count_nonzero(enclosed) > np.count_nonzero(deepest):
+            deepest = enclosed
+    hollow[box] = deepest
     return hollow
+
+
+def _arcs(
+    across: NDArray[np.float32], down: NDArray[np.float32], half_px: float
+) -> Iterator[NDArray[np.float32]]:
+    """For each family of arcs, the depth below the chord's middle of the one through each pixel.
+
+    Args:
+        across: place along the chord, -1 and 1 at its ends.
+        down: distance below it, in the same unit.
+        half_px: half the chord's length.
+    """
+    centre_above = (1 - across**2 - down**2) / (2 * np.maximum(down, 0.01))
+    yield half_px * (np.hypot(1, centre_above) - centre_above)  # circles through both ends
+    for bend in _BENDS:
+        yield half_px * down / np.maximum(1 - bend * across**2, 1e-3)
+
+
+def _above_the_face(
+    depth_px: NDArray[np.float32],
+    judged: NDArray[np.bool_],
+    moving: NDArray[np.bool_],
+    is_lit: NDArray[np.bool_],
+) -> NDArray[np.bool_]:
+    """The pixels on arcs above the first that tissue lies on; none where it lies on no arc."""
+    judged = judged & (depth_px < len(judged))
+    arc = depth_px[judged].astype(np.intp)
+    px_of_arc = np.maximum(np.bincount(arc, minlength=1), 1)
+    moving_share = np.bincount(arc, moving[judged], minlength=1) / px_of_arc
+    lit_share = np.bincount(arc, is_lit[judged], minlength=1) / px_of_arc
+    is_tissue = (moving_share >= _MOVING_SHARE) | (lit_share >= _LIT_SHARE)
+    face_px = int(is_tissue.argmax())  # 0 where there is none
+    return depth_px < face_px
 
 
 def _between(
