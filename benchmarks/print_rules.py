@@ -43,6 +43,7 @@ from bsou_dist.phantom.imaging import PROBES, image_grid
 from bsou_dist.phantom.patients import Exam
 from bsou_dist.phantom.still_view import render_still_view
 from bsou_dist.prepare.fan import find_fan
+from bsou_dist.prepare.odd_frames import odd_frames
 from bsou_dist.prepare.prepare_clip import PrepareConfig, RejectedClip, prepare
 from bsou_dist.sources.raw_clip import RawClip
 from bsou_dist.sources.read_clip import read_clip
@@ -101,13 +102,14 @@ class Verdict:
 
 def judged(frames: Frames) -> Verdict:
     """Prepare a grey clip and say what is kept of it."""
-    every_frame = tuple(range(len(frames)))
     raw = RawClip(frames, "npz", source_frames=len(frames), mm_per_px=PHANTOM.mm_per_px)
     try:
-        prepare(raw, PREPARE)
+        clip = prepare(raw, PREPARE)
     except RejectedClip as error:
-        return Verdict(np.zeros(frames.shape[1:], np.bool_), every_frame, str(error))
-    return Verdict(find_fan(frames).mask, every_frame, None)
+        return Verdict(np.zeros(frames.shape[1:], np.bool_), (), str(error))
+    kept = np.flatnonzero(~odd_frames(frames))
+    assert len(kept) == len(clip.frames)
+    return Verdict(find_fan(frames[kept]).mask, tuple(kept.tolist()), None, clip.notes)
 
 
 def exams() -> list[Exam]:
@@ -234,7 +236,7 @@ def lost_row(
         "kind": kind,
         "lost_share": 1.0 if verdict.reason else share(~verdict.mask, fan),
         "lost_seen_share": 1.0 if verdict.reason else share(~verdict.mask, ever_seen),
-        "frames_dropped": len(frames) - len(verdict.kept),
+        "frames_dropped": 0 if verdict.reason else len(frames) - len(verdict.kept),
         "rejected": verdict.reason,
         "notes": list(verdict.notes),
     }
@@ -494,7 +496,7 @@ def kinds() -> list[dict[str, object]]:
                     "kind": kind,
                     "surviving": verdict.surviving(ink),
                     "fan_lost": 1.0 if verdict.reason else share(~verdict.mask, clean.fan),
-                    "frames_dropped": len(frames) - len(verdict.kept),
+                    "frames_dropped": 0 if verdict.reason else len(frames) - len(verdict.kept),
                     "rejected": verdict.reason,
                     "notes": list(verdict.notes),
                 }

@@ -33,6 +33,16 @@ _WINDOW_SHARE = 1 / 40  # window, as a share of the picture's shorter side
 _WHOLE_PICTURE = 0.97  # a fan that fills so much of the picture has nothing around it
 
 
+# A fan that is smaller than the first is none; where all that ever moved is larger than the second,
+# the scene is dark and not still.
+_LEAST_SHARE = 0.02  # of the picture
+_DARK_SCENE_SHARE = 0.1  # of the picture; a clock or a message is smaller
+_LIT_LEVEL = 20  # grey levels; darker is no echo
+_MOVED_CHANGE = 16  # grey levels over the whole clip
+_MOVED_SHARE = 0.2  # of what is lit
+_DARK_CHANGE = 8  # grey levels over the whole clip; above the flicker of lossy codecs
+
+
 @dataclass(frozen=True)
 class Fan:
     """Where a clip shows tissue.
@@ -42,17 +52,21 @@ class Fan:
             changing.
         noise_around: whether noise fills the picture, and was told from the fan.
         fills_picture: whether nothing of the picture lies around the fan.
+        is_dark_scene: whether too little changes from frame to frame, and the fan is the hull of
+            what changed over the whole clip.
     """
 
     mask: NDArray[np.bool_]
     noise_around: bool = False
     fills_picture: bool = False
+    is_dark_scene: bool = False
 
 
 def find_fan(frames: NDArray[np.uint8]) -> Fan:
     """Find the fan in grey frames (F, H, W) with F >= 2."""
     shorter_side_px = min(frames.shape[1:])
     window_px = max(3, round(shorter_side_px * _WINDOW_SHARE))
+    brightest, darkest = frames.max(axis=0), frames.min(axis=0)
     noise = noise_in_corners(frames)
     if noise is None:
         clear, faint = _changing(frames, (_CLEAR_CHANGE, _FAINT_CHANGE))
@@ -63,17 +77,41 @@ def find_fan(frames: NDArray[np.uint8]) -> Fan:
     clear &= ~around_print
     faint &= ~around_print
     core = _largest_component(_dense(clear, window_px))
-    if not core.any():
-        return Fan(core)
     grown = _components_touching(core, _dense(faint, window_px) | core)
     hull, corners = _convex_hull(grown & faint)
+    is_dark_scene = False
+    if noise is None and hull.mean() < _LEAST_SHARE:
+        ever_moved = _ever_moved(darkest, brightest)
+        moved_hull, moved_corners = _convex_hull(ever_moved & _dense(ever_moved, window_px))
+        if moved_hull.mean() >= _DARK_SCENE_SHARE:
+            is_dark_scene = True
+            hull, corners, core, clear = moved_hull, moved_corners, ever_moved, ever_moved
     if not hull.any():
         return Fan(hull)
-    brightest, darkest = frames.max(axis=0), frames.min(axis=0)
     mask = hull & ~hollow_mask(darkest, brightest, hull, corners, core & clear)
     mask &= ~proven_print(darkest, brightest, mask, clear)
-    fills_picture = bool(hull.mean() >= _WHOLE_PICTURE)
-    return Fan(mask, noise_around=noise is not None, fills_picture=fills_picture)
+    return Fan(
+        mask,
+        noise_around=noise is not None,
+        fills_picture=bool(hull.mean() >= _WHOLE_PICTURE),
+        is_dark_scene=is_dark_scene,
+    )
+
+
+def _ever_moved(
+    darkest: NDArray[np.uint8], brightest: NDArray[np.uint8]
+) -> NDArray[np.bool_]:
+    """The pixels that changed over the whole clip, or none where most of what is lit stood still.
+
+    In a slow sweep over a dark scene little changes from one frame to the next, and all from the
+    first to the last.
+    """
+    span = brightest - darkest
+    lit = brightest >= _LIT_LEVEL
+    moved_share = np.count_nonzero(lit & (span >= _MOVED_CHANGE)) / max(1, np.count_nonzero(lit))
+    if moved_share < _MOVED_SHARE:
+        return np.zeros_like(lit)
+    return span >= _DARK_CHANGE
 
 
 def _changing(frames: NDArray[np.uint8], levels: tuple[int, ...]) -> list[NDArray[np.bool_]]:

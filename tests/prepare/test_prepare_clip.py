@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from pydicom.data import get_testdata_file
 from scipy.ndimage import maximum_filter
 
-from bsou_dist.prepare.fan import fan_mask
+from bsou_dist.prepare.fan import find_fan
 from bsou_dist.prepare.prepare_clip import PrepareConfig, RejectedClip, prepare
 from bsou_dist.sources.raw_clip import RawClip, Region
 from bsou_dist.sources.read_clip import read_clip
@@ -33,7 +33,7 @@ def rejection(clip: RawClip, config: PrepareConfig = SMALL, mm_per_px: float | N
 
 
 def test_fan_is_found_to_the_pixel_but_for_the_hollow_of_its_hull() -> None:
-    found = fan_mask(FRAMES)
+    found = find_fan(FRAMES).mask
     assert (found & FAN).sum() > 0.98 * FAN.sum()
     hollow = found & ~maximum_filter(FAN, 3)
     assert hollow.sum() < 0.05 * FAN.sum()
@@ -44,7 +44,7 @@ def test_dark_fluid_at_the_rim_stays_in_the_fan() -> None:
     frames = FRAMES.copy()
     y, x = np.mgrid[:96, :112]
     frames[:, np.hypot(x - 70, y - 70) < 14] = 3
-    assert (fan_mask(frames) & FAN).sum() > 0.97 * FAN.sum()
+    assert (find_fan(frames).mask & FAN).sum() > 0.97 * FAN.sum()
 
 
 @pytest.mark.parametrize(
@@ -62,13 +62,13 @@ def test_print_near_the_fan_and_in_its_hollow_is_blanked(text: str, x: int, y: i
     frames, ink = printed(FRAMES, text, x, y)
     assert ink.any()
     assert not (ink & FAN).any()
-    assert not (fan_mask(frames) & ink).any()
+    assert not (find_fan(frames).mask & ink).any()
 
 
 def test_print_in_a_haze_that_joins_it_to_the_tissue_is_blanked() -> None:
     frames, ink = printed(FRAMES, "II", 52, 4)
     frames[:, 4:20, 48:64] = np.maximum(frames[:, 4:20, 48:64], 30)
-    assert not (fan_mask(frames) & ink).any()
+    assert not (find_fan(frames).mask & ink).any()
 
 
 def over_time(
@@ -90,8 +90,8 @@ TIMES = {
 @pytest.mark.parametrize("when", TIMES)
 def test_print_that_comes_goes_or_counts_is_blanked(when: str) -> None:
     frames, ink = over_time(HOLLOW, TIMES[when], 220, 44)
-    assert fan_mask(HOLLOW)[ink].sum() > 0.9 * ink.sum()  # in the hull
-    found = fan_mask(frames)
+    assert find_fan(HOLLOW).mask[ink].sum() > 0.9 * ink.sum()  # in the hull
+    found = find_fan(frames).mask
     assert not (found & ink).any()
     assert (found & HOLLOW_FAN).sum() > 0.98 * HOLLOW_FAN.sum()
 
@@ -102,13 +102,13 @@ def test_a_limb_that_floats_and_dim_depths_stay_in_the_fan() -> None:
     around, depth = np.hypot(x - 240, y - 220), np.maximum(y - 300, 0) / 100
     frames[:, (around > 25) & (around < 50)] = 3  # fluid around a limb
     frames = (frames * (1 - 0.8 * depth)).astype(np.uint8)
-    assert (fan_mask(frames) & HOLLOW_FAN).sum() > 0.98 * HOLLOW_FAN.sum()
+    assert (find_fan(frames).mask & HOLLOW_FAN).sum() > 0.98 * HOLLOW_FAN.sum()
 
 
 def test_print_is_blanked_in_lossy_video(tmp_path: Path) -> None:
     frames, ink = printed(np.pad(FRAMES, ((0, 0), (0, 0), (16, 16))), "M MUSTERFRAU", 2, 2)
     write_video(tmp_path / "clip.mp4", frames)
-    fan = fan_mask(read_clip(tmp_path / "clip.mp4").frames[..., 0])
+    fan = find_fan(read_clip(tmp_path / "clip.mp4").frames[..., 0]).mask
     assert not (fan & ink & ~np.pad(FAN, ((0, 0), (16, 16)))).any()
     assert (fan[:, 16:-16] & FAN).sum() > 0.97 * FAN.sum()
 
@@ -119,7 +119,7 @@ def test_clock_progress_bar_and_popup_are_not_fan() -> None:
     frames[:, 4:12, 120:145] = random.integers(0, 255, (12, 8, 25))  # a clock
     frames[:, 100:102, :110] = random.integers(0, 255, (12, 2, 110))  # a bar
     frames[6:, 110:118, 10:90] = 200  # a message that comes up and stays
-    found = fan_mask(frames)
+    found = find_fan(frames).mask
     assert not found[96:].any()
     assert not found[:, 112:].any()
     assert (found[:96, :112] & FAN).sum() > 0.98 * FAN.sum()
@@ -151,7 +151,7 @@ def test_thin_print_leaves_no_trace_in_pictures_shrunk_before_the_fan_is_looked_
 def test_shrinking_moves_the_fans_edge_by_no_more_than_a_pixel() -> None:
     fine = fan_frames(height=192, width=224)
     halves = np.stack([np.asarray(Image.fromarray(frame).reduce(2)) for frame in fine])
-    whole, shrunk = fan_mask(fine), fan_mask(halves).repeat(2, axis=0).repeat(2, axis=1)
+    whole, shrunk = find_fan(fine).mask, fan_mask(halves).repeat(2, axis=0).repeat(2, axis=1)
     assert not (shrunk & ~maximum_filter(whole, 5)).any()
     assert not (whole & ~maximum_filter(shrunk, 5)).any()
 
