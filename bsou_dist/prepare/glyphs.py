@@ -24,6 +24,7 @@ _BRIGHT_LEVELS = (40, 80, 120)
 """Grey levels: dimmer print cannot be told from noise, and a haze joins letters at the lower."""
 
 _DARK_LEVEL = 60  # grey levels; print that is to be read over tissue is darker
+_DARK_AROUND_PX = 15  # wider than strokes
 _DARK_CONTRAST = 40  # grey levels below the mean around it, at its brightest
 
 _MIN_GLYPH_PX = 5  # no font can be read that is smaller
@@ -34,6 +35,8 @@ _WIDEST_GLYPH = 1.7  # times its height
 _WIDEST_GAP = 1.0  # times the height of the glyph before it
 _LINE_SLACK = 0.16  # of the height, between the lines that two glyphs stand on
 _THICKEST_STROKE = 0.34  # of the height
+_SLANT = 1.2  # a slanted outline is shorter than the sides of its pixels
+_INK_QUANTILE = 0.8  # of a glyph's greys: its ink, without softened edges
 _LIKE_GREY = 0.16  # of the brighter of two glyphs
 _FEWEST_GLYPHS = 3
 _HARD_EDGE = 0.45  # of a glyph's grey: what is left of it around the row
@@ -107,21 +110,43 @@ def proven_print(
         area: where to look, (H, W).
         moving: pixels that keep changing, (H, W).
     """
+    found = np.zeros_like(area)
+    box = _box_of(area)
+    found[box] = _print_in(darkest[box], brightest[box], area[box], moving[box])
+    return found
+
+
+def _print_in(
+    darkest: NDArray[np.uint8],
+    brightest: NDArray[np.uint8],
+    area: NDArray[np.bool_],
+    moving: NDArray[np.bool_],
+) -> NDArray[np.bool_]:
+    found = _rows_in_the_dark(darkest * area)
+    found |= _rows_in_the_dark(brightest * area)
     still = area & (brightest - darkest < _STILL_CHANGE)
-    found = _rows_in_the_dark(np.where(area, darkest, 0))
-    found |= _rows_in_the_dark(np.where(area, brightest, 0))
-    drawn = still & (darkest >= _BRIGHT_LEVELS[0])
-    if drawn.any():
-        found |= _rows_of_glyphs(drawn, np.where(drawn, darkest, 0))
-        found |= _calipers(drawn, darkest, moving)
-    drawn = still & (brightest <= _DARK_LEVEL)
-    if drawn.any():
-        drawn &= ndimage.uniform_filter(brightest, 15) >= brightest + np.uint8(_DARK_CONTRAST)
-        if drawn.any():
-            found |= _rows_of_glyphs(drawn, np.where(drawn, 255 - brightest, 0))
+    bright = still & (darkest >= _BRIGHT_LEVELS[0])
+    if bright.any():
+        found |= _rows_of_glyphs(bright, darkest * bright)
+        found |= _calipers(bright, moving)
+    dark = still & (brightest <= _DARK_LEVEL)
+    if dark.any():
+        around = ndimage.uniform_filter(brightest, _DARK_AROUND_PX)
+        dark &= around >= brightest + np.uint8(_DARK_CONTRAST)
+        if dark.any():
+            found |= _rows_of_glyphs(dark, (255 - brightest) * dark)
     if found.any():
         found = ndimage.maximum_filter(found, 2 * _MARGIN_PX + 1)
     return found
+
+
+def _box_of(area: NDArray[np.bool_]) -> tuple[slice, slice]:
+    """The part of a picture that an area lies in."""
+    rows = np.flatnonzero(area.any(axis=1))
+    columns = np.flatnonzero(area.any(axis=0))
+    if not rows.size:
+        return np.s_[:0, :0]
+    return np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
 
 
 def has_rows_of_glyphs(picture: NDArray[np.uint8]) -> bool:
@@ -144,10 +169,10 @@ def _rows_of_glyphs(
     """Boxes around the rows of glyphs among the parts of a drawing, as a mask (H, W)."""
     found = np.zeros_like(drawn)
     parts, count = ndimage.label(drawn, EIGHT_NEIGHBOURS)
-    if count > _MAX_PARTS:
+    if not _FEWEST_GLYPHS <= count <= _MAX_PARTS:
         return found
-    places = [place for place in ndimage.find_objects(parts) if place is not None]
-    glyphs = _glyphs(parts, picture)
+    places = ndimage.find_objects(parts)
+    glyphs = _glyphs(parts, places, picture)
     for row in _rows(glyphs):
         box = _Box.around(row)
         if _has_hard_edges(row, picture, box):
@@ -182,21 +207,21 @@ def _with_rest_of_line(box: _Box, places: list[tuple[slice, slice]]) -> _Box:
     return box
 
 
-def _glyphs(parts: NDArray[np.int32], picture: NDArray[np.uint8]) -> list[_Glyph]:
+def _glyphs(
+    parts: NDArray[np.int32], places: list[tuple[slice, slice]], picture: NDArray[np.uint8]
+) -> list[_Glyph]:
     """The parts that have a letter's size, thin strokes and one grey, from left to right."""
     tallest_px = max(_MIN_GLYPH_PX, _MAX_GLYPH_SHARE * parts.shape[0])
     glyphs = []
-    for number, place in enumerate(ndimage.find_objects(parts), start=1):
-        if place is None:
-            continue
-        rows, columns = place
+    for number, (rows, columns) in enumerate(places, start=1):
         height, width = rows.stop - rows.start, columns.stop - columns.start
         if not _MIN_GLYPH_PX <= height <= tallest_px or width > _WIDEST_GLYPH * height:
             continue
-        part = parts[place] == number
+        part = parts[rows, columns] == number
         if _stroke_px(part) > max(2.0, _THICKEST_STROKE * height):
             continue
-        grey = float(np.percentile(picture[place][part], 80))
+        greys = np.sort(picture[rows, columns][part])
+        grey = float(greys[int(_INK_QUANTILE * len(greys))])
         glyphs.append(_Glyph(rows.start, columns.start, rows.stop, columns.stop, grey))
     glyphs.sort(key=lambda glyph: glyph.x0)
     return glyphs
@@ -204,10 +229,11 @@ def _glyphs(parts: NDArray[np.int32], picture: NDArray[np.uint8]) -> list[_Glyph
 
 def _stroke_px(part: NDArray[np.bool_]) -> float:
     """Width of the strokes of a part: its area over half the length of its outline."""
-    padded = np.pad(part, 1)
-    outline_px = np.count_nonzero(padded[1:] != padded[:-1])
-    outline_px += np.count_nonzero(padded[:, 1:] != padded[:, :-1])
-    return 2.0 * np.count_nonzero(part) / outline_px * 1.2  # slanted outlines count too long
+    inner_px = np.count_nonzero(part[1:] & part[:-1])
+    inner_px += np.count_nonzero(part[:, 1:] & part[:, :-1])
+    area_px = np.count_nonzero(part)
+    outline_px = 4 * area_px - 2 * inner_px  # sides of pixels that no neighbour shares
+    return _SLANT * 2 * area_px / outline_px
 
 
 def _rows(glyphs: list[_Glyph]) -> list[list[_Glyph]]:
@@ -238,9 +264,7 @@ def _has_hard_edges(row: list[_Glyph], picture: NDArray[np.uint8], box: _Box) ->
     return float(np.percentile(around, 90)) <= _HARD_EDGE * grey
 
 
-def _calipers(
-    drawn: NDArray[np.bool_], darkest: NDArray[np.uint8], moving: NDArray[np.bool_]
-) -> NDArray[np.bool_]:
+def _calipers(drawn: NDArray[np.bool_], moving: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Crosses under which tissue moves, and the dots on the lines between them."""
     found = np.zeros_like(drawn)
     parts, count = ndimage.label(drawn, EIGHT_NEIGHBOURS)
@@ -249,8 +273,6 @@ def _calipers(
     least_px, most_px = _CROSS_PX
     middles = []
     for number, place in enumerate(ndimage.find_objects(parts), start=1):
-        if place is None:
-            continue
         rows, columns = place
         height, width = rows.stop - rows.start, columns.stop - columns.start
         if not least_px <= height <= most_px or abs(height - width) > 0.25 * height:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from bsou_dist.prepare.glyphs import has_rows_of_glyphs
 
-_LATTICE_SIDE = 64  # so many rows and columns are enough for a share
+_LATTICE_SIDE = 48  # so many rows and columns are enough for a share
 _LEAST_FRAMES = 4  # fewer have no rest to differ from
 _STILL_CHANGE = 4  # grey levels from one frame to the next, in the median over the clip
 _OTHER_LEVEL = 24  # grey levels; a still pixel that differs by more shows something else
@@ -38,9 +38,9 @@ def odd_frames(frames: NDArray[np.uint8]) -> NDArray[np.bool_]:
     down = max(1, height // _LATTICE_SIDE)
     across = max(1, width // _LATTICE_SIDE)
     sampled = np.ascontiguousarray(frames[:, ::down, ::across])
-    usual = np.sort(sampled, axis=0)[count // 2]
+    usual = _middle(sampled)
     from_usual = np.maximum(sampled, usual) - np.minimum(sampled, usual)
-    is_still = np.sort(from_usual, axis=0)[count // 2] <= _STILL_CHANGE
+    is_still = _middle(from_usual) <= _STILL_CHANGE
     if is_still.any():
         odd |= (from_usual[:, is_still] > _OTHER_LEVEL).mean(axis=1) > _OTHER_SHARE
     if is_still.all():
@@ -61,3 +61,11 @@ def odd_frames(frames: NDArray[np.uint8]) -> NDArray[np.bool_]:
 
 def _near(grey: NDArray[np.uint8], level: np.uint8) -> NDArray[np.bool_]:
     return np.abs(grey.astype(np.int16) - int(level)) <= _FLAT_LEVELS
+
+
+def _middle(pictures: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The median over time, (H, W), of pictures (F, H, W)."""
+    by_pixel = np.ascontiguousarray(np.moveaxis(pictures, 0, -1))
+    half = len(pictures) // 2
+    by_pixel.partition(half, axis=-1)
+    return by_pixel[..., half]

@@ -226,7 +226,8 @@ def _fan_of_tissue(grey: NDArray[np.uint8], frames: NDArray[np.uint8]) -> Fan:
         raise RejectedClip("still image: nothing moves from frame to frame")
     if frames.ndim == 4 and coloured_share(frames, fan) > _MAX_COLOURED_SHARE:
         raise RejectedClip("colour Doppler")
-    seen_on_average = grey.mean(axis=0)[fan] >= _SEEN_LEVEL
+    total = grey.sum(axis=0, dtype=np.uint32)  # in half the time of a mean
+    seen_on_average = total[fan] >= _SEEN_LEVEL * len(grey)
     if seen_on_average.mean() < _MIN_ECHO_SHARE:
         raise RejectedClip("no tissue: the fan holds no lasting echo")
     return found
