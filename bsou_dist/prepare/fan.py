@@ -38,7 +38,6 @@ _WHOLE_PICTURE = 0.97  # a fan that fills so much of the picture has nothing aro
 _LEAST_SHARE = 0.02  # of the picture
 _DARK_SCENE_SHARE = 0.1  # of the picture; a clock or a message is smaller
 _LIT_LEVEL = 20  # grey levels; darker is no echo
-_MOVED_CHANGE = 16  # grey levels over the whole clip
 _MOVED_SHARE = 0.2  # of what is lit
 _DARK_CHANGE = 8  # grey levels over the whole clip; above the flicker of lossy codecs
 
@@ -98,20 +97,19 @@ def find_fan(frames: NDArray[np.uint8]) -> Fan:
     )
 
 
-def _ever_moved(
-    darkest: NDArray[np.uint8], brightest: NDArray[np.uint8]
-) -> NDArray[np.bool_]:
+def _ever_moved(darkest: NDArray[np.uint8], brightest: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """The pixels that changed over the whole clip, or none where most of what is lit stood still.
 
     In a slow sweep over a dark scene little changes from one frame to the next, and all from the
     first to the last.
     """
     span = brightest - darkest
+    moved = span >= _DARK_CHANGE
     lit = brightest >= _LIT_LEVEL
-    moved_share = np.count_nonzero(lit & (span >= _MOVED_CHANGE)) / max(1, np.count_nonzero(lit))
+    moved_share = np.count_nonzero(lit & moved) / max(1, np.count_nonzero(lit))
     if moved_share < _MOVED_SHARE:
         return np.zeros_like(lit)
-    return span >= _DARK_CHANGE
+    return moved
 
 
 def _changing(frames: NDArray[np.uint8], levels: tuple[int, ...]) -> list[NDArray[np.bool_]]:
@@ -144,9 +142,7 @@ def _largest_component(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return labels == sizes.argmax()
 
 
-def _components_touching(
-    seeds: NDArray[np.bool_], mask: NDArray[np.bool_]
-) -> NDArray[np.bool_]:
+def _components_touching(seeds: NDArray[np.bool_], mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """The connected parts of a mask that hold a seed; seeds lie in the mask."""
     labels, count = ndimage.label(mask)
     holds_seed = np.zeros(count + 1, np.bool_)

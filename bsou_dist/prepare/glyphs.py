@@ -32,9 +32,20 @@ _MAX_GLYPH_SHARE = 0.12  # height, of the picture's
 _MAX_PARTS = 20_000  # more than any screen has letters; speckle alone
 _LIKE_HEIGHT = 0.6  # of the taller of two: small letters beside capitals
 _WIDEST_GLYPH = 1.7  # times its height
+# Letters that touch make one part, of at least so many strokes per height of its width. A line that
+# some tissue draws has one.
+_WIDEST_JOINED = 8.0
+_STROKES_OF_JOINED = 1.1
 _WIDEST_GAP = 1.0  # times the height of the glyph before it
 _LINE_SLACK = 0.16  # of the height, between the lines that two glyphs stand on
 _THICKEST_STROKE = 0.34  # of the height
+_THIN_PX = 2.0  # however low the letters are
+_THIN_JOINED_PX = 3.0  # where letters may join, softened edges are part of a stroke
+# Strokes that a line through a letter crosses, along its rows or columns: I, L and T have one, most
+# others more. A spot of speckle has one, so a row needs letters that have more.
+_COMPLEX = 1.3
+_FEWEST_COMPLEX = 2
+_REST_OF_LINE = 3.0  # times the height that a proven row may go on at either end
 _SLANT = 1.2  # a slanted outline is shorter than the sides of its pixels
 _INK_QUANTILE = 0.8  # of a glyph's greys: its ink, without softened edges
 _LIKE_GREY = 0.16  # of the brighter of two glyphs
@@ -76,6 +87,8 @@ class _Glyph:
     y1: int
     x1: int
     grey: float
+    letters: int = 1
+    is_complex: bool = False
 
     @property
     def height(self) -> int:
@@ -122,8 +135,8 @@ def _print_in(
     area: NDArray[np.bool_],
     moving: NDArray[np.bool_],
 ) -> NDArray[np.bool_]:
-    found = _rows_in_the_dark(darkest * area)
-    found |= _rows_in_the_dark(brightest * area)
+    found = _rows_in_the_dark(darkest * area, may_join=False)
+    found |= _rows_in_the_dark(brightest * area, may_join=False)
     still = area & (brightest - darkest < _STILL_CHANGE)
     bright = still & (darkest >= _BRIGHT_LEVELS[0])
     if bright.any():
@@ -151,28 +164,34 @@ def _box_of(area: NDArray[np.bool_]) -> tuple[slice, slice]:
 
 def has_rows_of_glyphs(picture: NDArray[np.uint8]) -> bool:
     """Whether bright rows of glyphs stand in the dark of a single picture (H, W)."""
-    return bool(_rows_in_the_dark(picture).any())
+    return bool(_rows_in_the_dark(picture, may_join=True).any())
 
 
-def _rows_in_the_dark(picture: NDArray[np.uint8]) -> NDArray[np.bool_]:
+def _rows_in_the_dark(picture: NDArray[np.uint8], *, may_join: bool) -> NDArray[np.bool_]:
     found = np.zeros(picture.shape, np.bool_)
     for level in _BRIGHT_LEVELS:
         drawn = picture >= level
         if drawn.any():
-            found |= _rows_of_glyphs(drawn, picture)
+            found |= _rows_of_glyphs(drawn, picture, may_join=may_join)
     return found
 
 
 def _rows_of_glyphs(
-    drawn: NDArray[np.bool_], picture: NDArray[np.uint8]
+    drawn: NDArray[np.bool_], picture: NDArray[np.uint8], *, may_join: bool = False
 ) -> NDArray[np.bool_]:
-    """Boxes around the rows of glyphs among the parts of a drawing, as a mask (H, W)."""
+    """Boxes around the rows of glyphs among the parts of a drawing, as a mask (H, W).
+
+    Args:
+        drawn: what may be strokes, (H, W).
+        picture: grey levels, bright where there is ink, (H, W).
+        may_join: take letters that touch for letters too; some anatomy looks like them.
+    """
     found = np.zeros_like(drawn)
     parts, count = ndimage.label(drawn, EIGHT_NEIGHBOURS)
-    if not _FEWEST_GLYPHS <= count <= _MAX_PARTS:
+    if not 1 <= count <= _MAX_PARTS:
         return found
     places = ndimage.find_objects(parts)
-    glyphs = _glyphs(parts, places, picture)
+    glyphs = _glyphs(parts, places, picture, may_join)
     for row in _rows(glyphs):
         box = _Box.around(row)
         if _has_hard_edges(row, picture, box):
@@ -182,47 +201,56 @@ def _rows_of_glyphs(
 
 
 def _with_rest_of_line(box: _Box, places: list[tuple[slice, slice]]) -> _Box:
-    """A row's box, grown over what stands in its line: digits that change make a blot, letters join.
+    """A row's box, grown over what stands in its line: digits that change make a blot.
 
     A row that is proven needs no further proof of what belongs to it.
     """
+    height = box.y1 - box.y0
+    farthest_left = box.x0 - _REST_OF_LINE * height
+    farthest_right = box.x1 + _REST_OF_LINE * height
     grows = True
     while grows:
         grows = False
-        height = box.y1 - box.y0
         for rows, columns in places:
             is_in_line = rows.start >= box.y0 - 0.3 * height and rows.stop <= box.y1 + 0.3 * height
-            is_near = (
-                columns.start - box.x1 <= height and box.x0 - columns.stop <= height
-            )
+            gap_px = max(columns.start - box.x1, box.x0 - columns.stop)
             is_beyond = columns.start < box.x0 or columns.stop > box.x1
-            if is_in_line and is_near and is_beyond:
-                box = _Box(
-                    min(box.y0, rows.start),
-                    min(box.x0, columns.start),
-                    max(box.y1, rows.stop),
-                    max(box.x1, columns.stop),
-                )
+            is_near = columns.start >= farthest_left and columns.stop <= farthest_right
+            if is_in_line and gap_px <= height and is_beyond and is_near:
+                box = _Box(box.y0, min(box.x0, columns.start), box.y1, max(box.x1, columns.stop))
                 grows = True
     return box
 
 
 def _glyphs(
-    parts: NDArray[np.int32], places: list[tuple[slice, slice]], picture: NDArray[np.uint8]
+    parts: NDArray[np.int32],
+    places: list[tuple[slice, slice]],
+    picture: NDArray[np.uint8],
+    may_join: bool,
 ) -> list[_Glyph]:
     """The parts that have a letter's size, thin strokes and one grey, from left to right."""
     tallest_px = max(_MIN_GLYPH_PX, _MAX_GLYPH_SHARE * parts.shape[0])
+    widest = _WIDEST_JOINED if may_join else _WIDEST_GLYPH  # times the height
+    thin_px = _THIN_JOINED_PX if may_join else _THIN_PX
     glyphs = []
     for number, (rows, columns) in enumerate(places, start=1):
         height, width = rows.stop - rows.start, columns.stop - columns.start
-        if not _MIN_GLYPH_PX <= height <= tallest_px or width > _WIDEST_GLYPH * height:
+        if not _MIN_GLYPH_PX <= height <= tallest_px or width > widest * height:
             continue
         part = parts[rows, columns] == number
-        if _stroke_px(part) > max(2.0, _THICKEST_STROKE * height):
+        if _stroke_px(part) > max(thin_px, _THICKEST_STROKE * height):
             continue
+        letters = 1
+        strokes = _strokes_across(part)
+        if width > _WIDEST_GLYPH * height:
+            if strokes < _STROKES_OF_JOINED * width / height:
+                continue
+            letters = round(width / height)
+        is_complex = max(strokes, _strokes_across(part.T)) >= _COMPLEX
         greys = np.sort(picture[rows, columns][part])
         grey = float(greys[int(_INK_QUANTILE * len(greys))])
-        glyphs.append(_Glyph(rows.start, columns.start, rows.stop, columns.stop, grey))
+        place = _Box(rows.start, columns.start, rows.stop, columns.stop)
+        glyphs.append(_Glyph(*place, grey, letters, is_complex))
     glyphs.sort(key=lambda glyph: glyph.x0)
     return glyphs
 
@@ -234,6 +262,12 @@ def _stroke_px(part: NDArray[np.bool_]) -> float:
     area_px = np.count_nonzero(part)
     outline_px = 4 * area_px - 2 * inner_px  # sides of pixels that no neighbour shares
     return _SLANT * 2 * area_px / outline_px
+
+
+def _strokes_across(part: NDArray[np.bool_]) -> float:
+    """How many strokes a line through a part crosses, the mean over its rows."""
+    begins = np.count_nonzero(part[:, 1:] & ~part[:, :-1]) + np.count_nonzero(part[:, 0])
+    return begins / len(part)
 
 
 def _rows(glyphs: list[_Glyph]) -> list[list[_Glyph]]:
@@ -248,7 +282,9 @@ def _rows(glyphs: list[_Glyph]) -> list[list[_Glyph]]:
             if row[-1].precedes(glyph):
                 row.append(glyph)
                 left.remove(glyph)
-        if len(row) >= _FEWEST_GLYPHS:
+        letters = sum(glyph.letters for glyph in row)
+        complex_letters = sum(glyph.letters for glyph in row if glyph.is_complex)
+        if letters >= _FEWEST_GLYPHS and complex_letters >= _FEWEST_COMPLEX:
             rows.append(row)
     return rows
 
@@ -278,10 +314,14 @@ def _calipers(drawn: NDArray[np.bool_], moving: NDArray[np.bool_]) -> NDArray[np
         if not least_px <= height <= most_px or abs(height - width) > 0.25 * height:
             continue
         part = parts[place] == number
-        around = moving[max(0, rows.start - 2) : rows.stop + 2, max(0, columns.start - 2) : columns.stop + 2]
+        around = moving[
+            max(0, rows.start - 2) : rows.stop + 2, max(0, columns.start - 2) : columns.stop + 2
+        ]
         if _is_cross(part) and np.count_nonzero(around) >= 0.3 * around.size:
             found[place] |= part
-            middles.append(((rows.start + rows.stop - 1) / 2, (columns.start + columns.stop - 1) / 2))
+            middles.append(
+                ((rows.start + rows.stop - 1) / 2, (columns.start + columns.stop - 1) / 2)
+            )
     if len(middles) > 1:
         y, x = np.nonzero(drawn)
         for (y0, x0), (y1, x1) in combinations(middles[:16], 2):

@@ -118,9 +118,7 @@ def _above_the_face(
     return depth_px < face_px
 
 
-def _between(
-    darkest: NDArray[np.uint8], brightest: NDArray[np.uint8]
-) -> NDArray[np.float32]:
+def _between(darkest: NDArray[np.uint8], brightest: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Grey halfway between both, which is cheaper than the mean over time."""
     return 0.5 * (darkest.astype(np.float32) + brightest)
 

@@ -99,8 +99,8 @@ def prepare(raw: RawClip, config: PrepareConfig, mm_per_px: float | None = None)
         mm_per_px: spacing from the cohort table, used where the file has none.
 
     Raises:
-        RejectedClip: still image, too few frames, changing screens, no tissue, colour Doppler, or
-            implausible spacing.
+        RejectedClip: still image, too few frames, changing screens, noise around the fan, no
+            tissue, colour Doppler, or implausible spacing.
     """
     if raw.source_frames == 1:
         raise RejectedClip("still image: one frame")
@@ -222,6 +222,8 @@ def _fan_of_tissue(grey: NDArray[np.uint8], frames: NDArray[np.uint8]) -> Fan:
         raise RejectedClip("no tissue: the picture is dark")
     found = find_fan(grey)
     fan = found.mask
+    if fan.mean() < _MIN_FAN_SHARE and found.noise_around:
+        raise RejectedClip("noise around the fan: nothing moves beyond it")
     if fan.mean() < _MIN_FAN_SHARE:
         raise RejectedClip("still image: nothing moves from frame to frame")
     if frames.ndim == 4 and coloured_share(frames, fan) > _MAX_COLOURED_SHARE:
