@@ -23,12 +23,12 @@ _STILL_CHANGE = 16  # grey levels over the whole clip; lossy codecs make print f
 _BRIGHT_LEVELS = (40, 80, 120)
 """Grey levels: dimmer print cannot be told from noise, and a haze joins letters at the lower."""
 
-_DARK_LEVEL = 60  # grey levels; print that is to be read over tissue is darker
-_DARK_AROUND_PX = 15  # wider than strokes
-_DARK_CONTRAST = 40  # grey levels below the mean around it, at its brightest
+_DARK_LEVELS = (24, 60)  # grey levels; print that is to be read over tissue is darker
 
+_LEAST_DARK = 0.002  # of an area; print that changes is seen in the dark alone
 _MIN_GLYPH_PX = 5  # no font can be read that is smaller
 _MAX_GLYPH_SHARE = 0.12  # height, of the picture's
+_FEWEST_INK_PX = 3 * _MIN_GLYPH_PX  # three strokes of one pixel
 _MAX_PARTS = 20_000  # more than any screen has letters; speckle alone
 _LIKE_HEIGHT = 0.6  # of the taller of two: small letters beside capitals
 _WIDEST_GLYPH = 1.7  # times its height
@@ -136,18 +136,17 @@ def _print_in(
     moving: NDArray[np.bool_],
 ) -> NDArray[np.bool_]:
     found = _rows_in_the_dark(darkest * area, may_join=False)
-    found |= _rows_in_the_dark(brightest * area, may_join=False)
+    dark_px = np.count_nonzero(area & (brightest < _BRIGHT_LEVELS[-1]))
+    if dark_px >= _LEAST_DARK * np.count_nonzero(area):
+        found |= _rows_in_the_dark(brightest * area, may_join=False)
     still = area & (brightest - darkest < _STILL_CHANGE)
     bright = still & (darkest >= _BRIGHT_LEVELS[0])
     if bright.any():
         found |= _rows_of_glyphs(bright, darkest * bright)
         found |= _calipers(bright, moving)
-    dark = still & (brightest <= _DARK_LEVEL)
-    if dark.any():
-        around = ndimage.uniform_filter(brightest, _DARK_AROUND_PX)
-        dark &= around >= brightest + np.uint8(_DARK_CONTRAST)
-        if dark.any():
-            found |= _rows_of_glyphs(dark, (255 - brightest) * dark)
+    for level in _DARK_LEVELS:
+        dark = area & (brightest <= level)
+        found |= _rows_of_glyphs(dark, (255 - brightest) * dark)
     if found.any():
         found = ndimage.maximum_filter(found, 2 * _MARGIN_PX + 1)
     return found
@@ -171,8 +170,7 @@ def _rows_in_the_dark(picture: NDArray[np.uint8], *, may_join: bool) -> NDArray[
     found = np.zeros(picture.shape, np.bool_)
     for level in _BRIGHT_LEVELS:
         drawn = picture >= level
-        if drawn.any():
-            found |= _rows_of_glyphs(drawn, picture, may_join=may_join)
+        found |= _rows_of_glyphs(drawn, picture, may_join=may_join)
     return found
 
 
@@ -187,8 +185,11 @@ def _rows_of_glyphs(
         may_join: take letters that touch for letters too; some anatomy looks like them.
     """
     found = np.zeros_like(drawn)
+    drawn_px = np.count_nonzero(drawn)
+    if drawn_px < _FEWEST_INK_PX:  # telling parts takes time
+        return found
     parts, count = ndimage.label(drawn, EIGHT_NEIGHBOURS)
-    if not 1 <= count <= _MAX_PARTS:
+    if count > _MAX_PARTS:
         return found
     places = ndimage.find_objects(parts)
     glyphs = _glyphs(parts, places, picture, may_join)
