@@ -106,19 +106,19 @@ def _ever_moved(darkest: NDArray[np.uint8], brightest: NDArray[np.uint8]) -> NDA
     span = brightest - darkest
     moved = span >= _DARK_CHANGE
     lit = brightest >= _LIT_LEVEL
-    moved_share = np.count_nonzero(lit & moved) / max(1, np.count_nonzero(lit))
-    if moved_share < _MOVED_SHARE:
+    if np.count_nonzero(lit & moved) < max(1, _MOVED_SHARE * np.count_nonzero(lit)):
         return np.zeros_like(lit)
     return moved
 
 
 def _changing(frames: NDArray[np.uint8], levels: tuple[int, ...]) -> list[NDArray[np.bool_]]:
     """For each number of grey levels, the pixels that change by it in enough pairs of frames."""
-    counts = [np.zeros(frames.shape[1:], np.uint16) for _ in levels]
+    kind = np.uint8 if len(frames) <= 256 else np.uint16  # small sums are fast ones
+    counts = [np.zeros(frames.shape[1:], kind) for _ in levels]
     for before, after in pairwise(frames):
         change = np.maximum(before, after) - np.minimum(before, after)
         for count, level in zip(counts, levels, strict=True):
-            count += change >= level
+            count += (change >= level).view(np.uint8)
     least_pairs = max(1.0, _CHANGING_SHARE * (len(frames) - 1))
     return [count >= least_pairs for count in counts]
 

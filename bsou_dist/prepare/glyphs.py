@@ -345,7 +345,7 @@ def _is_cross(part: NDArray[np.bool_]) -> bool:
     for away in (np.minimum(np.abs(y), np.abs(x)), np.abs(np.abs(y) - np.abs(x)) / np.sqrt(2)):
         core = away <= 0.5
         cross = away <= 2 * half_stroke_px
-        drawn_of_cross = np.count_nonzero(part & core) / max(1, np.count_nonzero(core))
+        drawn_of_cross = np.count_nonzero(part & core) / np.count_nonzero(core)
         cross_of_drawn = np.count_nonzero(part & cross) / drawn_px
         if min(drawn_of_cross, cross_of_drawn) >= _CROSS_SHARE:
             return True

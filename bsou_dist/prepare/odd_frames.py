@@ -49,10 +49,10 @@ def odd_frames(frames: NDArray[np.uint8]) -> NDArray[np.bool_]:
     ground = np.empty(count, np.uint8)
     for number, picture in enumerate(sampled):
         grey = picture[~is_still]
-        ground[number] = np.bincount(grey, minlength=256).argmax()
+        ground[number] = int(np.bincount(grey, minlength=256).argmax())
         flat_share[number] = _near(grey, ground[number]).mean()
     is_flat = flat_share >= max(_FLAT_SHARE, float(np.median(flat_share)) + _MORE_FLAT)
-    for number in np.flatnonzero(is_flat & ~odd):
+    for number in np.flatnonzero(is_flat & ~odd).tolist():
         frame = frames[number]
         from_ground = np.maximum(frame, ground[number]) - np.minimum(frame, ground[number])
         odd[number] = has_rows_of_glyphs(from_ground)
