@@ -14,7 +14,8 @@ from bsou_dist.sources.raw_clip import even_indices
 
 _FRAMES = 16  # so many tell two greys from many
 _LEAST_FRAMES = 6  # in fewer, speckle has two greys by chance
-_LATTICE_PX = 2  # every second row and column is enough
+_LATTICE_PX = 2  # every second row and column is enough, but in small pictures
+_SMALL_PX = 128  # shorter side
 _LEAST_CHANGE = 24  # grey levels; print that changes by less cannot be read
 # Measured on phantom and real clips: 0 to 12 % of the tissue's pixels are at two greys by these
 # rules, 62 to 100 % of print's that blinks, scrolls or runs, compressed or not.
@@ -42,7 +43,8 @@ def changing_print(
     chosen = even_indices(len(frames), _FRAMES)
     if len(chosen) < _LEAST_FRAMES:
         return none
-    lattice = np.s_[::_LATTICE_PX, ::_LATTICE_PX]
+    step = 1 if min(changing.shape) < _SMALL_PX else _LATTICE_PX
+    lattice = np.s_[::step, ::step]
     changing_here = changing[lattice]
     series = np.stack([frames[number][lattice][changing_here] for number in chosen])
     darkest, brightest = series.min(axis=0), series.max(axis=0)
@@ -60,12 +62,12 @@ def changing_print(
         return none
     two_greys = np.zeros(changing_here.shape, np.float32)
     two_greys[changing_here] = is_print
-    side = max(3, window_px // _LATTICE_PX)
+    side = max(3, window_px // step)
     print_share = ndimage.uniform_filter(two_greys, side)
     changing_share = ndimage.uniform_filter(changing_here.astype(np.float32), side)
     is_printed = (print_share > 0.01) & (print_share >= _DENSITY * changing_share)
     if not is_printed.any():
         return none
     height, width = changing.shape
-    whole = is_printed.repeat(_LATTICE_PX, axis=0).repeat(_LATTICE_PX, axis=1)
+    whole = is_printed.repeat(step, axis=0).repeat(step, axis=1)
     return whole[:height, :width]

@@ -73,7 +73,8 @@ def hollow_mask(
     inside = hull[box] & (down_px >= 0) & (np.abs(across_px) < half_px)
     judged = inside & (np.abs(across_px) < _JUDGED_SHARE * half_px)
     screen = np.s_[max(0, top - _BACKGROUND_PX) : top + 1, first:last]
-    background = float(np.median(_between(darkest[screen], brightest[screen])))
+    screen_greys = _between(darkest[screen], brightest[screen]).astype(np.intp).ravel()
+    background = np.bincount(screen_greys).argmax()  # print there has many greys, its ground one
     is_lit = np.abs(_between(darkest[box], brightest[box]) - background) >= _LIT_LEVEL
     # What flickers in the dark above the face is what lossy codecs leave around its edge.
     deepest = np.zeros_like(inside)
