@@ -20,7 +20,7 @@ EIGHT_NEIGHBOURS = np.ones((3, 3), np.bool_)
 """Makes pixels that touch by a corner one part, as strokes of print often do."""
 
 _STILL_CHANGE = 16  # grey levels over the whole clip; lossy codecs make print flicker by less
-_BRIGHT_LEVELS = (40, 56, 100)
+_BRIGHT_LEVELS = (40, 80, 120)
 """Grey levels: dimmer print cannot be told from noise, and a haze joins letters at the lower."""
 
 _DARK_LEVELS = (24, 60)  # grey levels; print that is to be read over tissue is darker
