@@ -8,5 +8,6 @@
 | `contact_sheet` | What do its clips look like? |
 | `privacy_words` | What do shards say in words, and what of it should not be there? |
 | `privacy_sheet` | Which clips should a human look at for print that is left? |
-| `still_print` | What in a clip never moves, or lies apart from the tissue? |
+| `still_print` | What in a clip never moves, lies apart from the tissue, or is unlike the rest? |
+| `apart` | Which bright things lie in the dark, apart from the tissue? |
 """

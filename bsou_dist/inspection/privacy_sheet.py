@@ -17,6 +17,7 @@ from bsou_dist.shards.manifest import read_member
 
 _COLUMNS = (
     "middle frame",
+    "the frame most unlike the rest",
     "brightest over time",
     "what never moves",
     "mean over time, around the first box",
@@ -83,14 +84,18 @@ def _suspicion(look: Stillness | None) -> float:
 
 def _caption(row: pd.Series, look: Stillness | None) -> str:
     words = [shown_text(row[name], 40) for name in _CAPTION_COLUMNS if pd.notna(row[name])]
-    found = "cannot be decoded" if look is None else f"still places: {len(look.suspects)}"
-    return " | ".join([*words, found])
+    if look is None:
+        return " | ".join([*words, "cannot be decoded"])
+    if look.odd_frames:
+        words.append(f"frames of another screen: {look.odd_frames}")
+    return " | ".join([*words, f"still places: {len(look.suspects)}"])
 
 
 def _tiles(look: Stillness, tile_px: int) -> list[Image.Image]:
     """The tiles of a row, in the order of `_COLUMNS`."""
     scale = tile_px / look.middle.shape[0]
-    tiles = [_tile(pixels, tile_px) for pixels in (look.middle, look.brightest, look.residue)]
+    pictures = (look.middle, look.unlike, look.brightest, look.residue)
+    tiles = [_tile(picture, tile_px) for picture in pictures]
     for tile in tiles:
         draw = ImageDraw.Draw(tile)
         for suspect in look.suspects[:_BOXES]:

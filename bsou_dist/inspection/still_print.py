@@ -1,7 +1,8 @@
 """Places in a clip where print may be left.
 
 Print does not move and stands out from what lies around it, or it lies apart from the tissue,
-whatever it does. Other things do so too, so a human must look.
+whatever it does, or it stands in frames that are unlike the rest. Other things do so too, so a
+human must look.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from bsou_dist.prepare.bright_print import apart_from_tissue
+from bsou_dist.inspection.apart import apart_from_tissue
+from bsou_dist.prepare.odd_frames import odd_frames
 
 _AROUND_PX = 11  # what a stroke of print is compared with; strokes are thinner
 # Standard deviations over time by which a pixel must keep to one side of what lies around it.
@@ -46,19 +48,24 @@ class Stillness:
         brightest: each pixel's maximum, contrast stretched: print that moves or changes shows here.
         mean: each pixel's mean, contrast stretched: speckle blurs, and print does not.
         residue: what always stands out, and what lies apart, contrast stretched.
-        suspects: the places where something does, heaviest first.
+        unlike: the frame that differs most from the clip's mean.
+        odd_frames: how many frames show another screen, as far as a program can tell.
+        suspects: the places where something stands out or lies apart, heaviest first.
     """
 
     middle: NDArray[np.uint8]
     brightest: NDArray[np.uint8]
     mean: NDArray[np.uint8]
     residue: NDArray[np.uint8]
+    unlike: NDArray[np.uint8]
+    odd_frames: int
     suspects: tuple[Suspect, ...]
 
     @property
     def weight(self) -> float:
         """How suspicious the clip is; comparable between clips of one size."""
-        return sum(suspect.weight for suspect in self.suspects)
+        of_places = sum(suspect.weight for suspect in self.suspects)
+        return of_places + self.odd_frames * 255.0 * self.unlike.size  # a page goes before all
 
 
 def stillness(frames: NDArray[np.uint8]) -> Stillness:
@@ -73,11 +80,14 @@ def stillness(frames: NDArray[np.uint8]) -> Stillness:
     fan = ndimage.binary_erosion(ndimage.binary_fill_holes(seen), iterations=2)
     apart = np.where(apart_from_tissue(brightest, seen), brightest, 0)
     residue = np.maximum(_standing_out(frames, fan), apart)
+    mean = frames.mean(axis=0)
     return Stillness(
         middle=frames[len(frames) // 2],
         brightest=_stretched(brightest),
-        mean=_stretched(frames.mean(axis=0)),
+        mean=_stretched(mean),
         residue=_stretched(residue),
+        unlike=_most_unlike(frames, mean),
+        odd_frames=int(np.count_nonzero(odd_frames(frames))),
         suspects=tuple(_suspects(residue)),
     )
 
@@ -106,6 +116,12 @@ def _words(strokes: NDArray[np.bool_]) -> NDArray[np.int32]:
     padded = np.pad(strokes, margin_px)
     words, _ = ndimage.label(ndimage.binary_closing(padded, np.ones(_GAP_PX)))
     return words[margin_px:-margin_px, margin_px:-margin_px]
+
+
+def _most_unlike(frames: NDArray[np.uint8], mean: NDArray[np.floating]) -> NDArray[np.uint8]:
+    """The frame that differs most from the mean over time."""
+    differences = [float(np.abs(frame - mean).mean()) for frame in frames]
+    return frames[int(np.argmax(differences))]
 
 
 def _standing_out(frames: NDArray[np.uint8], fan: NDArray[np.bool_]) -> NDArray[np.float32]:

@@ -13,7 +13,8 @@ from pydantic import Field, field_validator
 
 from bsou_dist.common.strict_config import StrictConfig
 from bsou_dist.prepare.doppler import coloured_share
-from bsou_dist.prepare.fan import fan_mask
+from bsou_dist.prepare.fan import Fan, find_fan
+from bsou_dist.prepare.odd_frames import odd_frames
 from bsou_dist.sources.raw_clip import RawClip, checked_mm_per_px, even_indices, shrinkage
 from bsou_dist.sources.stated_spacing import StatedSpacing, disagreement_notes
 
@@ -24,6 +25,7 @@ _SEEN_LEVEL = 20  # grey levels; darker is no echo
 _MIN_FAN_SHARE = 0.02  # of the picture
 _MIN_ECHO_SHARE = 0.02  # of the fan
 _MAX_COLOURED_SHARE = 0.01  # of the fan, in any frame
+_MAX_ODD_SHARE = 0.25  # of the frames; above, nobody knows which screen is the clip's
 _DEPTH_MM = (15.0, 600.0)  # a fan shallower or deeper than this has its spacing in another unit
 
 
@@ -98,8 +100,8 @@ def prepare(raw: RawClip, config: PrepareConfig, mm_per_px: float | None = None)
         mm_per_px: spacing from the cohort table, used where the file has none.
 
     Raises:
-        RejectedClip: still image, too few frames, no tissue, colour Doppler, or implausible
-            spacing.
+        RejectedClip: still image, too few frames, changing screens, noise around the fan, no
+            tissue, colour Doppler, or implausible spacing.
     """
     if raw.source_frames == 1:
         raise RejectedClip("still image: one frame")
@@ -115,7 +117,13 @@ def prepare(raw: RawClip, config: PrepareConfig, mm_per_px: float | None = None)
     if raw.shrunk == 1:
         shrink = shrinkage(raw_mm_per_px, raw.pixel_aspect, config.mm_per_px)
     grey = _shrunken_grey(frames, shrink)
-    fan = _fan_of_tissue(grey, frames[:, ::shrink, ::shrink])
+    is_odd = _odd_frames(grey, config.min_frames)
+    if is_odd.any():
+        grey, frames = grey[~is_odd], frames[~is_odd]
+        notes.append(f"frames dropped: {np.count_nonzero(is_odd)} show another screen")
+    found = _fan_of_tissue(grey, frames[:, ::shrink, ::shrink])
+    fan = found.mask
+    notes += _notes_on(found)
 
     grey_mm_per_px = None if raw_mm_per_px is None else raw_mm_per_px * shrink
     box = _bounding_box(fan)
@@ -189,8 +197,33 @@ def _shrunken_grey(frames: NDArray[np.uint8], shrink: int) -> NDArray[np.uint8]:
     return np.stack(shrunken)
 
 
-def _fan_of_tissue(grey: NDArray[np.uint8], frames: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Mask of the fan, (H, W), or RejectedClip where it shows no tissue, or colours.
+def _odd_frames(grey: NDArray[np.uint8], min_frames: int) -> NDArray[np.bool_]:
+    """Which frames (F,) show another screen, or RejectedClip where they are too many."""
+    is_odd = odd_frames(grey)
+    odd, count = np.count_nonzero(is_odd), len(is_odd)
+    if odd > _MAX_ODD_SHARE * count:
+        raise RejectedClip(f"changing screens: {odd} of {count} frames show another one")
+    if odd and count - odd < min_frames:
+        raise RejectedClip(
+            f"too few frames: {count - odd} of at least {min_frames} without another screen"
+        )
+    return is_odd
+
+
+def _notes_on(fan: Fan) -> list[str]:
+    """What to say of a fan beside its mask."""
+    notes = []
+    if fan.noise_around:
+        notes.append("noise around the fan: it was told apart, and dim depths may be cut")
+    if fan.fills_picture:
+        notes.append("fan fills the picture: print may stand in it, look at the privacy sheet")
+    if fan.is_dark_scene:
+        notes.append("dark scene: the fan is where anything ever moved")
+    return notes
+
+
+def _fan_of_tissue(grey: NDArray[np.uint8], frames: NDArray[np.uint8]) -> Fan:
+    """The fan, or RejectedClip where it shows no tissue, or colours.
 
     Args:
         grey: the clip in grey, (F, H, W).
@@ -199,15 +232,19 @@ def _fan_of_tissue(grey: NDArray[np.uint8], frames: NDArray[np.uint8]) -> NDArra
     ever_seen = grey.max(axis=0) >= _SEEN_LEVEL
     if ever_seen.mean() < _MIN_FAN_SHARE:
         raise RejectedClip("no tissue: the picture is dark")
-    fan = fan_mask(grey)
+    found = find_fan(grey)
+    fan = found.mask
+    if fan.mean() < _MIN_FAN_SHARE and found.noise_around:
+        raise RejectedClip("noise around the fan: nothing moves beyond it")
     if fan.mean() < _MIN_FAN_SHARE:
         raise RejectedClip("still image: nothing moves from frame to frame")
     if frames.ndim == 4 and coloured_share(frames, fan) > _MAX_COLOURED_SHARE:
         raise RejectedClip("colour Doppler")
-    seen_on_average = grey.mean(axis=0)[fan] >= _SEEN_LEVEL
+    total = grey.sum(axis=0, dtype=np.uint32)  # in half the time of a mean
+    seen_on_average = total[fan] >= _SEEN_LEVEL * len(grey)
     if seen_on_average.mean() < _MIN_ECHO_SHARE:
         raise RejectedClip("no tissue: the fan holds no lasting echo")
-    return fan
+    return found
 
 
 def _bounding_box(mask: NDArray[np.bool_]) -> _Box:

@@ -39,9 +39,9 @@ def test_the_sheet_begins_with_what_is_printed(
     assert looked_at[0] == (keys[4], 1)
     assert sorted(key for key, _ in looked_at) == sorted(keys)
     pixels = np.asarray(Image.open(sheet))
-    assert pixels.shape == (16 + 6 * (128 + 16), 4 * 128, 3)
+    assert pixels.shape == (16 + 6 * (128 + 16), 5 * 128, 3)
     red = (pixels[..., 0] > 200) & (pixels[..., 2] < 100)
-    assert red[32:160].sum() > 3 * 60  # the box, in three tiles
+    assert red[32:160].sum() > 4 * 60  # the box, in four tiles
     assert (tmp_path / "shards" / "sheet.png").exists() is False
 
     monkeypatch.chdir(tmp_path)

@@ -53,3 +53,14 @@ def test_print_apart_from_the_tissue_is_boxed_whenever_it_shows(texts: list[str]
         assert box.y1 <= 20  # and nothing else
         outside_boxes[box.y0 : box.y1, box.x0 : box.x1] = False
     assert not outside_boxes.any()
+
+
+def test_a_page_is_counted_and_shown() -> None:
+    frames = fan_frames(3, 16, HEIGHT, WIDTH)
+    assert stillness(frames).odd_frames == 0
+    page, _ = printed(np.zeros_like(frames[:1]), "PATIENT ERIKA", 70, 90)
+    frames[5] = page[0]
+    look = stillness(frames)
+    assert look.odd_frames == 1
+    np.testing.assert_array_equal(look.unlike, page[0])
+    assert look.weight > stillness(printed_over(fan_frames(3, 16, HEIGHT, WIDTH), "ERIKA")).weight

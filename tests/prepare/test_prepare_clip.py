@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from pydicom.data import get_testdata_file
 from scipy.ndimage import maximum_filter
 
-from bsou_dist.prepare.fan import fan_mask
+from bsou_dist.prepare.fan import find_fan
 from bsou_dist.prepare.prepare_clip import PrepareConfig, RejectedClip, prepare
 from bsou_dist.sources.raw_clip import RawClip, Region
 from bsou_dist.sources.read_clip import read_clip
@@ -32,19 +32,17 @@ def rejection(clip: RawClip, config: PrepareConfig = SMALL, mm_per_px: float | N
     return str(raised.value)
 
 
-def test_fan_is_found_to_the_pixel_but_for_the_hollow_of_its_hull() -> None:
-    found = fan_mask(FRAMES)
+def test_fan_is_found_to_the_pixel() -> None:
+    found = find_fan(FRAMES).mask
     assert (found & FAN).sum() > 0.98 * FAN.sum()
-    hollow = found & ~maximum_filter(FAN, 3)
-    assert hollow.sum() < 0.05 * FAN.sum()
-    assert np.nonzero(hollow)[0].max() < 30  # only above the curved probe
+    assert (found & ~maximum_filter(FAN, 3)).sum() < 0.002 * FAN.sum()
 
 
 def test_dark_fluid_at_the_rim_stays_in_the_fan() -> None:
     frames = FRAMES.copy()
     y, x = np.mgrid[:96, :112]
     frames[:, np.hypot(x - 70, y - 70) < 14] = 3
-    assert (fan_mask(frames) & FAN).sum() > 0.97 * FAN.sum()
+    assert (find_fan(frames).mask & FAN).sum() > 0.97 * FAN.sum()
 
 
 @pytest.mark.parametrize(
@@ -62,13 +60,13 @@ def test_print_near_the_fan_and_in_its_hollow_is_blanked(text: str, x: int, y: i
     frames, ink = printed(FRAMES, text, x, y)
     assert ink.any()
     assert not (ink & FAN).any()
-    assert not (fan_mask(frames) & ink).any()
+    assert not (find_fan(frames).mask & ink).any()
 
 
 def test_print_in_a_haze_that_joins_it_to_the_tissue_is_blanked() -> None:
     frames, ink = printed(FRAMES, "II", 52, 4)
     frames[:, 4:20, 48:64] = np.maximum(frames[:, 4:20, 48:64], 30)
-    assert not (fan_mask(frames) & ink).any()
+    assert not (find_fan(frames).mask & ink).any()
 
 
 def over_time(
@@ -90,8 +88,7 @@ TIMES = {
 @pytest.mark.parametrize("when", TIMES)
 def test_print_that_comes_goes_or_counts_is_blanked(when: str) -> None:
     frames, ink = over_time(HOLLOW, TIMES[when], 220, 44)
-    assert fan_mask(HOLLOW)[ink].sum() > 0.9 * ink.sum()  # in the hull
-    found = fan_mask(frames)
+    found = find_fan(frames).mask
     assert not (found & ink).any()
     assert (found & HOLLOW_FAN).sum() > 0.98 * HOLLOW_FAN.sum()
 
@@ -102,13 +99,13 @@ def test_a_limb_that_floats_and_dim_depths_stay_in_the_fan() -> None:
     around, depth = np.hypot(x - 240, y - 220), np.maximum(y - 300, 0) / 100
     frames[:, (around > 25) & (around < 50)] = 3  # fluid around a limb
     frames = (frames * (1 - 0.8 * depth)).astype(np.uint8)
-    assert (fan_mask(frames) & HOLLOW_FAN).sum() > 0.98 * HOLLOW_FAN.sum()
+    assert (find_fan(frames).mask & HOLLOW_FAN).sum() > 0.98 * HOLLOW_FAN.sum()
 
 
 def test_print_is_blanked_in_lossy_video(tmp_path: Path) -> None:
     frames, ink = printed(np.pad(FRAMES, ((0, 0), (0, 0), (16, 16))), "M MUSTERFRAU", 2, 2)
     write_video(tmp_path / "clip.mp4", frames)
-    fan = fan_mask(read_clip(tmp_path / "clip.mp4").frames[..., 0])
+    fan = find_fan(read_clip(tmp_path / "clip.mp4").frames[..., 0]).mask
     assert not (fan & ink & ~np.pad(FAN, ((0, 0), (16, 16)))).any()
     assert (fan[:, 16:-16] & FAN).sum() > 0.97 * FAN.sum()
 
@@ -119,7 +116,7 @@ def test_clock_progress_bar_and_popup_are_not_fan() -> None:
     frames[:, 4:12, 120:145] = random.integers(0, 255, (12, 8, 25))  # a clock
     frames[:, 100:102, :110] = random.integers(0, 255, (12, 2, 110))  # a bar
     frames[6:, 110:118, 10:90] = 200  # a message that comes up and stays
-    found = fan_mask(frames)
+    found = find_fan(frames).mask
     assert not found[96:].any()
     assert not found[:, 112:].any()
     assert (found[:96, :112] & FAN).sum() > 0.98 * FAN.sum()
@@ -151,7 +148,7 @@ def test_thin_print_leaves_no_trace_in_pictures_shrunk_before_the_fan_is_looked_
 def test_shrinking_moves_the_fans_edge_by_no_more_than_a_pixel() -> None:
     fine = fan_frames(height=192, width=224)
     halves = np.stack([np.asarray(Image.fromarray(frame).reduce(2)) for frame in fine])
-    whole, shrunk = fan_mask(fine), fan_mask(halves).repeat(2, axis=0).repeat(2, axis=1)
+    whole, shrunk = find_fan(fine).mask, find_fan(halves).mask.repeat(2, axis=0).repeat(2, axis=1)
     assert not (shrunk & ~maximum_filter(whole, 5)).any()
     assert not (whole & ~maximum_filter(shrunk, 5)).any()
 
@@ -259,6 +256,83 @@ def test_useless_clips_are_rejected(frames: np.ndarray, reason: str) -> None:
     assert rejection(raw(np.ascontiguousarray(frames))).split(":")[0] == reason
 
 
+def with_page(frames: np.ndarray, shown: slice, ground: int = 0) -> np.ndarray:
+    """Frames some of which are a registration page."""
+    frames = frames.copy()
+    frames[shown] = printed(np.full_like(frames[:1], ground), "DOE MARY 1990-01-02", 190, 200)[0]
+    return frames
+
+
+@pytest.mark.parametrize("ground", [0, 90])
+@pytest.mark.parametrize("shown", [slice(0, 1), slice(-1, None), slice(6, 9)])
+def test_frames_of_a_registration_page_are_dropped_and_noted(shown: slice, ground: int) -> None:
+    clean = np.delete(HOLLOW, shown, axis=0)
+    clip = prepare(raw(with_page(HOLLOW, shown, ground)), SMALL)
+    np.testing.assert_array_equal(clip.frames, prepare(raw(clean), SMALL).frames)
+    assert clip.notes[0] == f"frames dropped: {16 - len(clean)} show another screen"
+
+
+def test_a_clip_of_two_screens_is_rejected() -> None:
+    half_page = with_page(HOLLOW, slice(0, 6))
+    assert rejection(raw(half_page)).startswith("changing screens: 6 of 16")
+    few = with_page(HOLLOW[:5], slice(0, 1))
+    config = PrepareConfig(size_px=64, field_mm=128.0, min_frames=5)
+    assert rejection(raw(few), config).startswith("too few frames: 4 of at least 5")
+
+
+def test_frames_without_contact_stay() -> None:
+    frames = HOLLOW.copy()
+    frames[4:7] = 0
+    frames[4:7, 62:80] = HOLLOW[4:7, 62:80]  # the probe's own ringing
+    assert len(prepare(raw(frames, mm_per_px=0.3), SMALL).frames) == 16
+
+
+def with_noise_around(level: int, sigma: int) -> tuple[np.ndarray, np.ndarray]:
+    """Noise outside the fan with print in a corner, and the print's mask."""
+    ink = printed(np.zeros_like(HOLLOW[:1]), "DOE M", 6, 6)[1]
+    screen = np.where(ink, 230.0, level)
+    noise = np.random.default_rng(1).normal(screen, sigma, HOLLOW.shape).clip(0, 255)
+    return np.where(HOLLOW_FAN, HOLLOW, noise.astype(np.uint8)), ink
+
+
+def test_noise_around_the_fan_is_told_apart_and_noted() -> None:
+    frames, ink = with_noise_around(30, 5)
+    found = find_fan(frames)
+    assert found.noise_around
+    assert not (found.mask & ink).any()
+    assert (found.mask & HOLLOW_FAN).sum() > 0.97 * HOLLOW_FAN.sum()
+    assert (found.mask & ~HOLLOW_FAN).sum() < 0.05 * HOLLOW_FAN.sum()
+    assert prepare(raw(frames, mm_per_px=0.3), SMALL).notes[0].startswith("noise around the fan: ")
+
+
+def test_a_clip_that_noise_drowns_is_rejected() -> None:
+    frames, _ = with_noise_around(16, 12)
+    assert rejection(raw(frames, mm_per_px=1.2)).startswith("noise around the fan: nothing moves")
+
+
+def test_a_fan_that_fills_the_picture_is_noted() -> None:
+    inside = HOLLOW[:, 120:300, 180:300]
+    notes = prepare(raw(np.ascontiguousarray(inside), mm_per_px=0.6), SMALL).notes
+    assert [note.split(":")[0] for note in notes] == ["fan fills the picture"]
+    assert prepare(raw(HOLLOW, mm_per_px=0.3), SMALL).notes == ()
+
+
+def test_a_slow_sweep_over_a_dark_scene_is_no_still_image() -> None:
+    """Little changes from one frame to the next, and all from the first to the last."""
+    steps = np.linspace(0, 10, 40)
+    before = steps.astype(int)
+    part = (steps - before)[:, None, None]
+    slow = (HOLLOW[before] * (1 - part) + HOLLOW[before + 1] * part) * 0.3
+    clip = raw(slow.astype(np.uint8), mm_per_px=0.3)
+    found = find_fan(clip.frames)
+    assert found.is_dark_scene
+    assert (found.mask & HOLLOW_FAN).sum() > 0.9 * HOLLOW_FAN.sum()
+    assert prepare(clip, SMALL).notes[0].startswith("dark scene: ")
+    still = np.broadcast_to(slow[:1].astype(np.uint8), slow.shape)
+    flicker = np.random.default_rng(0).integers(0, 4, slow.shape).astype(np.uint8)
+    assert rejection(raw(still + flicker, mm_per_px=0.3)).startswith("still image")
+
+
 def test_spacing_in_the_wrong_unit_is_rejected() -> None:
     assert rejection(raw(FRAMES, mm_per_px=None), mm_per_px=0.012).startswith("implausible spacing")
     assert rejection(raw(FRAMES, mm_per_px=12.0)).startswith("implausible spacing")
@@ -323,3 +397,12 @@ def test_real_clips() -> None:
     clip = prepare(read_clip(folder / "freehand-spine-phantom.igs.mha"), PrepareConfig(), 0.12)
     assert clip.frames.shape == (21, 256, 256)
     assert clip.mm_per_px == 0.75
+    for name in ("bone-linear-probe.igs.mha", "freehand-spine-phantom.igs.mha"):
+        mask = find_fan(read_clip(folder / name).frames).mask
+        hull = (
+            np.maximum.accumulate(mask, axis=1) & np.maximum.accumulate(mask[:, ::-1], 1)[:, ::-1]
+        )
+        assert (hull & ~mask).sum() <= 0.005 * hull.sum()
+    wires = read_clip(folder / "nwire-phantom-freehand.igs.nrrd")
+    assert find_fan(wires.frames).is_dark_scene
+    assert rejection(wires, PrepareConfig()).startswith("no tissue: ")  # wires in water

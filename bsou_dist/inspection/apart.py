@@ -1,7 +1,7 @@
 """Bright things that lie in the dark, apart from the tissue, whatever they do over time.
 
 Print that comes, goes or counts the seconds changes as tissue does, but it is small, and nothing
-leads over to it.
+leads over to it. So is a cord's section in fluid: preparing leaves such things, and a human judges.
 """
 
 from __future__ import annotations
@@ -10,11 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-PRINT_LEVELS = (20, 40)
-"""Grey levels that thin print keeps when shrinking dims it, and that print in a bright haze has."""
+from bsou_dist.prepare.glyphs import EIGHT_NEIGHBOURS
 
-EIGHT_NEIGHBOURS = np.ones((3, 3), np.bool_)
-"""Makes pixels that touch by a corner one part, as strokes of print often do."""
+# Grey levels that thin print keeps when shrinking dims it, and that print in a bright haze has.
+_PRINT_LEVELS = (20, 40)
 
 _STARK = 2  # times as bright as all around; peaks of dim speckle, over a whole clip, are less
 _TISSUE_SHARE = 0.01  # of all tissue; a part with so much is tissue itself, such as a limb in fluid
@@ -29,7 +28,7 @@ def apart_from_tissue(brightest: NDArray[np.uint8], tissue: NDArray[np.bool_]) -
     """
     apart = np.zeros_like(tissue)
     least_tissue_px = _TISSUE_SHARE * np.count_nonzero(tissue)
-    for level in PRINT_LEVELS:
+    for level in _PRINT_LEVELS:
         bright = brightest >= level
         parts, count = ndimage.label(bright, EIGHT_NEIGHBOURS)
         is_stark = np.zeros(count + 1, np.bool_)
