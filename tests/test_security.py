@@ -498,7 +498,7 @@ def test_identities_are_their_owners_alone_in_a_folder_that_others_see(
     )
     assert {
         path.name: oct(path.stat().st_mode & 0o777) for path in private.iterdir()
-    } == dict.fromkeys(("pseudonym.key", "keymap.parquet", "rejects.csv"), "0o600")
+    } == dict.fromkeys(("pseudonym.key", "keymap.parquet", "rejects.csv", "words.csv"), "0o600")
 
 
 def test_the_address_that_a_run_ends_with_can_be_pasted_into_a_shell(tmp_path: Path) -> None:

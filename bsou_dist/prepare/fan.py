@@ -86,7 +86,7 @@ def find_fan(frames: NDArray[np.uint8]) -> Fan:
             is_dark_scene = True
             hull, corners, core, clear = moved_hull, moved_corners, ever_moved, ever_moved
     if not hull.any():
-        return Fan(hull)
+        return Fan(hull, noise_around=noise is not None)
     mask = hull & ~hollow_mask(darkest, brightest, hull, corners, core & clear)
     mask &= ~proven_print(darkest, brightest, mask, clear)
     return Fan(

@@ -55,8 +55,8 @@ def test_every_bad_range_is_named_with_its_line(write_cohort, clip_row):
         read_cohort(write_cohort(*rows))
     message = str(caught.value)
     assert "2 bad cells" in message
-    assert "line 2, frame_range = '5:2': a range of frames such as 140:280" in message
-    assert "line 3, frame_range = 'all'" in message
+    assert "line 2, frame_range = (not shown): a range of frames such as 140:280" in message
+    assert "line 3, frame_range = (not shown)" in message
 
 
 def test_one_part_may_not_stand_twice(write_cohort, clip_row):

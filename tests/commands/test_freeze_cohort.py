@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from famli_tables import Famli
+from fan_clips import fan_frames
 from PIL import Image
 
 from bsou_dist.cli import main
@@ -39,7 +40,7 @@ def famli(tmp_path: Path) -> Famli:
     for number, path in enumerate(cohort.table["path"][:3]):
         file = layout.root / path
         file.parent.mkdir(parents=True, exist_ok=True)
-        frames = np.random.default_rng(number).integers(0, 255, (20, 64, 64), dtype=np.uint8)
+        frames = fan_frames(number)
         with file.open("wb") as content:  # what a file is, is read off its content
             np.savez(content, frames=frames if number else frames[:1], mm_per_px=0.5)
     return layout

@@ -62,8 +62,8 @@ def test_a_hostile_clip_is_named_and_the_others_are_looked_at(
     [
         ("[]", "not as 'bsou pack' writes it"),
         ("[" * 100_000, "not JSON"),
-        ('{"format_version": 1}', "recipe: Field required"),
-        ('{"format_version": 1, "recipe": 3, "counts": []}', "recipe: "),
+        ('{"format_version": 2}', "recipe: Field required"),
+        ('{"format_version": 2, "recipe": 3, "counts": []}', "recipe: "),
         (None, "counts.frames: Input should be"),
     ],
 )
