@@ -63,6 +63,8 @@ def bad_cells(
         bad: boolean by row.
         accepted: what the column would take.
     """
+    if not np.any(bad):  # as nearly always, and to choose no rows takes pandas long
+        return []
     rows = table.loc[bad, ["line", column]]
     if column in IDENTITY_COLUMNS:
         return [
