@@ -51,21 +51,21 @@ def contrastive(checkout: Path, folder: Path) -> Times:
     return {"forward and backward, s": found["forward_s"] + found["backward_s"]}
 
 
-def write_feed_corpus(folder: Path) -> None:
-    """Write the clips that both feeds read."""
+def write_feed_corpus(checkout: Path, folder: Path) -> None:
+    """Write the clips of the feed, the same for both, in the checkout's own format."""
     program = (
         "import sys; sys.path.insert(0, 'benchmarks'); import feed; from pathlib import Path;"
         f"feed.write_corpus(Path({str(folder)!r}), {FEED_CLIPS}, {FEED_PATIENTS})"
     )
-    environment = {**os.environ, "PYTHONPATH": str(HERE)}
-    subprocess.run([sys.executable, "-c", program], cwd=HERE, env=environment, check=True)
+    environment = {**os.environ, "PYTHONPATH": str(checkout)}
+    subprocess.run([sys.executable, "-c", program], cwd=checkout, env=environment, check=True)
 
 
 def feed(checkout: Path, folder: Path) -> Times:
     """Milliseconds per clip, by the clock and of the processors."""
-    corpus = folder / "corpus"
+    corpus = folder / ("here" if checkout == HERE else "other")
     if not corpus.exists():
-        write_feed_corpus(corpus)
+        write_feed_corpus(checkout, corpus)
     printed = run(checkout, "feed", "--measure", str(corpus), "bsou-dist (DALI)", str(FEED_EPOCHS))
     found = json.loads(printed.splitlines()[-1])
     return {

@@ -16,7 +16,10 @@ from job import Job
 from pydicom.data import get_testdata_file
 
 from bsou_dist.cli import main
+from bsou_dist.common.settings import read_settings
 from bsou_dist.engine.checkpoint import Checkpoints, load_checkpoint
+from bsou_dist.experiment.config import RunConfig
+from bsou_dist.experiment.corpus import load_corpus
 from bsou_dist.predict.prediction_table import read_predictions
 
 
@@ -162,11 +165,12 @@ def test_a_run_is_not_continued_on_other_labels(run, corpus, tmp_path, capsys):
 def test_a_damaged_clip_is_left_out_and_reported(corpus, tmp_path, write_config, capsys):
     shards = Path(shutil.copytree(corpus / "shards", tmp_path / "shards"))
     shutil.copytree(corpus / "shards.private", tmp_path / "shards.private")
-    row = pd.read_parquet(shards / "manifest.parquet").iloc[0]
+    config = write_config(finetune={"tasks": ["sweep"], "epochs": 1, "encoder": "frozen"})
+    data = load_corpus(read_settings(RunConfig, config, [f"data.shards={shards}"]).data)
+    row = data.manifest.iloc[data.rows("split_stage1", "train")[0]]
     with (shards / row["shard"]).open("r+b") as file:
         file.seek(row["offset"])
         file.write(b"\0" * row["size"])
-    config = write_config(finetune={"tasks": ["sweep"], "epochs": 1, "encoder": "frozen"})
     assert main(["train", str(config), f"data.shards={shards}", "pretrain.epochs=1"]) == 0
     assert pd.read_csv(tmp_path / "runs/small/quarantine-0.csv")["key"].tolist() == [row["key"]]
     assert "note: 1 clips could not be decoded" in capsys.readouterr().err
