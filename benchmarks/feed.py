@@ -43,7 +43,7 @@ from bsou_dist.feed.quarantine import Quarantine
 from bsou_dist.packing.pack import PackConfig
 from bsou_dist.phantom import PhantomConfig, phantom_clips
 from bsou_dist.shards.codec import encode_frames
-from bsou_dist.shards.manifest import manifest_of, read_manifest, write_manifest
+from bsou_dist.shards.manifest import FORMAT_VERSION, manifest_of, read_manifest, write_manifest
 from bsou_dist.shards.shard_file import ShardWriter
 
 FRAMES, SIZE_PX, SOURCE_FRAMES, SOURCE_PX, BATCH = 16, 112, 48, 128, 32
@@ -108,7 +108,7 @@ def write_corpus(folder: Path, clips: int, patients: int) -> dict[str, float]:
                 torch.save(frames, folder / "pt" / f"{_key(number)}.pt")
             writer.commit()
     write_manifest(manifest_of(rows), folder / "shards")
-    (folder / "shards" / "shards.json").write_text(json.dumps({"format_version": 1}))
+    (folder / "shards" / "shards.json").write_text(json.dumps({"format_version": FORMAT_VERSION}))
     _write_webdataset(folder, clips)
     return {
         "shards": statistics.mean(row["size"] for row in rows),
