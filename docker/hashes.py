@@ -1,31 +1,32 @@
-"""Print requirements with the hash of every file in a folder, as `pip download` fills it.
+"""Print what pip has found to install, a line each with the hash of its file.
 
     python docker/requirements.py pyproject.toml > requirements.txt
-    pip download --constraint constraints.txt --requirement requirements.txt --dest wheels
-    python docker/hashes.py wheels > hashes.txt
+    pip install --dry-run --ignore-installed --report report.json \
+        --constraint constraints.txt --requirement requirements.txt
+    python docker/hashes.py report.json > hashes.txt
 
 With these lines in hashes.txt, the images take no other file, whatever an index serves.
 """
 
 from __future__ import annotations
 
-import hashlib
+import json
 import sys
 from pathlib import Path
+from typing import Any
 
-from packaging.utils import parse_sdist_filename, parse_wheel_filename
+HEADING = "# Every file that the images install, by its hash; made as docker/README.md tells."
 
 
-def requirement_of(path: Path) -> str:
-    """The requirement that a wheel or source archive meets, with its hash."""
-    if path.suffix == ".whl":
-        name, version, _, _ = parse_wheel_filename(path.name)
-    else:
-        name, version = parse_sdist_filename(path.name)
-    with path.open("rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    return f"{name}=={version} --hash=sha256:{sha256}"
+def requirement_of(found: dict[str, Any]) -> str:
+    """The requirement that an entry of pip's report meets, with the hash of its file."""
+    metadata = found["metadata"]
+    name = metadata["name"].lower().replace("_", "-").replace(".", "-")
+    sha256 = found["download_info"]["archive_info"]["hashes"]["sha256"]
+    return f"{name}=={metadata['version']} --hash=sha256:{sha256}"
 
 
 if __name__ == "__main__":
-    print(*map(requirement_of, sorted(Path(sys.argv[1]).iterdir())), sep="\n")
+    report = json.loads(Path(sys.argv[1]).read_text())
+    lines = sorted(requirement_of(found) for found in report["install"])
+    print(HEADING, *lines, sep="\n")

@@ -2,8 +2,8 @@
 ARG BASE_IMAGE=python:3.11.14-slim-bookworm
 FROM ${BASE_IMAGE}
 
-COPY constraints.txt /opt/mlflow/
-RUN pip install --no-cache-dir --constraint /opt/mlflow/constraints.txt mlflow
+COPY docker/mlflow-hashes.txt /opt/mlflow/
+RUN pip install --no-cache-dir --require-hashes --requirement /opt/mlflow/mlflow-hashes.txt
 COPY docker/backup.py /opt/mlflow/
 
 # A new volume takes its owner from here.

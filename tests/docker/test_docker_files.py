@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import shlex
@@ -137,7 +136,7 @@ def test_images_run_as_nobody_in_particular_and_on_a_pinned_base(name: str) -> N
     assert of_kind(name, "USER")[-1] == "10001:10001"
     assert re.fullmatch(r"BASE_IMAGE=python:3\.\d+\.\d+-slim-\w+", of_kind(name, "ARG")[0])
     assert all(
-        "--constraint" in command or "--no-deps" in command
+        any(option in command for option in ("--constraint", "--no-deps", "--require-hashes"))
         for rest in of_kind(name, "RUN")
         for command in rest.split("&&")
         if "pip install" in command
@@ -158,18 +157,22 @@ def test_requirements_are_those_of_the_project() -> None:
 
 
 def test_hashes_take_the_place_of_what_the_project_requires(tmp_path: Path) -> None:
-    wheels = tmp_path / "wheels"
-    wheels.mkdir()
-    (wheels / "Two_Words-1.0-py3-none-any.whl").write_bytes(b"two")
-    (wheels / "one-2.0.tar.gz").write_bytes(b"one")
+    found = [
+        {
+            "metadata": {"name": name, "version": version},
+            "download_info": {"archive_info": {"hashes": {"sha256": sha256}}},
+        }
+        for name, version, sha256 in (("one", "2.0", "b1"), ("Four_Words.in.one", "1.0", "a2"))
+    ]
+    report = tmp_path / "report.json"
+    report.write_text(json.dumps({"install": found}))
     printed = subprocess.run(
-        [sys.executable, DOCKER / "hashes.py", wheels], capture_output=True, text=True, check=True
+        [sys.executable, DOCKER / "hashes.py", report], capture_output=True, text=True, check=True
     ).stdout
-    two, one = (hashlib.sha256(content).hexdigest() for content in (b"two", b"one"))
-    expected = [f"two-words==1.0 --hash=sha256:{two}", f"one==2.0 --hash=sha256:{one}"]
-    assert printed.splitlines() == expected
+    expected = ["four-words-in-one==1.0 --hash=sha256:a2", "one==2.0 --hash=sha256:b1"]
+    assert printed.splitlines()[1:] == expected
     for hashes, lines in (
-        (f"# made of wheels\n{printed}", expected),
+        (printed, expected),
         (
             "# none\n",
             tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"],
@@ -181,6 +184,22 @@ def test_hashes_take_the_place_of_what_the_project_requires(tmp_path: Path) -> N
             [sys.executable, *command], capture_output=True, text=True, check=True
         )
         assert done.stdout.splitlines() == lines
+
+
+@pytest.mark.parametrize("path", ["hashes.txt", "docker/mlflow-hashes.txt"])
+def test_hashes_are_of_the_versions_that_the_tests_run_with(path: str) -> None:
+    lines = [line for line in (ROOT / path).read_text().splitlines() if not line.startswith("#")]
+    assert all(re.fullmatch(r"[a-z0-9-]+==\S+ --hash=sha256:[0-9a-f]{64}", line) for line in lines)
+    pinned = {line.split()[0] for line in lines}
+    tested = set()
+    for line in (ROOT / "constraints.txt").read_text().splitlines():
+        name, _, version = line.partition("==")
+        tested.add(f"{canonicalize_name(name)}=={version}")
+    assert pinned <= tested
+    needed = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    names = {pin.split("==")[0] for pin in pinned}
+    wanted = {Requirement(line).name for line in needed} if path == "hashes.txt" else {"mlflow"}
+    assert wanted <= names
 
 
 def test_the_page_of_licences_is_that_of_what_is_installed() -> None:
