@@ -27,16 +27,18 @@ def running(number: int) -> tuple[str, int]:
     return (text[number:] + text[:number])[:8], 146
 
 
-@pytest.mark.parametrize("show", [blinking, scrolling, running])
+@pytest.mark.parametrize(
+    ("show", "before_flank_px"), [(blinking, 36), (scrolling, 52), (running, 36)]
+)
 @pytest.mark.parametrize("is_video", [False, True])
 def test_print_that_changes_beside_the_fan_is_no_fan(
-    show: Callable[[int], tuple[str, int]], is_video: bool, tmp_path: Path
+    show: Callable[[int], tuple[str, int]], before_flank_px: int, is_video: bool, tmp_path: Path
 ) -> None:
     frames = FRAMES.copy()
     inks = []
     for number, frame in enumerate(frames):
         text, y = show(number)
-        ink = printed(np.zeros_like(frames[:1]), text, LEFT - 52, y)[1] & ~FAN
+        ink = printed(np.zeros_like(frames[:1]), text, LEFT - before_flank_px, y)[1] & ~FAN
         frame[ink] = 230
         inks.append(ink)
     if is_video:
