@@ -88,6 +88,11 @@ class SlurmOptions(StrictConfig):
         description="seconds before the time limit at which the run is told to save",
     )
     max_restarts: int = Field(100, ge=0, description="how often the job may go back into the queue")
+    max_failures: int = Field(
+        3,
+        ge=0,
+        description="how many failures the job goes on after, each with a new checkpoint behind it",
+    )
 
     @field_validator("time", mode="before")
     @classmethod

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import submitit
@@ -12,10 +13,16 @@ import submitit
 from bsou_dist.cluster.job import STOPPED_MARK
 from bsou_dist.cluster.options import DEFAULT_ENVIRONMENT, SlurmOptions
 from bsou_dist.cluster.plan import Step
-from bsou_dist.common.exit_codes import REQUEUE
+from bsou_dist.common.exit_codes import BAD_INPUT, DONE, REQUEUE
+from bsou_dist.common.progress_mark import PROGRESS_MARK_VARIABLE
 
 SRUN_STOPPED = (REQUEUE, 128 + signal.SIGUSR1, 128 + signal.SIGUSR2)
 """Exit codes of srun when a job was told to stop; the last two before Python had started."""
+
+SRUN_NOT_LAUNCHED = (233, 234, 235, 236)
+"""Exit codes of srun when a node did not answer: the low byte of SLURM's errors 1001 to 1004, which
+are of connecting, sending, receiving and closing.
+"""
 
 
 class Executor(submitit.SlurmExecutor):
@@ -129,14 +136,18 @@ def _setup(options: SlurmOptions, folder: Path) -> list[str]:
     """Lines of the script before its tasks.
 
     The script puts a job that was told to stop back into the queue, unless that was its user's
-    `scancel`. It does so here, and not in a task: once for all tasks, outside any container, and
-    also for a task that could not do it. `srun` runs in the background, since a shell acts on
-    signals only between commands: at the time limit a script has seconds.
+    `scancel`, and one that has failed if going on promises more than failing again. It does so
+    here, and not in a task: once for all tasks, outside any container, and also for a task that
+    could not do it. `srun` runs in the background, since a shell acts on signals only between
+    commands: at the time limit a script has seconds.
     """
     defaults = {"OMP_NUM_THREADS": str(options.cpus_per_task), **DEFAULT_ENVIRONMENT}
     script = f"""\
-stopped={shlex.quote(str(folder))}/"$SLURM_JOB_ID"_{STOPPED_MARK}
-rm -f "$stopped"
+of_this_job={shlex.quote(str(folder))}/"$SLURM_JOB_ID"
+stopped="$of_this_job"_{STOPPED_MARK}
+failures="$of_this_job"_failures
+export {PROGRESS_MARK_VARIABLE}="$of_this_job"_progress
+rm -f "$stopped" "${PROGRESS_MARK_VARIABLE}"
 queued=
 requeue() {{
     case $(scontrol -o show job "$SLURM_JOB_ID") in
@@ -144,15 +155,34 @@ requeue() {{
         *) return ;; # cancelled
     esac
     if [ "${{SLURM_RESTART_COUNT:-0}}" -ge {options.max_restarts} ]; then
-        echo "told to stop after {options.max_restarts} restarts: not put into the queue again"
+        echo "$1 after {options.max_restarts} restarts: not put into the queue again"
     else
         scontrol requeue "$SLURM_JOB_ID" && queued=yes &&
-            echo "told to stop, and put into the queue again"
+            echo "$1, and put into the queue again"
     fi
 }}
 # Over time, and the tasks have not stopped: the run goes on from its last checkpoint.
 at_the_limit() {{
-    case $(scontrol -o show job "$SLURM_JOB_ID") in *" Reason=TimeLimit "*) requeue ;; esac
+    case $(scontrol -o show job "$SLURM_JOB_ID") in
+        *" Reason=TimeLimit "*) requeue "told to stop" ;;
+    esac
+}}
+# What failed without a new checkpoint would fail at the same place again, unless its tasks were
+# never all started.
+after_a_failure() {{
+    case $code in
+        {_any_of(SRUN_NOT_LAUNCHED)}) what="could not be launched" ;;
+        *)
+            [ -e "${PROGRESS_MARK_VARIABLE}" ] || return
+            what="failed with exit code $code after a new checkpoint"
+            ;;
+    esac
+    echo "$what" >>"$failures"
+    if [ "$(wc -l <"$failures")" -gt {options.max_failures} ]; then
+        echo "$what, and more than {options.max_failures} times: not put into the queue again"
+    else
+        requeue "$what"
+    fi
 }}
 trap at_the_limit TERM
 trap : USR1 USR2
@@ -172,14 +202,22 @@ srun() {{
 
 def _teardown() -> list[str]:
     """Lines of the script after its tasks."""
-    stopped_codes = " | ".join(str(int(code)) for code in SRUN_STOPPED)
     script = f"""\
 code=$?
-case $code in {stopped_codes}) touch "$stopped" ;; esac
-if [ -e "$stopped" ] && [ -z "$queued" ]; then
+case $code in {_any_of(SRUN_STOPPED)}) touch "$stopped" ;; esac
+if [ -n "$queued" ]; then
+    :
+elif [ -e "$stopped" ]; then
     code={REQUEUE}
-    requeue
+    requeue "told to stop"
+else
+    case $code in {_any_of((DONE, BAD_INPUT))}) ;; *) after_a_failure ;; esac
 fi
-rm -f "$stopped"
+rm -f "$stopped" "${PROGRESS_MARK_VARIABLE}"
 exit $code"""
     return script.splitlines()
+
+
+def _any_of(codes: Sequence[int]) -> str:
+    """Exit codes as a pattern of the shell's `case`."""
+    return " | ".join(str(int(code)) for code in codes)

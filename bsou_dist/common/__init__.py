@@ -9,6 +9,7 @@
 | `files` | How is a file written whole or not at all? |
 | `frame_range` | Which frames of a file are a clip, where not all are? |
 | `keyed_random` | How are random numbers the same on every rank and after every restart? |
+| `progress_mark` | How does a job's script learn that a failed run got on? |
 | `settings` | How do YAML and overrides become a checked config? |
 | `shown_text` | How is a stranger's text shown in a message? |
 | `strict_config` | What do all config models have in common? |

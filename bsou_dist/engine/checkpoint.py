@@ -16,6 +16,7 @@ from torch import Tensor
 
 from bsou_dist.common.errors import InputError
 from bsou_dist.common.files import whole_file
+from bsou_dist.common.progress_mark import mark_progress
 from bsou_dist.common.strict_config import StrictConfig
 from bsou_dist.engine.buffers import average_buffers
 from bsou_dist.engine.processes import Processes
@@ -99,6 +100,7 @@ class Checkpoints:
                     "whole"
                 )
             else:
+                mark_progress()
                 self._prune(path)
         fault = processes.broadcast(fault)
         if fault:

@@ -104,45 +104,75 @@ def test_arrays_and_dependencies() -> None:
     assert "/%A_%a_0_log.out" in text
 
 
-@pytest.mark.parametrize(
-    ("code", "job_state", "restarts", "result", "requeued"),
-    [
-        (0, "JobState=RUNNING Reason=None", 0, 0, False),
-        (1, "JobState=RUNNING Reason=None", 0, 1, False),
-        ("mark", "JobState=RUNNING Reason=None", 0, 75, True),
-        ("mark", "JobState=COMPLETING Reason=TimeLimit", 0, 75, True),
-        ("mark", "JobState=COMPLETING Reason=None", 0, 75, False),  # scancel
-        ("mark", "JobState=RUNNING Reason=None", 3, 75, False),
-        (140, "JobState=RUNNING Reason=None", 0, 75, True),  # SIGUSR2 before Python had started
-    ],
-)
-def test_the_script_requeues_what_was_told_to_stop(
-    tmp_path: Path, code: int | str, job_state: str, restarts: int, result: int, requeued: bool
-) -> None:
-    """The script itself, with stand-ins for srun and scontrol; tests/slurm has the real ones."""
-    plan = Plan((Step("run", (("train", "a"),), SlurmOptions(max_restarts=3)),), tmp_path)
-    folder = tmp_path / "DATE"
-    folder.mkdir()
-    answer = f'[ "$1" = requeue ] && echo "$2" >>{tmp_path}/requeued || echo " {job_state} "'
-    tools = {
-        "srun": f"touch {folder}/7_stopped; exit 143" if code == "mark" else f"exit {code}",
-        "scontrol": answer,
-    }
-    for name, body in tools.items():
-        (tmp_path / name).write_text(f"#!/bin/sh\n{body}\n")
-        (tmp_path / name).chmod(0o755)
+RUNNING = "JobState=RUNNING Reason=None"
+
+
+def run_script(folder: Path, srun: str, *, job_state: str, restarts: int = 0) -> int:
+    """Exit code of the script itself, with stand-ins for srun and scontrol.
+
+    What is put back into the queue is written to `requeued`; tests/slurm has the real ones.
+    """
+    options = SlurmOptions(max_restarts=3, max_failures=2)
+    plan = Plan((Step("run", (("train", "a"),), options),), folder)
+    (folder / "DATE").mkdir(exist_ok=True)
+    answer = f'[ "$1" = requeue ] && echo "$2" >>{folder}/requeued || echo " {job_state} "'
+    for name, body in {"srun": srun, "scontrol": answer}.items():
+        (folder / name).write_text(f"#!/bin/sh\n{body}\n")
+        (folder / name).chmod(0o755)
     environment = {
-        "PATH": f"{tmp_path}:{os.environ['PATH']}",
+        "PATH": f"{folder}:{os.environ['PATH']}",
         "SLURM_JOB_ID": "7",
         "SLURM_RESTART_COUNT": str(restarts),
     }
-    done = subprocess.run(
-        ["bash", "-c", scripts(plan)[0]],
-        check=False,
-        capture_output=True,
-        text=True,
-        env=os.environ | environment,
-    )
-    assert done.returncode == result, done.stderr
+    return subprocess.run(
+        ["bash", "-c", scripts(plan)[0]], check=False, env=os.environ | environment
+    ).returncode
+
+
+@pytest.mark.parametrize(
+    ("code", "job_state", "restarts", "result", "requeued"),
+    [
+        (0, RUNNING, 0, 0, False),
+        (1, RUNNING, 0, 1, False),
+        ("mark", RUNNING, 0, 75, True),
+        ("mark", "JobState=COMPLETING Reason=TimeLimit", 0, 75, True),
+        ("mark", "JobState=COMPLETING Reason=None", 0, 75, False),  # scancel
+        ("mark", RUNNING, 3, 75, False),
+        (140, RUNNING, 0, 75, True),  # SIGUSR2 before Python had started
+        (233, RUNNING, 0, 233, True),  # a node did not answer
+        (233, RUNNING, 3, 233, False),
+    ],
+)
+def test_the_script_requeues_what_was_told_to_stop_or_never_launched(
+    tmp_path: Path, code: int | str, job_state: str, restarts: int, result: int, requeued: bool
+) -> None:
+    stopped = tmp_path / "DATE/7_stopped"
+    srun = f"touch {stopped}; exit 143" if code == "mark" else f"exit {code}"
+    assert run_script(tmp_path, srun, job_state=job_state, restarts=restarts) == result
     assert (tmp_path / "requeued").exists() == requeued
-    assert not (folder / "7_stopped").exists()
+    assert not stopped.exists()
+
+
+@pytest.mark.parametrize("code", [1, 137])
+def test_a_failure_after_a_checkpoint_goes_back_a_bounded_number_of_times(
+    tmp_path: Path, code: int
+) -> None:
+    for _ in range(4):
+        saved_and_failed = f'touch "$BSOU_PROGRESS"; exit {code}'
+        assert run_script(tmp_path, saved_and_failed, job_state=RUNNING) == code
+    assert (tmp_path / "requeued").read_text().split() == ["7", "7"], "max_failures"
+
+
+@pytest.mark.parametrize(
+    ("srun", "job_state"),
+    [
+        ("exit 1", RUNNING),  # it would fail at the same place
+        ('touch "$BSOU_PROGRESS"; exit 2', RUNNING),  # the user's input is at fault
+        ('touch "$BSOU_PROGRESS"; exit 1', "JobState=COMPLETING Reason=None"),  # scancel
+    ],
+)
+def test_what_would_fail_again_is_not_put_back(tmp_path: Path, srun: str, job_state: str) -> None:
+    (tmp_path / "DATE").mkdir()
+    (tmp_path / "DATE/7_progress").touch()  # of the start before: it says nothing of this one
+    run_script(tmp_path, srun, job_state=job_state)
+    assert not (tmp_path / "requeued").exists()
