@@ -14,6 +14,7 @@ from bsou_dist.experiment.embeddings import EMBED_BATCH, encoder_of, write_embed
 from bsou_dist.experiment.methods import stage1_encoders
 from bsou_dist.experiment.record import read_run
 from bsou_dist.feed.dataset import ClipSet
+from bsou_dist.feed.decode.make import check_installed
 from bsou_dist.feed.loader import Loader
 from bsou_dist.feed.pixels import Pixels
 from bsou_dist.feed.quarantine import Quarantine, forget_quarantined, quarantined
@@ -42,6 +43,7 @@ def embed_shards(run: Path, shards: Path, out: Path) -> dict[str, str]:
             f"{run} has {len(encoder_names)} encoders of stage 1; embedding wants a run with one "
             "(methods mtscon, mtce, ucon)"
         )
+    check_installed(config.feed.decoder)
     encoder = encoder_of(run / encoder_names[0] / BEST)
     manifest = read_manifest(shards, judging=True)
     unlike = _unlike_the_others(shards, manifest)

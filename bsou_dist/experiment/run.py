@@ -33,6 +33,7 @@ from bsou_dist.experiment.record import (
     stage1_of,
 )
 from bsou_dist.experiment.results import write_results
+from bsou_dist.feed.decode.make import check_installed
 from bsou_dist.feed.quarantine import FILES, quarantined
 from bsou_dist.model.norm import check_norm
 from bsou_dist.tracking.mlflow_tracker import MlflowTracker, resend
@@ -66,12 +67,15 @@ def check(config: RunConfig, processes: int, device: str | None = None) -> None:
     """Find every mistake that can be found before training: config, tables, shards, labels, sizes,
     weights.
 
-    `device` is that of the machine which will train, 'cpu' or 'cuda'; by default this one's.
+    `device` is that of another machine which will train, 'cpu' or 'cuda', and need not be there; by
+    default it is this machine's.
 
     Raises:
         InputError: one message.
     """
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    if device is None:
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        check_installed(config.feed.decoder)
     check_unlocked(config.folder)
     _check(config, Processes(0, processes, device))
 
@@ -87,6 +91,7 @@ def run(config: RunConfig) -> str:
         Stopped: on every process, by a signal, once what was done is saved.
     """
     with start_processes(60 * config.engine.hang_minutes) as processes, ExitStack() as locks:
+        check_installed(config.feed.decoder)
         context, notes = _check(config, processes)
         locks.enter_context(locked(config.folder, processes))
         # Again: another job may have begun or ended meanwhile.

@@ -23,7 +23,12 @@ from bsou_dist.feed.augment import (
     draw_parameters,
 )
 from bsou_dist.feed.dataset import ClipSet
-from bsou_dist.feed.decode.make import DecoderName, make_decoder
+from bsou_dist.feed.decode.make import (
+    DecoderName,
+    choose_decoder,
+    decoded_on,
+    make_decoder,
+)
 from bsou_dist.feed.decode.protocol import Decoder, Request, attempt
 from bsou_dist.feed.quarantine import Quarantine
 from bsou_dist.feed.side_stream import to_device
@@ -69,7 +74,7 @@ class Pixels:
         device: where pixels are wanted.
 
     Raises:
-        InputError: a codec that `config.decoder` cannot decode on `device`.
+        InputError: a codec that `config.decoder` cannot decode on such a `device`.
     """
 
     def __init__(
@@ -92,14 +97,13 @@ class Pixels:
         self.views = views
         self.device = device
         self._reader = ShardReader(clips.shards_dir, clips.manifest)
-        self._new_decoder = partial(
-            make_decoder, config.decoder, clips.codec, device, config.threads
-        )
-        decoder = self._new_decoder()  # now, since it may have to refuse
+        chosen = choose_decoder(config.decoder, clips.codec, device)
+        # Made where it is first used: the device may be that of another machine, whose run is only
+        # checked here.
+        self._new_decoder = partial(make_decoder, chosen, clips.codec, device, config.threads)
         self._idle_decoders: SimpleQueue[Decoder] = SimpleQueue()
-        self._idle_decoders.put(decoder)
         # Threads share what a CPU decodes; for a GPU one of them queues the whole of it.
-        if decoder.device.type == "cuda":
+        if torch.device(decoded_on(chosen, device)).type == "cuda":
             self.threads = 1
             self.piece = GPU_PIECE
         else:

@@ -88,21 +88,15 @@ def test_a_dry_run_prints_the_script(
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.parametrize("decoder", ["auto", "dali"])
 def test_a_run_for_gpus_is_checked_as_such_where_there_is_none(
-    write_config: Callable[..., Path],
+    write_config: Callable[..., Path], decoder: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert (
-        slurm.main(
-            bsou,
-            [
-                str(write_config(**STAGE_1)),
-                "engine.precision=bfloat16",
-                "--gpus-per-node=2",
-                "--dry-run",
-            ],
-        )
-        == 0
-    )
+    """With DALI installed, which makes no decoder for a device that is not there."""
+    path = str(write_config(feed={"frames": 4, "size_px": 32, "decoder": decoder}))
+    precision = "engine.precision=bfloat16"
+    assert slurm.main(bsou, [path, precision, "--gpus-per-node=4", "--dry-run"]) == 0
+    assert "#SBATCH --gpus-per-node=4\n" in capsys.readouterr().out
 
 
 def test_local_runs_the_same_command_here(
