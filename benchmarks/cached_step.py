@@ -31,6 +31,7 @@ def measure(rows: int, cached: bool, gradients: Path) -> dict[str, float]:
 
     from bsou_dist.engine.caching import CachedStep
     from bsou_dist.engine.make import EngineConfig, make_engine
+    from bsou_dist.engine.optim.config import OptimConfig
     from bsou_dist.engine.processes import start_processes
     from bsou_dist.engine.step import train_step
     from bsou_dist.feed.batch import Batch
@@ -64,7 +65,7 @@ def measure(rows: int, cached: bool, gradients: Path) -> dict[str, float]:
         )
         network = PretrainNetwork(encoder, projection_heads(list(TASKS), encoder.dim))
         engine = make_engine(
-            network, EngineConfig(name="ddp"), learning_rate=0.0, processes=processes
+            network, EngineConfig(name="ddp"), OptimConfig(learning_rate=1e-30), processes
         )
         objective = MultitaskContrastive(list(TASKS), temperature=0.1, positives="label")
 

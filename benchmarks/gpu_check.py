@@ -202,6 +202,7 @@ def step(scale: Scale, device: str) -> list[dict[str, Any]]:
     """
     from bsou_dist.engine.caching import CachedStep
     from bsou_dist.engine.make import EngineConfig, make_engine
+    from bsou_dist.engine.optim.config import OptimConfig
     from bsou_dist.engine.processes import start_processes
     from bsou_dist.engine.step import train_step
     from bsou_dist.feed.batch import Batch
@@ -244,8 +245,8 @@ def step(scale: Scale, device: str) -> list[dict[str, Any]]:
                     engine = make_engine(
                         PretrainNetwork(encoder, projection_heads(tasks, encoder.dim)),
                         EngineConfig(name=name, precision=precision),
-                        learning_rate=1e-5,
-                        processes=processes,
+                        OptimConfig(learning_rate=1e-5),
+                        processes,
                     )
 
                     def one(engine: Any = engine, cached: Any = cached) -> None:

@@ -201,8 +201,7 @@ def prepare(folder: Path) -> Path:
                 "pretrain": {
                     "global_batch": 12,
                     "epochs": 100_000,
-                    "learning_rate": 1e-3,
-                    "plateau": {"patience": 50},
+                    "optim": {"learning_rate": 1e-3, "schedule": {"patience": 50}},
                 },
             }
         )

@@ -219,7 +219,9 @@ def bare(context: Context) -> None:
         network = DistributedDataParallel(
             network, broadcast_buffers=False, gradient_as_bucket_view=True
         )
-    optimizer = torch.optim.Adam(network.parameters(), lr=context.config.pretrain.learning_rate)
+    optimizer = torch.optim.Adam(
+        network.parameters(), lr=context.config.pretrain.optim.learning_rate
+    )
     network.train()
     for batch in itertools.cycle(batches):
         loss = objective(network(batch.clips, batch.slots), batch)
@@ -248,7 +250,9 @@ def lightning(context: Context) -> None:
             return objective(self.network(batch.clips, batch.slots), batch)
 
         def configure_optimizers(self) -> Any:
-            return torch.optim.Adam(self.parameters(), lr=context.config.pretrain.learning_rate)
+            return torch.optim.Adam(
+                self.parameters(), lr=context.config.pretrain.optim.learning_rate
+            )
 
     world = context.processes.world
     strategy = (

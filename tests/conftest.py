@@ -130,7 +130,7 @@ def small_config(corpus: Path) -> Callable[..., Path]:
             "feed": {"frames": 4, "size_px": 32, "decoder": "reference"},
             "encoder": {"name": "r3d_small", "weights": "none", "norm": "group"},
             "engine": {"name": "ddp"},
-            "pretrain": {"global_batch": 12, "epochs": 2, "learning_rate": 1e-3},
+            "pretrain": {"global_batch": 12, "epochs": 2, "optim": {"learning_rate": 1e-3}},
             "finetune": {
                 "tasks": ["ga", "placenta"],
                 "encoder": "frozen",

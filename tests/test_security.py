@@ -272,7 +272,7 @@ def home(request: pytest.FixtureRequest, packed: Path, tmp_path: Path) -> Path:
         "encoder": {"name": "r3d_small", "weights": "none", "norm": "group"},
         "engine": {"name": "ddp"},
         "tracking": {"experiment": request.param},
-        "pretrain": {"global_batch": 8, "epochs": 1, "learning_rate": 1e-3},
+        "pretrain": {"global_batch": 8, "epochs": 1, "optim": {"learning_rate": 1e-3}},
         "finetune": {"tasks": ["placenta"], "encoder": "frozen", "epochs": 1, "global_batch": 4},
     }
     (home / "config.yaml").write_text(yaml.safe_dump(config))

@@ -15,6 +15,7 @@
 | `ddp_engine` | How does plain PyTorch do it? |
 | `deepspeed_engine` | How does DeepSpeed do it (the one door to it)? |
 | `make` | Which of the two does a config ask for? |
+| `optim/` | What moves the weights, and by how much? |
 | `progress` | What does a waiting person see? |
 | `keep_memory` | What keeps a CPU from clearing the same memory again and again? |
 """

@@ -11,6 +11,7 @@ from torch import nn
 from bsou_dist.common.errors import InputError
 from bsou_dist.common.strict_config import StrictConfig
 from bsou_dist.engine.checkpoint import Checkpoint, Checkpoints
+from bsou_dist.engine.optim.config import OptimConfig
 from bsou_dist.engine.processes import Processes
 from bsou_dist.engine.protocol import Engine, Precision
 
@@ -52,12 +53,9 @@ def check_precision(config: EngineConfig, device: str) -> None:
 
 
 def make_engine(
-    network: nn.Module, config: EngineConfig, *, learning_rate: float, processes: Processes
+    network: nn.Module, config: EngineConfig, optim: OptimConfig, processes: Processes
 ) -> Engine:
-    """The engine of `config` with Adam at `learning_rate`, as in section 4.2 of [P1].
-
-    [P1] is the paper *Improved Representation Learning with Multitasking in Blind Sweep Obstetric
-    Ultrasound Videos*.
+    """The engine of `config` with the optimizer of `optim`.
 
     Raises:
         InputError: bfloat16 on CPU.
@@ -65,7 +63,7 @@ def make_engine(
     check_precision(config, processes.device)
     network.to(processes.device)
     trainable = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.Adam(trainable, lr=learning_rate)
+    optimizer = torch.optim.Adam(trainable, lr=optim.learning_rate)
     # Each engine is imported only where it is used: DeepSpeed takes seconds to load.
     if config.name == "ddp":
         from bsou_dist.engine.ddp_engine import DdpEngine
@@ -79,8 +77,8 @@ def make_engine(
 def resume_engine(
     network: nn.Module,
     config: EngineConfig,
+    optim: OptimConfig,
     *,
-    learning_rate: float,
     checkpoints: Checkpoints,
     processes: Processes,
 ) -> tuple[Engine, Checkpoint | None]:
@@ -95,7 +93,7 @@ def resume_engine(
     if start:
         # Before the engine is made, which may keep a copy of the weights.
         network.load_state_dict(start.network)
-    engine = make_engine(network, config, learning_rate=learning_rate, processes=processes)
+    engine = make_engine(network, config, optim, processes)
     if start:
         engine.load_moments(start.moments)
     return engine, start

@@ -15,6 +15,7 @@ from bsou_dist.cohort.splits import SplitConfig
 from bsou_dist.common.strict_config import StrictConfig
 from bsou_dist.engine.checkpoint import CheckpointConfig
 from bsou_dist.engine.make import EngineConfig
+from bsou_dist.engine.optim.config import OptimConfig
 from bsou_dist.feed.augment import AugmentConfig
 from bsou_dist.feed.order.make import OrderConfig
 from bsou_dist.feed.pixels import FeedConfig
@@ -49,11 +50,8 @@ class DataConfig(StrictConfig):
     """Whether the patients are generated; every table then says so."""
 
 
-class PlateauConfig(StrictConfig):
-    """ReduceLROnPlateau on the validation loss ([P1] 4.2)."""
-
-    patience: int = Field(default=6, ge=0)
-    factor: float = Field(default=0.8, gt=0, lt=1)
+MOVED = {"learning_rate": "optim.learning_rate", "plateau": "optim.schedule"}
+"""Keys of a stage that were once elsewhere, and where they are now."""
 
 
 class StageConfig(StrictConfig):
@@ -65,10 +63,33 @@ class StageConfig(StrictConfig):
     """Clips (exams, for exam-level tasks) per optimizer step over all processes; a contrastive loss
     spans them all.
     """
-    learning_rate: float = Field(gt=0, allow_inf_nan=False)
     epochs: int = Field(ge=1)
-    plateau: PlateauConfig = PlateauConfig()
+    optim: OptimConfig
     order: OrderConfig = OrderConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_moved_keys(cls, given: Any) -> Any:
+        moved = [key for key in MOVED if isinstance(given, dict) and key in given]
+        if moved:
+            ways = " and ".join(f"{key!r} is now {MOVED[key]!r}" for key in moved)
+            raise ValueError(
+                f"{ways}: write such as optim: {{learning_rate: 6.0e-5, schedule: {{kind: "
+                "plateau, patience: 6, factor: 0.8}} (docs/configs.md)"
+            )
+        return given
+
+
+class PretrainOptim(OptimConfig):
+    """How stage 1 moves weights, by default as [P1] 4.2 does."""
+
+    learning_rate: float = Field(default=6e-5, gt=0, allow_inf_nan=False)
+
+
+class FinetuneOptim(OptimConfig):
+    """How stage 2 moves weights, by default as [P1] 4.2 does."""
+
+    learning_rate: float = Field(default=3e-4, gt=0, allow_inf_nan=False)
 
 
 class PretrainConfig(StageConfig):
@@ -78,8 +99,8 @@ class PretrainConfig(StageConfig):
     """
 
     method: Method = "mtscon"
-    learning_rate: float = Field(6e-5, gt=0, allow_inf_nan=False)
     epochs: int = Field(30, ge=1)
+    optim: PretrainOptim = PretrainOptim()
     temperature: float = Field(0.1, gt=0, allow_inf_nan=False)
     """Ours: [P1] does not state its own."""
     positives: PositiveRule = "label"
@@ -110,8 +131,8 @@ class FinetuneConfig(StageConfig):
     """Gestational ages in predictions, as labels too: to the day, or to the middle of their week,
     where predictions are handed on; figures then rest on these.
     """
-    learning_rate: float = Field(3e-4, gt=0, allow_inf_nan=False)
     epochs: int = Field(15, ge=1)
+    optim: FinetuneOptim = FinetuneOptim()
 
     @field_validator("sets")
     @classmethod

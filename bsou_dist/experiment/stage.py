@@ -59,13 +59,14 @@ def train_stage(
     engine, start = resume_engine(
         network,
         config.engine,
-        learning_rate=stage.learning_rate,
+        stage.optim,
         checkpoints=checkpoints,
         processes=context.processes,
     )
-    # [P1] 4.2.
     schedule = ReduceLROnPlateau(
-        engine.optimizer, patience=stage.plateau.patience, factor=stage.plateau.factor
+        engine.optimizer,
+        patience=stage.optim.schedule.patience,
+        factor=stage.optim.schedule.factor,
     )
     trainer = Trainer(
         engine=engine,

@@ -47,7 +47,11 @@ def config(small_config, tmp_path_factory) -> Path:
     return small_config(
         tmp_path_factory.mktemp("elastic"),
         finetune=None,
-        pretrain={"global_batch": 12, "epochs": EPOCHS, "learning_rate": LEARNING_RATE},
+        pretrain={
+            "global_batch": 12,
+            "epochs": EPOCHS,
+            "optim": {"learning_rate": LEARNING_RATE},
+        },
     )
 
 

@@ -26,10 +26,14 @@ EPOCHS, STEPS = 4, 5
 SAVE_EACH_STEP = "checkpoint.every_steps=1"
 
 
-def settings(**pretrain: object) -> dict:
+def settings(learning_rate: float = 1e-3) -> dict:
     """Stage 1 alone, of four epochs of five steps."""
     return {
-        "pretrain": {"global_batch": 12, "epochs": EPOCHS, "learning_rate": 1e-3, **pretrain},
+        "pretrain": {
+            "global_batch": 12,
+            "epochs": EPOCHS,
+            "optim": {"learning_rate": learning_rate},
+        },
         "finetune": None,
     }
 
@@ -118,7 +122,7 @@ def read_events(run: Path) -> list[str]:
 
 def test_a_run_stopped_in_stage_2_goes_on_there(write_config, tmp_path):
     config = write_config(
-        pretrain={"global_batch": 12, "epochs": 1, "learning_rate": 1e-3},
+        pretrain={"global_batch": 12, "epochs": 1, "optim": {"learning_rate": 1e-3}},
         finetune={"tasks": ["sweep"], "encoder": "tuned", "epochs": 3, "global_batch": 8},
     )
     ends = []

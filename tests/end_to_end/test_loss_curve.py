@@ -10,6 +10,7 @@ from gloo import run_ranks
 
 from bsou_dist.common.settings import read_settings
 from bsou_dist.engine.make import EngineConfig, make_engine
+from bsou_dist.engine.optim.config import OptimConfig
 from bsou_dist.engine.processes import Processes
 from bsou_dist.engine.step import train_step
 from bsou_dist.experiment.config import RunConfig
@@ -26,8 +27,8 @@ ENGINES = ["ddp", "deepspeed"]
 
 
 def _curves(rank: int, world: int, path: Path) -> dict[tuple[str, str], list[float]]:
-    """Global losses of the first steps, by method and engine; 'untrained' takes steps of length
-    0.
+    """Global losses of the first steps, by method and engine; 'untrained' takes steps too short
+    to change a weight.
     """
     out = {}
     for method in ("mtscon", "mtce", "ucon"):
@@ -45,8 +46,8 @@ def _curves(rank: int, world: int, path: Path) -> dict[tuple[str, str], list[flo
             engine = make_engine(
                 prepared.network,
                 EngineConfig(name="ddp" if name == "untrained" else name),
-                learning_rate=LEARNING_RATE * (name != "untrained"),
-                processes=processes,
+                OptimConfig(learning_rate=1e-30 if name == "untrained" else LEARNING_RATE),
+                processes,
             )
             objective = METHODS[method].objective(config.pretrain, config.pretrain.tasks)
             batches = (

@@ -39,8 +39,15 @@ def spoil(cohort: Path, line: int, **cells: object) -> None:
 
 def test_misspelt_key(write_config, capsys):
     assert "did you mean 'learning_rate'?" in refused(
-        capsys, "train", write_config(), "pretrain.learnig_rate=1"
+        capsys, "train", write_config(), "pretrain.optim.learnig_rate=1"
     )
+
+
+def test_keys_that_have_moved(write_config, capsys):
+    moved = ["pretrain.learning_rate=1e-4", "finetune.plateau={patience: 3}"]
+    message = refused(capsys, "train", write_config(), *moved)
+    assert "pretrain: 'learning_rate' is now 'optim.learning_rate'" in message
+    assert "finetune: 'plateau' is now 'optim.schedule'" in message
 
 
 def test_missing_config(capsys, tmp_path):

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from bsou_dist.engine.caching import CachedStep
 from bsou_dist.engine.make import EngineConfig, make_engine
+from bsou_dist.engine.optim.config import OptimConfig
 from bsou_dist.engine.processes import Processes
 from bsou_dist.engine.step import train_step
 from bsou_dist.feed.batch import Batch
@@ -83,8 +84,8 @@ def train(
     made = make_engine(
         net or network(),
         EngineConfig(name=engine[0], zero_stage=engine[1]),
-        learning_rate=1e-4,
-        processes=Processes(rank, world, "cpu"),
+        OptimConfig(learning_rate=1e-4),
+        Processes(rank, world, "cpu"),
     )
     losses = [
         train_step(made, batch(rows, step), objective, seed=0, rank=rank, cached=cached)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from bsou_dist.common.errors import InputError
 from bsou_dist.engine.make import EngineConfig, make_engine
+from bsou_dist.engine.optim.config import OptimConfig
 from bsou_dist.engine.processes import Processes
 from bsou_dist.objective.collective import global_sum
 
@@ -60,8 +61,8 @@ def _run(name, stage, rank, world, mine, steps, state):
     engine = make_engine(
         net,
         EngineConfig(name=name, zero_stage=stage),
-        learning_rate=1e-2,
-        processes=Processes(rank, world, "cpu"),
+        OptimConfig(learning_rate=1e-2),
+        Processes(rank, world, "cpu"),
     )
     if state is not None:
         engine.load_moments(state[1])
@@ -86,8 +87,8 @@ def test_bfloat16_on_cpu_is_refused():
         make_engine(
             network(),
             EngineConfig(name="ddp", precision="bfloat16"),
-            learning_rate=1e-3,
-            processes=Processes(0, 1, "cpu"),
+            OptimConfig(learning_rate=1e-3),
+            Processes(0, 1, "cpu"),
         )
 
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from bsou_dist.engine.buffers import average_buffers
 from bsou_dist.engine.make import EngineConfig, make_engine
+from bsou_dist.engine.optim.config import OptimConfig
 from bsou_dist.engine.processes import Processes, start_processes
 from bsou_dist.engine.step import NonFiniteLoss, train_step, validate
 from bsou_dist.feed.batch import Batch
@@ -81,7 +82,7 @@ class OnRows(nn.Module):
 
 def engine(processes: Processes, *layers: nn.Module):
     return make_engine(
-        OnRows(*layers), EngineConfig(name="ddp"), learning_rate=0.1, processes=processes
+        OnRows(*layers), EngineConfig(name="ddp"), OptimConfig(learning_rate=0.1), processes
     )
 
 

@@ -20,6 +20,7 @@ from bsou_dist.engine.checkpoint import (
     Checkpoints,
 )
 from bsou_dist.engine.make import EngineConfig, resume_engine
+from bsou_dist.engine.optim.config import OptimConfig
 from bsou_dist.engine.processes import Processes, start_processes
 from bsou_dist.engine.stopping import Stopped
 from bsou_dist.engine.trainer import Trainer
@@ -112,7 +113,11 @@ def train(
     torch.manual_seed(0)
     kept = Checkpoints(folder, keep=2)
     engine, start = resume_engine(
-        Net(), EngineConfig(name="ddp"), learning_rate=0.1, checkpoints=kept, processes=processes
+        Net(),
+        EngineConfig(name="ddp"),
+        OptimConfig(learning_rate=0.1),
+        checkpoints=kept,
+        processes=processes,
     )
     best = Trainer(
         engine=engine,

@@ -37,7 +37,7 @@ feed: {{frames: 4, size_px: 32}}
 encoder: {{name: r3d_small, weights: none, norm: group}}
 engine: {{name: ddp}}
 tracking: {{experiment: small}}
-pretrain: {{global_batch: 12, epochs: 2, learning_rate: 1.0e-3}}
+pretrain: {{global_batch: 12, epochs: 2, optim: {{learning_rate: 1.0e-3}}}}
 finetune: {{tasks: [ga, placenta, multiple], sets: [main, handheld], encoder: frozen, epochs: 2,
            global_batch: 8}}
 """)
@@ -121,8 +121,8 @@ def test_a_run_stopped_between_epochs_ends_with_the_same_weights(run, tmp_path):
     settings = [
         "finetune=null",
         "engine={name: deepspeed, zero_stage: 1}",
-        "pretrain.learning_rate=0.02",
-        "pretrain.plateau={patience: 0, factor: 0.1}",
+        "pretrain.optim.learning_rate=0.02",
+        "pretrain.optim.schedule={patience: 0, factor: 0.1}",
     ]
     ends = []
     for name, stops in (("straight", [4]), ("stopped", [2, 4])):

@@ -10,7 +10,7 @@ import pytest
 
 from bsou_dist.cli import main
 
-PRETRAIN = {"global_batch": 12, "epochs": 1, "learning_rate": 1e-3}
+PRETRAIN = {"global_batch": 12, "epochs": 1, "optim": {"learning_rate": 1e-3}}
 FINETUNE = {"tasks": ["sweep", "placenta"], "encoder": "frozen", "epochs": 1, "global_batch": 8}
 
 

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from bsou_dist.engine.caching import CachedStep
 from bsou_dist.engine.make import EngineConfig, make_engine
+from bsou_dist.engine.optim.config import OptimConfig
 from bsou_dist.engine.processes import Processes
 from bsou_dist.engine.step import train_step
 from bsou_dist.feed.batch import Batch
@@ -125,8 +126,8 @@ def _on_rank(rank: int, world: int) -> list[tuple[str, torch.dtype, float, dict[
                 engine = make_engine(
                     network(dtype),
                     EngineConfig(name=name, zero_stage=stage),
-                    learning_rate=1e-3,
-                    processes=Processes(rank, world, "cpu"),
+                    OptimConfig(learning_rate=1e-3),
+                    Processes(rank, world, "cpu"),
                 )
                 loss = train_step(
                     engine, batch(mine, dtype), Contrastive(), seed=0, rank=rank, cached=cached

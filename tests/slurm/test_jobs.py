@@ -42,7 +42,12 @@ def runs(small_config: Callable[..., Path], tmp_path_factory: pytest.TempPathFac
         output=str(folder),
         checkpoint={"every_steps": 5},
         finetune=None,
-        pretrain={"method": "mtscon", "global_batch": 9, "epochs": EPOCHS, "learning_rate": 1e-5},
+        pretrain={
+            "method": "mtscon",
+            "global_batch": 9,
+            "epochs": EPOCHS,
+            "optim": {"learning_rate": 1e-5},
+        },
     )
     return folder
 
