@@ -35,7 +35,8 @@ def measure(rows: int, cached: bool, gradients: Path) -> dict[str, float]:
     from bsou_dist.engine.processes import start_processes
     from bsou_dist.engine.step import train_step
     from bsou_dist.feed.batch import Batch
-    from bsou_dist.model.encoder import SMALL, EncoderConfig, build_encoder
+    from bsou_dist.model.encoder import EncoderConfig, build_encoder
+    from bsou_dist.model.encoders.small_resnet import SMALL
     from bsou_dist.model.network import PretrainNetwork, projection_heads
     from bsou_dist.objective.batch_objectives import MultitaskContrastive
 

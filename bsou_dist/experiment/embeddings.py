@@ -45,7 +45,7 @@ def encoder_of(path: Path) -> Encoder:
             f"{path} holds no encoder (it was tuned on a frozen one); give the stage 1 checkpoint"
         )
     metadata = checkpoint.metadata
-    config = EncoderConfig.model_validate(metadata["encoder"] | {"weights": "none"})
+    config = EncoderConfig.model_validate(metadata["encoder"] | {"weights": "none", "key_map": {}})
     encoder = build_encoder(config, frames=metadata["frames"], size_px=metadata["size_px"])
     encoder.load_state_dict(weights)
     return encoder

@@ -71,7 +71,9 @@ def finetune_jobs(config: RunConfig, stage1: Stage1Run | None) -> list[FinetuneJ
 
 
 def check_finetune(context: Context, stage: FinetuneConfig) -> list[str]:
-    """Check that stage 2 can be done, before hours are spent; sentences about what it leaves out.
+    """Check that stage 2 can be done, before hours are spent.
+
+    Returns sentences about what it leaves out and about the weights that it starts from.
 
     Raises:
         InputError: a task without labels, too few clips, no weights.
@@ -82,7 +84,9 @@ def check_finetune(context: Context, stage: FinetuneConfig) -> list[str]:
         context.corpus.require(tasks, SET_SPLIT_COLUMNS[patients], SPLITS)
     for job in finetune_jobs(context.config, context.stage1):
         if job.source is None or context.config.stage1:
-            load_encoder(context, job.source)
+            report = load_encoder(context, job.source).report
+            if report and str(report) not in notes:
+                notes.append(str(report))
         for split in SPLITS:
             dataset = _dataset(context, stage, job, split)
             if is_missing(dataset.labels[job.task.name]).all():

@@ -22,14 +22,18 @@ from bsou_dist.tasks.task import Task
 SPLIT_COLUMN = "split_stage1"
 
 
-def check_pretrain(context: Context, stage: PretrainConfig) -> None:
-    """Check that stage 1 can be done.
+def check_pretrain(context: Context, stage: PretrainConfig) -> list[str]:
+    """Check that stage 1 can be done; sentences about the weights that it starts from.
 
     Raises:
         InputError: a task without labels, too few clips, no weights.
     """
+    notes = []
     for names in stage1_encoders(stage).values():
-        prepare(context, stage, names)
+        report = prepare(context, stage, names).network.encoder.report
+        if report:
+            notes.append(str(report))
+    return list(dict.fromkeys(notes))
 
 
 def pretrain(context: Context, stage: PretrainConfig) -> None:

@@ -184,7 +184,7 @@ def _check(config: RunConfig, processes: Processes) -> tuple[Context, list[str]]
     context = Context(config, corpus, processes, NullTracker(), stage1)
     notes = list(corpus.notes)
     if config.pretrain:
-        check_pretrain(context, config.pretrain)
+        notes += check_pretrain(context, config.pretrain)
     if config.finetune:
         notes += check_finetune(context, config.finetune)
     return context, notes

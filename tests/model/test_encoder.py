@@ -10,7 +10,9 @@ from p1_tasks import TASKS
 from torchvision.models import get_model, get_model_weights
 
 from bsou_dist.common.errors import InputError
-from bsou_dist.model.encoder import SMALL, EncoderConfig, build_encoder, encoder_names
+from bsou_dist.model.encoder import EncoderConfig, build_encoder
+from bsou_dist.model.encoders.small_resnet import SMALL
+from bsou_dist.model.encoders.torchvision_video import torchvision_names
 from bsou_dist.model.heads.regression import Gaussian
 from bsou_dist.model.network import PretrainNetwork, TaskNetwork, projection_heads
 from bsou_dist.model.norm import check_norm, with_norm
@@ -34,7 +36,7 @@ def encoder(name: str = SMALL, norm: str = "group", frames: int = 8, size_px: in
     )
 
 
-@pytest.mark.parametrize("name", encoder_names())
+@pytest.mark.parametrize("name", [SMALL, *torchvision_names()])
 def test_every_torchvision_encoder_takes_one_channel(name):
     frames, size_px = SHAPES.get(name, (8, 32))
     with torch.no_grad():
@@ -76,12 +78,12 @@ def test_missing_or_wrong_weights_name_the_file_wanted(tmp_path, monkeypatch):
     with pytest.raises(InputError, match=wanted):
         build_encoder(EncoderConfig(name="r3d_18"), frames=8, size_px=32)
     (tmp_path / "text.pth").write_text("not weights")
-    with pytest.raises(InputError, match="does not hold the weights of r3d_18"):
+    with pytest.raises(InputError, match="cannot be read as weights"):
         build_encoder(
             EncoderConfig(name="r3d_18", weights=str(tmp_path / "text.pth")), frames=8, size_px=32
         )
     torch.save(get_model("mc3_18", weights=None).state_dict(), tmp_path / "mc3.pth")
-    with pytest.raises(InputError, match="does not hold the weights of r3d_18"):
+    with pytest.raises(InputError, match=r"does not fit the encoder: it has layer2.0.conv1"):
         build_encoder(
             EncoderConfig(name="r3d_18", weights=str(tmp_path / "mc3.pth")), frames=8, size_px=32
         )
@@ -95,6 +97,23 @@ def test_mvit_of_another_shape_is_refused():
 def test_unknown_encoder_lists_the_known_ones():
     with pytest.raises(ValueError, match="r2plus1d_18"):
         EncoderConfig(name="resnet50")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"name": "video_vit_s"}, "there are none of video_vit_s"),
+        ({"name": "r3d_18", "temporal_pool": "attention"}, "temporal_pool is for models of timm"),
+        ({"name": "timm/resnet18", "weights": "none", "channels": 3}, "channels is for a factory"),
+        ({"name": "r3d_18", "options": {"width": 3}}, "options is for a factory"),
+        ({"name": "r3d_18", "key_map": {"a": "b"}}, "key_map is for a file of weights"),
+        ({"name": "r3d_18", "weights": "w.pt", "key_map": {"(": "b"}}, "no regular expression"),
+        ({"name": "r3d_18", "weights": "w.pt", "key_map": {"a": r"\1"}}, "no regular expression"),
+    ],
+)
+def test_a_setting_of_another_kind_of_encoder_is_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        EncoderConfig(**settings)
 
 
 def test_frozen_batch_norm_keeps_its_statistics_and_trains_the_rest():
