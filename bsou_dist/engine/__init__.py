@@ -11,6 +11,7 @@
 | `stopping` | What happens on a signal? |
 | `watchdog` | What happens when a rank hangs? |
 | `processes` | Which process is this one, and how does it speak with the others? |
+| `vote` | How do ranks decide together without waiting for each other? |
 | `protocol` | What must an engine do? |
 | `ddp_engine` | How does plain PyTorch do it? |
 | `deepspeed_engine` | How does DeepSpeed do it (the one door to it)? |

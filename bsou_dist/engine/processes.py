@@ -35,6 +35,11 @@ class Processes:
     device: str
     signals: StopSignals = field(default_factory=StopSignals)
     watchdog: Watchdog | None = None
+    control: dist.ProcessGroup | None = None
+    """All processes by gloo, for what is decided on CPUs; None: the default group is gloo itself.
+
+    A GPU that computes is not waited for when they speak here.
+    """
 
     @property
     def first(self) -> bool:
@@ -55,14 +60,14 @@ class Processes:
 
     def all_reduce_max(self, value: int) -> int:
         """The largest of all processes' values. Collective."""
-        largest = torch.tensor([value], device=self.device)
-        dist.all_reduce(largest, dist.ReduceOp.MAX)
+        largest = torch.tensor([value])
+        dist.all_reduce(largest, dist.ReduceOp.MAX, group=self.control)
         return int(largest.item())
 
     def broadcast(self, value: Value) -> Value:
         """The first process's value. Collective."""
         values = [value]
-        dist.broadcast_object_list(values, src=0)
+        dist.broadcast_object_list(values, src=0, group=self.control)
         return values[0]
 
     def check_stop(self) -> None:
@@ -77,8 +82,9 @@ def start_processes(hang_s: float = HANG_S) -> Iterator[Processes]:
     """Join the other processes that a launcher's environment names, and leave them at the end.
 
     Where no launcher started this process, it is the only one. A process group exists in either
-    case, so that nothing behind this has two ways of working: NCCL on GPUs, else gloo. Signals are
-    noted until the end (see `stopping`), and a process that stands still for `hang_s` ends the run.
+    case, so that nothing behind this has two ways of working: NCCL on GPUs with gloo beside it for
+    what CPUs decide, else gloo alone. Signals are noted until the end (see `stopping`), and a
+    process that stands still for `hang_s` ends the run.
     """
     rank = int(os.environ.get("RANK", 0))
     world = int(os.environ.get("WORLD_SIZE", 1))
@@ -95,18 +101,24 @@ def start_processes(hang_s: float = HANG_S) -> Iterator[Processes]:
             store = dist.HashStore()
         else:
             store, _, _ = next(dist.rendezvous("env://", rank, world))
+        # The watchdog must speak first: it says which rank hangs and where.
+        timeout = max(COLLECTIVE_TIMEOUT, timedelta(seconds=2 * hang_s))
         dist.init_process_group(
             backend,
             rank=rank,
             world_size=world,
             store=dist.PrefixStore("ranks", store),
-            # The watchdog must speak first: it says which rank hangs and where.
-            timeout=max(COLLECTIVE_TIMEOUT, timedelta(seconds=2 * hang_s)),
+            timeout=timeout,
         )
+        control: dist.ProcessGroup | None = None
+        if backend != "gloo":
+            beside = dist.new_group(backend="gloo", timeout=timeout)
+            assert isinstance(beside, dist.ProcessGroup)
+            control = beside
         watchdog = Watchdog(dist.PrefixStore("watchdog", store.clone()), rank, world, hang_s)
         together = False
         try:
-            yield Processes(rank, world, device, signals, watchdog)
+            yield Processes(rank, world, device, signals, watchdog, control)
             together = True
         except Stopped:
             together = True

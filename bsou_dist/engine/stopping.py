@@ -55,7 +55,7 @@ class StopSignals:
         if number == signal.SIGINT and self.received:
             raise KeyboardInterrupt
         if number == signal.SIGINT and sys.stderr.isatty():
-            print("\nstopping after this step; press Ctrl-C again to stop at once", file=sys.stderr)
+            print("\nstopping soon; press Ctrl-C again to stop at once", file=sys.stderr)
         self.received = number
         if self._raising:
             raise Stopped(signal.Signals(number))

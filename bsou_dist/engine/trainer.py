@@ -28,6 +28,7 @@ from bsou_dist.engine.progress import StepBar
 from bsou_dist.engine.protocol import Engine
 from bsou_dist.engine.step import train_step, validate
 from bsou_dist.engine.stopping import Stopped
+from bsou_dist.engine.vote import LateVote
 from bsou_dist.feed.batch import Batch
 from bsou_dist.feed.protocol import Feed
 from bsou_dist.objective.batch_objectives import Objective
@@ -37,7 +38,7 @@ Report = Callable[[dict[str, float], int], None]
 
 GO_ON, SAVE = 0, 1
 """What a rank wants after a step. A rank that was asked to stop wants the number of the signal,
-which is larger; the largest wish of all ranks is what they all do.
+which is larger; the largest wish of all ranks is what they all do after the step that follows.
 """
 
 
@@ -122,6 +123,7 @@ class Trainer:
         """Take the steps that are left of an epoch; save where it is due, or stop. Collective."""
         began = saved = time.perf_counter()
         waited_s = 0.0
+        vote = LateVote(self.processes)
         for batch in islice(batches, self.train_feed.steps() - state.step):
             loss = train_step(
                 self.engine,
@@ -137,29 +139,35 @@ class Trainer:
             bar.step(loss, self.train_feed.global_batch, batch.data_wait_s)
             values = {"train/loss": loss, "train/data_wait_s": batch.data_wait_s}
             self.report(values, self._steps_done(state))
-            if self.save_or_stop(state, since_saved_s=time.perf_counter() - saved):
+            if self.save_or_stop(state, vote, since_saved_s=time.perf_counter() - saved):
                 saved = time.perf_counter()
+        # Whatever it says happens in any case: validation looks at signals, and what follows saves.
+        vote.outcome()
         self.processes.at(f"{self.name}, validation: waiting for data")
         trained_s = time.perf_counter() - began
         longest_us = self.processes.all_reduce_max(round(1e6 * waited_s))
         return EpochTimes(trained_s, 1e-6 * longest_us)
 
-    def save_or_stop(self, state: TrainState, since_saved_s: float) -> bool:
-        """After a step: save where the first rank finds it due; save and stop where any was asked.
+    def save_or_stop(self, state: TrainState, vote: LateVote, since_saved_s: float) -> bool:
+        """After a step: save where it is due, or save and stop. Collective.
 
-        Collective. Returns whether there was an attempt to save.
+        Steps are counted by every rank alike, so that a checkpoint every so many steps is saved at
+        once. What one rank alone knows, the first one's clock or a signal, all ranks hear through
+        `vote`, and do what they heard of the step before. Returns whether there was an attempt to
+        save.
         """
-        due = self.processes.first and self._is_due(state.step, since_saved_s)
-        wish = self.processes.signals.received or (SAVE if due else GO_ON)
-        decision = self.processes.all_reduce_max(wish)
-        if decision == GO_ON:
-            return False
-        checkpoint = self.take_checkpoint(state)
+        decision = vote.outcome()
+        if self._is_due_by_steps(state.step):
+            decision = max(decision, SAVE)
         if decision > SAVE:
-            self.save(checkpoint)
+            self.save(self.take_checkpoint(state))
             raise Stopped(signal.Signals(decision))
-        self.try_to_save(checkpoint)
-        return True
+        if decision == SAVE:
+            self.try_to_save(self.take_checkpoint(state))
+        due_by_time = decision == GO_ON and since_saved_s > 60 * self.saving.every_minutes
+        wish = SAVE if self.processes.first and due_by_time else GO_ON
+        vote.cast(self.processes.signals.received or wish)
+        return decision == SAVE
 
     def validate(self, checkpoint: Checkpoint) -> float:
         """The validation loss. Where stopped, `checkpoint` is saved: its epoch is trained, and only
@@ -263,9 +271,7 @@ class Trainer:
         """Optimizer steps from the beginning of the stage."""
         return at.epoch * self.train_feed.steps() + at.step
 
-    def _is_due(self, step: int, since_saved_s: float) -> bool:
-        """Whether it is time for a checkpoint within an epoch."""
-        if since_saved_s > 60 * self.saving.every_minutes:
-            return True
+    def _is_due_by_steps(self, step: int) -> bool:
+        """Whether it is time for a checkpoint within an epoch by the number of steps."""
         every_steps = self.saving.every_steps
         return every_steps is not None and step % every_steps == 0

@@ -159,8 +159,8 @@ def epochs_of(reports: list) -> list[tuple[int, float, float]]:
 @pytest.mark.parametrize(
     ("where", "step", "left_at"),
     [
-        ("training", 0, (1, 1)),
-        ("training", 1, (1, 2)),
+        ("training", 0, (1, 2)),  # the ranks hear of it after the step that follows
+        ("training", 1, (1, STEPS)),
         ("training", 2, (1, STEPS)),  # after the last step: as in validation
         ("validation", 1, (1, STEPS)),  # nothing is left of the epoch but to validate it
     ],
@@ -223,3 +223,18 @@ def _reported_waits(rank: int, world: int, folder: Path) -> list[float]:
 def test_the_share_of_waiting_is_that_of_the_process_that_waited_longest(tmp_path):
     expected = pytest.approx([0.75 * STEPS] * EPOCHS)
     assert run_ranks(2, _reported_waits, tmp_path) == [expected, expected]
+
+
+def _stopped_on_one_rank(rank: int, world: int, folder: Path) -> tuple[int, int]:
+    """Where all ranks stopped, when rank 1 alone gets a signal at the first step."""
+    processes = Processes(rank, world, "cpu")
+    stopping = Feed(processes if rank == 1 else None, stop_at=0, stop_step=0)
+    with pytest.raises(Stopped):
+        train(folder, processes, Feed(), [], stopping)
+    saved = Checkpoints(folder, keep=2).latest(processes)
+    assert saved
+    return saved.epoch, saved.step
+
+
+def test_a_signal_to_one_rank_stops_all_after_the_step_that_follows(tmp_path):
+    assert run_ranks(2, _stopped_on_one_rank, tmp_path) == [(0, 2), (0, 2)]
