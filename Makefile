@@ -4,13 +4,17 @@ PYTHON ?= python3
 VENV ?= .venv
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint audit gpu-check clean
+.PHONY: demo test test-all lint audit gpu-check clean
 .DELETE_ON_ERROR:
 
 demo: $(READY)
 	launch/demo.sh
 
 test: $(READY)
+	$(VENV)/bin/pytest -n 3 -m 'not slow'
+
+# Before a release, and after a change to launchers, faults or clusters.
+test-all: $(READY)
 	$(VENV)/bin/pytest -n 3
 
 lint: $(READY)
@@ -38,5 +42,6 @@ $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "$(PYTHON) is older than 3.11; name another with: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 2; }
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	# What is imported compiles itself; all else need not be.
+	$(VENV)/bin/pip install --quiet --no-compile --constraint constraints.txt --editable '.[dev]'
 	touch $@

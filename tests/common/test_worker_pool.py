@@ -59,6 +59,7 @@ def test_time_and_memory_are_limited_for_each_item() -> None:
     assert set(results.values()) == {str(2**26)}
 
 
+@pytest.mark.slow
 def test_without_limits_memory_is_the_machines() -> None:
     assert list(ordered_map(_greedy, ["grows"], 1)) == [str(2**30)]
 

@@ -275,6 +275,7 @@ def is_listening(address: str) -> bool:
         return client.connect_ex(("127.0.0.1", urlsplit(address).port)) == 0
 
 
+@pytest.mark.slow
 def test_the_server_starts_is_healthy_and_its_backup_is_a_store(
     server: tuple[subprocess.Popen[bytes], str], tmp_path: Path
 ) -> None:

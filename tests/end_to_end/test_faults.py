@@ -80,19 +80,18 @@ def undisturbed(corpus, tmp_path_factory, small_config) -> Checkpoint:
     return last(folder / "runs/small")
 
 
-@pytest.mark.parametrize(
-    "killed", [(0,), (1,), (0, 1)], ids=["the first rank", "another rank", "all ranks"]
-)
-def test_a_killed_run_loses_nothing(killed, undisturbed, write_config, tmp_path):
-    draw = random.Random(sum(killed) + len(killed))
+def test_a_run_that_is_killed_again_and_again_loses_nothing(undisturbed, write_config, tmp_path):
+    draw = random.Random(0)
     run = tmp_path / "runs/small"
     config = write_config(**settings())
-    with Job(config, SAVE_EACH_STEP, world=2) as job:
-        job.wait_for(steps_of(run / "pretrain", draw.randrange(2, EPOCHS * STEPS // 2)))
-        time.sleep(draw.uniform(0, 0.1))
-        job.send(signal.SIGKILL, *killed)
-        assert 0 not in job.codes()  # nobody waits for the dead
-    assert last(run).epoch < EPOCHS
+    third = EPOCHS * STEPS // 3
+    for begin, killed in enumerate([(0,), (1,), (0, 1)]):
+        with Job(config, SAVE_EACH_STEP, world=2) as job:
+            job.wait_for(steps_of(run / "pretrain", third * begin + draw.randrange(2, third)))
+            time.sleep(draw.uniform(0, 0.1))
+            job.send(signal.SIGKILL, *killed)
+            assert 0 not in job.codes()  # nobody waits for the dead
+        assert last(run).epoch < EPOCHS
     with Job(config, world=2) as job:
         assert job.codes() == [0, 0], job.said()
     assert_same_end(run, undisturbed)

@@ -52,6 +52,10 @@ if "waits" in sys.argv:
 """
 
 
+DEEPSPEED_TOO = pytest.param("deepspeed.sh", marks=pytest.mark.slow)
+"""Starting DeepSpeed's launcher takes six seconds of processor time."""
+
+
 @pytest.fixture(params=["torchrun.sh", "deepspeed.sh"])
 def launcher(request: pytest.FixtureRequest) -> str:
     return str(LAUNCH / request.param)
@@ -135,7 +139,7 @@ def test_a_users_mistake_is_told_once_before_any_rank_starts(launcher: str, fold
     assert not list(folder.glob("rank*.json"))
 
 
-@pytest.mark.parametrize("code", [1, 2])
+@pytest.mark.parametrize("code", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_the_exit_code_of_a_rank_is_the_launchers(launcher: str, folder: Path, code: int) -> None:
     done = launch(launcher, folder, "config.yaml", "fails", str(code))
     assert done.returncode == code
@@ -154,7 +158,10 @@ def test_no_config_shows_the_usage(launcher: str, folder: Path) -> None:
     assert done.stderr.startswith("usage:")
 
 
-@pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1", "SIGINT"])
+@pytest.mark.parametrize(
+    "name",
+    ["SIGTERM", *(pytest.param(name, marks=pytest.mark.slow) for name in ("SIGUSR1", "SIGINT"))],
+)
 def test_a_run_that_is_told_to_stop_saves_and_ends_with_75(
     launcher: str, folder: Path, name: str
 ) -> None:
@@ -166,6 +173,7 @@ def test_a_run_that_is_told_to_stop_saves_and_ends_with_75(
     assert [(folder / f"told{rank}").read_text() for rank in range(2)] == [name] * 2
 
 
+@pytest.mark.parametrize("launcher", ["torchrun.sh", DEEPSPEED_TOO], indirect=True)
 def test_the_second_sigterm_ends_ranks_that_do_not_stop(launcher: str, folder: Path) -> None:
     stubborn = PROGRAM.replace("while not told", "while len(told) < 2")
     (folder / "bsou_dist" / "cli.py").write_text(stubborn)

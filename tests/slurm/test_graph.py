@@ -13,6 +13,7 @@ from real_cluster import Cluster
 pytestmark = pytest.mark.slurm
 
 
+@pytest.mark.slow
 def test_one_failing_run_leaves_the_others_and_the_table(
     cluster: Cluster, write_config: Callable[..., Path], tmp_path: Path
 ) -> None:

@@ -174,6 +174,7 @@ def task_ids(cluster: Cluster, node: str, job: str, *, task: int = 1) -> list[st
     return cluster.control("on", node, "sh", "-c", script).stdout.split()
 
 
+@pytest.mark.slow
 def test_a_signal_at_the_start_and_a_killed_task_lose_nothing_and_a_cancelled_job_stays_so(
     cluster: Cluster, runs: Path
 ) -> None:

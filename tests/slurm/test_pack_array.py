@@ -82,6 +82,7 @@ def assert_same(out: Path, whole: Path) -> None:
         assert (out / path.name).read_bytes() == path.read_bytes(), path.name
 
 
+@pytest.mark.slow
 def test_an_array_packs_what_one_process_packs_though_a_job_is_put_back(
     cluster: Cluster, few_clips: Path, whole: Path, tmp_path: Path
 ) -> None:
