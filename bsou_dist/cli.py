@@ -27,8 +27,8 @@ from bsou_dist.commands import (
     verify,
 )
 from bsou_dist.commands.arguments import Parser
-from bsou_dist.common.errors import InputError
-from bsou_dist.common.exit_codes import BAD_INPUT, DONE, FAILED, INTERRUPTED
+from bsou_dist.common.errors import InputError, OtherRankFailed
+from bsou_dist.common.exit_codes import BAD_INPUT, DONE, FAILED, INTERRUPTED, PATH_FAULTS
 
 
 class Command(Protocol):
@@ -61,15 +61,6 @@ COMMANDS: dict[str, Command] = {
 GROUPS = {"cohort": "what to do with a cohort itself"}
 """First words that several commands may share, with their help."""
 
-PATH_FAULTS = (
-    FileNotFoundError,
-    FileExistsError,
-    NotADirectoryError,
-    IsADirectoryError,
-    PermissionError,
-)
-"""A path given by the user that cannot be what it is wanted for."""
-
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -82,9 +73,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except InputError as error:
         # The launchers look for mistakes in one process beforehand; what is left to a rank may be
         # its own.
-        rank = os.environ.get("RANK")
-        print(f"bsou{f' (rank {rank})' if rank else ''}: {error}", file=sys.stderr)
+        print(f"{_name()}: {error}", file=sys.stderr)
         return BAD_INPUT
+    except OtherRankFailed as error:
+        print(f"{_name()}: {error}", file=sys.stderr)
+        return error.code
     except PATH_FAULTS as error:
         if error.filename is None:  # not of a path that anyone gave
             raise
@@ -110,6 +103,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("bsou: interrupted; the same command goes on from here", file=sys.stderr)
         return INTERRUPTED
     return code
+
+
+def _name() -> str:
+    """This command in a message; of several ranks, which of them."""
+    rank = os.environ.get("RANK")
+    return f"bsou (rank {rank})" if rank else "bsou"
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -13,7 +13,6 @@ from bsou_dist.common.strict_config import StrictConfig
 DEFAULT_ENVIRONMENT = {
     "NCCL_DEBUG": "WARN",
     "NCCL_IB_TIMEOUT": "22",
-    "TORCH_NCCL_ASYNC_ERROR_HANDLING": "1",
 }
 """Set in every job where neither the submitting environment nor `env` says otherwise.
 

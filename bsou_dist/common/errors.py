@@ -1,4 +1,4 @@
-"""The one exception that means 'your input is at fault'."""
+"""Exceptions that every command ends by with a message and without a traceback."""
 
 
 class InputError(ValueError):
@@ -6,3 +6,11 @@ class InputError(ValueError):
 
     The message names the value, what is allowed, and how to mend it.
     """
+
+
+class OtherRankFailed(RuntimeError):
+    """Another rank of this run has failed, and this one only ends with it; `code` is that one's."""
+
+    def __init__(self, message: str, code: int) -> None:
+        super().__init__(message)
+        self.code = code

@@ -10,6 +10,8 @@
 | `checkpoint` | What is saved, how, and what does a run go on from? |
 | `stopping` | What happens on a signal? |
 | `watchdog` | What happens when a rank hangs? |
+| `rank_failure` | What happens when a rank fails alone? |
+| `flight_recorder` | Which collectives did a rank take part in before it hung? |
 | `processes` | Which process is this one, and how does it speak with the others? |
 | `vote` | How do ranks decide together without waiting for each other? |
 | `protocol` | What must an engine do? |

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
 from typing import TypeVar
 
 import torch
 import torch.distributed as dist
 
+from bsou_dist.common.errors import InputError
+from bsou_dist.engine.flight_recorder import record_flights
 from bsou_dist.engine.keep_memory import keep_freed_memory
+from bsou_dist.engine.rank_failure import FailureWatch, raise_first
 from bsou_dist.engine.stopping import Stopped, StopSignals
 from bsou_dist.engine.watchdog import Watchdog
 
@@ -40,6 +45,7 @@ class Processes:
 
     A GPU that computes is not waited for when they speak here.
     """
+    failures: FailureWatch | None = None
 
     @property
     def first(self) -> bool:
@@ -70,6 +76,11 @@ class Processes:
         dist.broadcast_object_list(values, src=0, group=self.control)
         return values[0]
 
+    def tell_failure(self, error: BaseException) -> None:
+        """Tell the other ranks that this one ends by `error`; they end too, within seconds."""
+        if self.failures and not isinstance(error, Stopped):
+            self.failures.tell(error)
+
     def check_stop(self) -> None:
         """Raise `Stopped` on every process if any was asked to stop. Collective."""
         received = self.all_reduce_max(self.signals.received)
@@ -78,22 +89,21 @@ class Processes:
 
 
 @contextmanager
-def start_processes(hang_s: float = HANG_S) -> Iterator[Processes]:
+def start_processes(hang_s: float = HANG_S, folder: Path | None = None) -> Iterator[Processes]:
     """Join the other processes that a launcher's environment names, and leave them at the end.
 
     Where no launcher started this process, it is the only one. A process group exists in either
     case, so that nothing behind this has two ways of working: NCCL on GPUs with gloo beside it for
-    what CPUs decide, else gloo alone. Signals are noted until the end (see `stopping`), and a
-    process that stands still for `hang_s` ends the run.
+    what CPUs decide, else gloo alone. Signals are noted until the end (see `stopping`), a process
+    that stands still for `hang_s` ends the run, and one that fails ends it at once. Records of
+    collectives that did not end are left in `folder`.
+
+    Raises:
+        InputError: there is no GPU for this process.
+        OtherRankFailed: a collective could not end, because another rank has failed.
     """
     rank = int(os.environ.get("RANK", 0))
     world = int(os.environ.get("WORLD_SIZE", 1))
-    if torch.cuda.is_available():
-        device, backend = f"cuda:{int(os.environ.get('LOCAL_RANK', 0))}", "nccl"
-        torch.cuda.set_device(device)
-    else:
-        device, backend = "cpu", "gloo"
-        keep_freed_memory()
     signals = StopSignals()
     with signals.noted():
         store: dist.Store
@@ -101,31 +111,81 @@ def start_processes(hang_s: float = HANG_S) -> Iterator[Processes]:
             store = dist.HashStore()
         else:
             store, _, _ = next(dist.rendezvous("env://", rank, world))
+        failures = None
+        if world > 1:
+            failures = FailureWatch(dist.PrefixStore("failures", store.clone()), rank, world)
+        watchdog = None
         # The watchdog must speak first: it says which rank hangs and where.
         timeout = max(COLLECTIVE_TIMEOUT, timedelta(seconds=2 * hang_s))
-        dist.init_process_group(
-            backend,
-            rank=rank,
-            world_size=world,
-            store=dist.PrefixStore("ranks", store),
-            timeout=timeout,
-        )
-        control: dist.ProcessGroup | None = None
-        if backend != "gloo":
-            beside = dist.new_group(backend="gloo", timeout=timeout)
-            assert isinstance(beside, dist.ProcessGroup)
-            control = beside
-        watchdog = Watchdog(dist.PrefixStore("watchdog", store.clone()), rank, world, hang_s)
         together = False
         try:
-            yield Processes(rank, world, device, signals, watchdog, control)
+            device, backend = _take_device()
+            if folder:
+                record_flights(folder)
+            dist.init_process_group(
+                backend,
+                rank=rank,
+                world_size=world,
+                store=dist.PrefixStore("ranks", store),
+                timeout=timeout,
+            )
+            control: dist.ProcessGroup | None = None
+            if backend != "gloo":
+                beside = dist.new_group(backend="gloo", timeout=timeout)
+                assert isinstance(beside, dist.ProcessGroup)
+                control = beside
+            watched = dist.PrefixStore("watchdog", store.clone())
+            watchdog = Watchdog(watched, rank, world, hang_s, folder)
+            yield Processes(rank, world, device, signals, watchdog, control, failures)
             together = True
         except Stopped:
             together = True
             raise
+        except (Exception, KeyboardInterrupt) as error:
+            if failures is None:
+                raise
+            first = failures.tell(error)
+            failures.wait_until_known()
+            raise_first(error, first, rank)
         finally:
             # A rank that fails alone must not wait for the others: its message would come too late
             # to be seen.
-            if together or world == 1:
+            if (together or world == 1) and dist.is_initialized():
                 dist.destroy_process_group()
-            watchdog.close()
+            if watchdog:
+                watchdog.close()
+            if failures:
+                failures.close()
+
+
+def _take_device() -> tuple[str, str]:
+    """This process's device, made torch's current one, and the backend of its collectives.
+
+    Raises:
+        InputError: fewer GPUs are visible than this node has processes.
+    """
+    if not torch.cuda.is_available():
+        keep_freed_memory()
+        return "cpu", "gloo"
+    index = device_index(int(os.environ.get("LOCAL_RANK", 0)), torch.cuda.device_count())
+    device = f"cuda:{index}"
+    torch.cuda.set_device(device)
+    return device, "nccl"
+
+
+def device_index(local_rank: int, visible: int) -> int:
+    """Which of the visible GPUs a process takes, by its number among those of its node.
+
+    Where SLURM binds one to each task (`--gpus-per-task`, `--gpu-bind`), a task sees that one only.
+
+    Raises:
+        InputError: there are several, and none for this process.
+    """
+    if visible == 1:
+        return 0
+    if local_rank >= visible:
+        raise InputError(
+            f"{socket.gethostname()} shows {visible} GPUs to its process {local_rank + 1}: start "
+            "no more processes on a node than it has GPUs"
+        )
+    return local_rank

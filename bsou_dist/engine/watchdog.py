@@ -13,19 +13,16 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
 from functools import partial
-from typing import TypeVar
+from pathlib import Path
 
 from torch.distributed import Store
 
+from bsou_dist.engine.flight_recorder import keep_flight_record
+from bsou_dist.engine.rank_failure import STORE_TIMEOUT_S, within
+
 LOOKS_PER_LIMIT = 8
 """How often the thread looks within the time that a rank may stand."""
-
-STORE_TIMEOUT_S = 10.0
-"""How long an answer of the store is waited for."""
-
-Answer = TypeVar("Answer")
 
 
 class Watchdog:
@@ -33,14 +30,19 @@ class Watchdog:
 
     Args:
         store: shared by all ranks, not used by any other thread.
+        rank, world: this process and the number of processes.
         limit_s: how long this process may stand at one place, in seconds.
+        folder: where the last collectives of a process that hangs are kept, for the run's record.
     """
 
-    def __init__(self, store: Store, rank: int, world: int, limit_s: float) -> None:
+    def __init__(
+        self, store: Store, rank: int, world: int, limit_s: float, folder: Path | None
+    ) -> None:
         self._store = store
         self._rank = rank
         self._world = world
         self._limit_s = limit_s
+        self._folder = folder
         self._places = 0
         """How many places the main thread has come to."""
         self._where: str | None = None
@@ -70,12 +72,12 @@ class Watchdog:
                 self._since += overslept_s
             places, where = self._places, self._where
             try:
-                _within(STORE_TIMEOUT_S, partial(self._publish, places, where))
+                within(STORE_TIMEOUT_S, partial(self._publish, places, where))
                 if self._stood_s() > self._limit_s:
                     # By then every rank that lives has published where it stands.
                     time.sleep(period_s)
                     if self._places == places:
-                        self._end(_within(STORE_TIMEOUT_S, self._verdict))
+                        self._end(within(STORE_TIMEOUT_S, self._verdict))
             except Exception as error:
                 if self._stood_s() > self._limit_s:
                     self._end(
@@ -137,35 +139,13 @@ class Watchdog:
         print(f"rank {self._rank} stands here:", file=sys.stderr, flush=True)
         frame = sys._current_frames().get(threading.main_thread().ident or 0)
         traceback.print_stack(frame, file=sys.stderr)
+        if self._folder:
+            record = keep_flight_record(self._folder, self._rank)
+            if record:
+                print(f"its last collectives are in {record}", file=sys.stderr)
         sys.stderr.flush()
         os._exit(1)  # the main thread hangs and cannot be asked to end
 
 
 def _named(ranks: list[int]) -> str:
     return ", ".join(map(str, ranks))
-
-
-def _within(limit_s: float, ask: Callable[[], Answer]) -> Answer:
-    """The answer that `ask` gets from the store.
-
-    Raises:
-        TimeoutError: there is none in time; the store itself waits for ever where the process that
-            keeps it is frozen.
-    """
-    answers: list[Answer] = []
-    faults: list[Exception] = []
-
-    def attempt() -> None:
-        try:
-            answers.append(ask())
-        except Exception as error:
-            faults.append(error)
-
-    thread = threading.Thread(target=attempt, daemon=True)
-    thread.start()
-    thread.join(limit_s)
-    if faults:
-        raise faults[0]
-    if not answers:
-        raise TimeoutError
-    return answers[0]

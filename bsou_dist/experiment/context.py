@@ -149,10 +149,13 @@ class Context:
             write_text(known, run)
         try:
             yield run
-        except (KeyboardInterrupt, Stopped):
+        except (KeyboardInterrupt, Stopped) as error:
+            self.processes.tell_failure(error)
             self.tracker.finish("KILLED")
             raise
-        except BaseException:
+        except BaseException as error:
+            # At once: closing the tracker's run may take seconds.
+            self.processes.tell_failure(error)
             self.tracker.finish("FAILED")
             raise
         if self.processes.first:

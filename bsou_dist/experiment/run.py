@@ -88,9 +88,11 @@ def run(config: RunConfig) -> str:
 
     Raises:
         InputError: as `check`.
+        OtherRankFailed: another process has failed.
         Stopped: on every process, by a signal, once what was done is saved.
     """
-    with start_processes(60 * config.engine.hang_minutes) as processes, ExitStack() as locks:
+    hang_s = 60 * config.engine.hang_minutes
+    with start_processes(hang_s, config.folder) as processes, ExitStack() as locks:
         check_installed(config.feed.decoder)
         context, notes = _check(config, processes)
         locks.enter_context(locked(config.folder, processes))

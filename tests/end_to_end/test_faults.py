@@ -6,9 +6,11 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import random
 import shutil
 import signal
+import socket
 import subprocess
 import time
 from collections import Counter
@@ -174,7 +176,26 @@ def test_a_rank_that_hangs_is_named_and_the_run_ends(frozen, write_config, tmp_p
         assert "at: pretrain" in said
         assert f"rank {other} stands here" in said
         assert "engine/trainer.py" in said  # its stack
+        record = run / f"flight-record-{other}"
+        assert f"its last collectives are in {record}" in said
+        assert pickle.loads(record.read_bytes())["entries"]
     assert STEPS * last(run).epoch + last(run).step >= 2
+
+
+@pytest.mark.parametrize("when", ["before training", "in its first batches"])
+def test_a_rank_that_fails_alone_ends_the_run(when, corpus, write_config, tmp_path):
+    """In seconds, and not when the watchdog or the collectives' own time limit would."""
+    shards = tmp_path / "shards"
+    if when != "before training":
+        shutil.copytree(corpus / "shards", shards)
+        shutil.copytree(corpus / "shards.private", tmp_path / "shards.private")
+        for shard in shards.glob("*.tar"):
+            os.truncate(shard, 2000)
+    with Job(write_config(**settings()), world=2, of_rank={1: f"data.shards={shards}"}) as job:
+        code, error = (2, "InputError") if when == "before training" else (1, "QuarantineExceeded")
+        assert job.codes() == [code] * 2, job.said()
+        assert f"rank 1 on {socket.gethostname()} has failed: {error}: " in job.said(0)
+        assert "has failed" not in job.said(1)
 
 
 def test_a_damaged_checkpoint_is_passed_over(undisturbed, write_config, tmp_path):

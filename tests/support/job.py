@@ -26,9 +26,18 @@ def _rank(arguments: list[str], environment: dict[str, str], log: Path) -> None:
 
 
 class Job:
-    """`world` processes of one run; what is left of them is killed at the end of the block."""
+    """`world` processes of one run; what is left of them is killed at the end of the block.
 
-    def __init__(self, config: Path, *overrides: str, world: int = 1) -> None:
+    `of_rank` has overrides that one rank alone is given, by its number.
+    """
+
+    def __init__(
+        self,
+        config: Path,
+        *overrides: str,
+        world: int = 1,
+        of_rank: dict[int, str] | None = None,
+    ) -> None:
         with socket.socket() as free:
             free.bind(("", 0))
             port = free.getsockname()[1]
@@ -44,9 +53,10 @@ class Job:
                 "MASTER_ADDR": "127.0.0.1",
                 "MASTER_PORT": str(port),
             }
-            process = STARTER.Process(
-                target=_rank, args=([str(config), *overrides], environment, self._log(rank))
-            )
+            arguments = [str(config), *overrides]
+            if of_rank and rank in of_rank:
+                arguments.append(of_rank[rank])
+            process = STARTER.Process(target=_rank, args=(arguments, environment, self._log(rank)))
             process.start()
             self.ranks.append(process)
 
