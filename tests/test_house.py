@@ -30,7 +30,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "submitit": ("cluster/",),
     "matplotlib": ("report/",),
     # Two doors, for two things that have nothing in common: image encoders, and LAMB and LARS.
-    "timm": ("model/encoders/timm_frames.py", "engine/timm_optimizers.py"),
+    "timm": ("model/encoders/timm_frames.py", "engine/optim/timm_optimizers.py"),
     "safetensors": ("model/weight_file.py",),
 }
 """The files or folders that may import a library; each has one for all that it is used for."""

@@ -22,7 +22,7 @@ from bsou_dist.engine.buffers import average_buffers
 from bsou_dist.engine.processes import Processes
 from bsou_dist.engine.protocol import Engine
 
-FORMAT = 3
+FORMAT = 4
 """Goes up with every change of what is in the file; files of another format are refused."""
 BEST = "best.pt"
 STEPS = "step-*.pt"
@@ -62,6 +62,8 @@ class Checkpoint:
     losses: float
     """Sum of the training losses of the epoch so far."""
     best_loss: float
+    since_best: int
+    """Epochs since the best validation loss."""
     metadata: dict[str, Any] = field(default_factory=dict)
     """Plain values that say what was trained: the stage, its tasks, the encoder."""
 
@@ -193,6 +195,7 @@ def take_checkpoint(
     step: int,
     losses: float,
     best_loss: float,
+    since_best: int,
     metadata: dict[str, Any],
 ) -> Checkpoint:
     """Collect a checkpoint; batch-norm statistics become their mean over ranks. Collective.
@@ -209,6 +212,7 @@ def take_checkpoint(
         step=step,
         losses=losses,
         best_loss=best_loss,
+        since_best=since_best,
         metadata=metadata,
     )
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from bsou_dist.engine.optim.moments import load_whole_moments, whole_moments
 from bsou_dist.engine.processes import Processes
 from bsou_dist.engine.protocol import Precision
 
@@ -60,22 +61,10 @@ class DdpEngine:
             part().backward()
 
     def moments(self) -> dict[str, dict[str, Tensor]]:
-        moments = {}
-        for name, parameter in self.network.named_parameters():
-            if parameter in self.optimizer.state:
-                state = self.optimizer.state[parameter]
-                moments[name] = {key: value.detach().cpu().clone() for key, value in state.items()}
-        return moments
+        return whole_moments(self.optimizer, dict(self.network.named_parameters()))
 
     def load_moments(self, moments: dict[str, dict[str, Tensor]]) -> None:
-        for name, parameter in self.network.named_parameters():
-            if name not in moments:
-                continue
-            state = {
-                key: value.to(parameter.device, copy=True) for key, value in moments[name].items()
-            }
-            state["step"] = moments[name]["step"].clone()  # Adam keeps its step count on the CPU
-            self.optimizer.state[parameter] = state
+        load_whole_moments(self.optimizer, dict(self.network.named_parameters()), moments)
 
     def close(self) -> None:
         del self._wrapped

@@ -17,12 +17,16 @@ os.environ.setdefault("DS_ACCELERATOR", "cuda" if torch.cuda.is_available() else
 import deepspeed
 from deepspeed.utils import logger, safe_get_full_optimizer_state, safe_set_full_optimizer_state
 
+from bsou_dist.engine.optim.moments import (
+    STEP,
+    counts_steps,
+    load_whole_moments,
+    moment_names,
+    whole_moments,
+)
 from bsou_dist.engine.protocol import Precision
 
 logger.setLevel(logging.WARNING)
-
-ADAM_MOMENTS = ("exp_avg", "exp_avg_sq")
-"""What Adam keeps of every parameter beside the number of steps."""
 
 
 class DeepSpeedEngine:
@@ -44,6 +48,11 @@ class DeepSpeedEngine:
         self.optimizer = optimizer
         self.zero_stage = zero_stage
         self._parameters = dict(network.named_parameters())
+        names = {parameter: name for name, parameter in self._parameters.items()}
+        # With ZeRO the optimizer's groups hold shards afterwards.
+        self._groups = [
+            [names[parameter] for parameter in group["params"]] for group in optimizer.param_groups
+        ]
         config = {
             # Only the ratio of these enters, as the number of accumulated batches: one.
             "train_batch_size": dist.get_world_size(),
@@ -51,6 +60,8 @@ class DeepSpeedEngine:
             # Its engine switches off any autocast around it.
             "torch_autocast": {"enabled": precision == "bfloat16", "dtype": "bfloat16"},
             "zero_optimization": {"stage": zero_stage},
+            # It knows its own and torch's Adam; what shards cannot do is refused in engine/make.py.
+            "zero_allow_untested_optimizer": True,
             # The default clips at 1.0, which plain Adam does not.
             "gradient_clipping": 0.0,
             "steps_per_print": 2**31 - 1,
@@ -71,48 +82,66 @@ class DeepSpeedEngine:
         self._engine.step()  # does nothing before the boundary
 
     def moments(self) -> dict[str, dict[str, Tensor]]:
-        steps = [state["step"] for state in self.optimizer.state.values() if "step" in state]
-        if not steps:
-            return {}
-        step = torch.as_tensor(steps[0], dtype=torch.float32).cpu()
+        if self.zero_stage == 0:
+            return whole_moments(self.optimizer, self._parameters)
+        self._link_moments()
         moments = {}
-        for name, parameter in self._parameters.items():
-            if parameter.requires_grad:
-                state = {key: self._moment(parameter, key) for key in ADAM_MOMENTS}
-                moments[name] = {"step": step.clone(), **state}
+        for names, group in zip(self._groups, self.optimizer.param_groups, strict=True):
+            [shard] = group["params"]
+            of_shard = self.optimizer.state.get(shard)
+            if not of_shard:
+                continue
+            for name in names:
+                parameter = self._parameters[name]
+                kept = {}
+                for key in moment_names(self.optimizer):
+                    whole = safe_get_full_optimizer_state(parameter, key)
+                    kept[key] = whole.detach().cpu().clone()
+                if counts_steps(self.optimizer):
+                    kept[STEP] = of_shard[STEP].detach().cpu().clone()
+                moments[name] = kept
         return moments
-
-    def _moment(self, parameter: nn.Parameter, key: str) -> Tensor:
-        if self.zero_stage > 0:
-            value = safe_get_full_optimizer_state(parameter, key)
-        else:
-            value = self.optimizer.state[parameter][key]
-        return value.detach().cpu().clone()
 
     def load_moments(self, moments: dict[str, dict[str, Tensor]]) -> None:
         if not moments:
             return
         if self.zero_stage > 0:
             self._load_shards(moments)
-            return
-        for name, state in moments.items():
-            parameter = self._parameters[name]
-            of_parameter = {key: state[key].to(parameter.device, copy=True) for key in ADAM_MOMENTS}
-            self.optimizer.state[parameter] = {"step": state["step"].clone(), **of_parameter}
+        else:
+            load_whole_moments(self.optimizer, self._parameters, moments)
 
     def _load_shards(self, moments: dict[str, dict[str, Tensor]]) -> None:
-        """Give every rank its shard of the moments."""
-        step = next(iter(moments.values()))["step"]
-        # The sharded optimizer makes its state at the first step; give it one to be filled, as that
-        # step would.
-        for group in self.optimizer.param_groups:
-            for shard in group["params"]:
-                empty = {key: torch.zeros_like(shard) for key in ADAM_MOMENTS}
-                self.optimizer.state[shard] = {"step": step.clone(), **empty}
-        self._engine.optimizer._lazy_init_hp_params_optimizer_state()
-        for name, state in moments.items():
-            for key in ADAM_MOMENTS:
-                safe_set_full_optimizer_state(self._parameters[name], state[key], key)
+        """Give every rank its shard of the moments.
+
+        A group of which there are none, having been frozen so far, begins at step 0 with zeros, as
+        its first step would.
+        """
+        keys = moment_names(self.optimizer)
+        # The sharded optimizer makes its state at the first step; give it one to be filled.
+        for names, group in zip(self._groups, self.optimizer.param_groups, strict=True):
+            [shard] = group["params"]
+            state = {key: torch.zeros_like(shard) for key in keys}
+            if counts_steps(self.optimizer):
+                known = moments.get(names[0])
+                state[STEP] = known[STEP].clone() if known else torch.tensor(0.0)
+            self.optimizer.state[shard] = state
+        self._link_moments()
+        for names in self._groups:
+            for name in names:
+                for key in keys:
+                    if name in moments:
+                        parameter = self._parameters[name]
+                        safe_set_full_optimizer_state(parameter, moments[name][key], key)
+
+    def _link_moments(self) -> None:
+        """Let DeepSpeed find the moments of every parameter in its shards.
+
+        DeepSpeed 0.19.8 does so once, after the first group of the first step, and finds none of
+        the other groups'.
+        """
+        sharded = self._engine.optimizer
+        sharded._hp_optimizer_states_linked = False
+        sharded._lazy_init_hp_params_optimizer_state()
 
     def close(self) -> None:
         # Else its hooks would keep the network, its master weights and the moments alive.

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Literal
 
-import torch
 from pydantic import Field, model_validator
 from torch import nn
 
 from bsou_dist.common.errors import InputError
 from bsou_dist.common.strict_config import StrictConfig
 from bsou_dist.engine.checkpoint import Checkpoint, Checkpoints
-from bsou_dist.engine.optim.config import OptimConfig
+from bsou_dist.engine.optim.config import BY_LAYER, OptimConfig
+from bsou_dist.engine.optim.make import make_optimizer
 from bsou_dist.engine.processes import Processes
 from bsou_dist.engine.protocol import Engine, Precision
 
@@ -52,18 +52,33 @@ def check_precision(config: EngineConfig, device: str) -> None:
         )
 
 
+def check_optimizer(config: EngineConfig, optim: OptimConfig) -> None:
+    """Refuse an optimizer that would take another step where tensors are sharded.
+
+    Raises:
+        InputError: LARS or LAMB with ZeRO, which hands an optimizer all tensors as one flat shard.
+    """
+    if optim.name in BY_LAYER and config.zero_stage:
+        raise InputError(
+            f"optim.name is {optim.name!r}, which goes by the norm of each tensor, and "
+            f"engine.zero_stage {config.zero_stage} gives every rank a part of all tensors: set "
+            "engine.zero_stage to 0, or take 'adamw'"
+        )
+
+
 def make_engine(
     network: nn.Module, config: EngineConfig, optim: OptimConfig, processes: Processes
 ) -> Engine:
     """The engine of `config` with the optimizer of `optim`.
 
     Raises:
-        InputError: bfloat16 on CPU.
+        InputError: bfloat16 on CPU, an optimizer that this sharding would change, or what
+            `make_optimizer` refuses.
     """
     check_precision(config, processes.device)
+    check_optimizer(config, optim)
     network.to(processes.device)
-    trainable = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.Adam(trainable, lr=optim.learning_rate)
+    optimizer = make_optimizer(network, optim)
     # Each engine is imported only where it is used: DeepSpeed takes seconds to load.
     if config.name == "ddp":
         from bsou_dist.engine.ddp_engine import DdpEngine

@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, NamedTuple
 
-from torch.optim.lr_scheduler import ReduceLROnPlateau
-
 from bsou_dist.engine.caching import CachedStep
 from bsou_dist.engine.checkpoint import (
     Checkpoint,
@@ -23,6 +21,7 @@ from bsou_dist.engine.checkpoint import (
     Checkpoints,
     take_checkpoint,
 )
+from bsou_dist.engine.optim.schedule import Schedule
 from bsou_dist.engine.processes import Processes
 from bsou_dist.engine.progress import StepBar
 from bsou_dist.engine.protocol import Engine
@@ -53,6 +52,8 @@ class TrainState:
     """Sum of the training losses of those steps."""
     best_loss: float = math.inf
     """Lowest validation loss so far."""
+    since_best: int = 0
+    """Epochs since then."""
 
 
 class EpochTimes(NamedTuple):
@@ -67,14 +68,15 @@ class EpochTimes(NamedTuple):
 class Trainer:
     """All that a stage trains with.
 
-    `schedule` lowers the learning rate when the validation loss stops falling.
+    `schedule` moves the learning rate. After `early_stopping` epochs without a better validation
+    loss the stage ends, whatever `epochs` says.
     """
 
     engine: Engine
     train_feed: Feed
     valid_feed: Feed
     objective: Objective
-    schedule: ReduceLROnPlateau
+    schedule: Schedule
     epochs: int
     seed: int
     checkpoints: Checkpoints
@@ -84,6 +86,7 @@ class Trainer:
     processes: Processes
     report: Report
     cached: CachedStep | None = None
+    early_stopping: int | None = None
 
     def run(self, start: Checkpoint | None = None) -> float:
         """Train up to `epochs`, keeping checkpoints. Collective.
@@ -99,7 +102,7 @@ class Trainer:
         state = self.restore(start)
         bar = self._progress_bar(state)
         with bar, closing(self._batches(state.epoch, state.step)) as batches:
-            while state.epoch < self.epochs:
+            while not self._is_over(state):
                 times = self.train_epoch(state, batches, bar)
                 # Before validation, which must see the batch-norm statistics that this averages.
                 checkpoint = self.take_checkpoint(state)
@@ -112,12 +115,8 @@ class Trainer:
         """The first step, or where `start` was taken, with its schedule and learning rate."""
         if start is None:
             return TrainState()
-        self.schedule.load_state_dict(start.schedule)
-        # The schedule restores what it has seen, not what it has done to the optimizer.
-        groups = self.engine.optimizer.param_groups
-        for group, rate in zip(groups, self.schedule.get_last_lr(), strict=True):
-            group["lr"] = rate
-        return TrainState(start.epoch, start.step, start.losses, start.best_loss)
+        self.schedule.restore(start.schedule)
+        return TrainState(start.epoch, start.step, start.losses, start.best_loss, start.since_best)
 
     def train_epoch(self, state: TrainState, batches: Iterator[Batch], bar: StepBar) -> EpochTimes:
         """Take the steps that are left of an epoch; save where it is due, or stop. Collective."""
@@ -125,6 +124,7 @@ class Trainer:
         waited_s = 0.0
         vote = LateVote(self.processes)
         for batch in islice(batches, self.train_feed.steps() - state.step):
+            self.schedule.set_rates(self.engine.optimizer, self._steps_done(state))
             loss = train_step(
                 self.engine,
                 batch,
@@ -191,7 +191,7 @@ class Trainer:
 
         `checkpoint` has the weights of the trained epoch, which validation has left alone.
         """
-        self.schedule.step(valid_loss)
+        self.schedule.epoch_done(valid_loss)
         improved = valid_loss < state.best_loss
         train_loss = state.losses / self.train_feed.steps()
 
@@ -199,26 +199,32 @@ class Trainer:
         state.step = 0
         state.losses = 0.0
         state.best_loss = min(state.best_loss, valid_loss)
+        state.since_best = 0 if improved else state.since_best + 1
 
         values = {
             "train/epoch_loss": train_loss,
             "train/data_wait_share": times.waited_s / times.trained_s,
             "valid/loss": valid_loss,
             "epoch_s": times.trained_s,
-            "learning_rate": self.engine.optimizer.param_groups[0]["lr"],
+            "learning_rate": self.schedule.rate(self._steps_done(state)),
         }
         # Before the checkpoint: a run that is killed in between reports the epoch again, which its
         # tracker knows by the number of steps; the other way round the report would be lost.
         self.report(values, self._steps_done(state))
-        validated = dataclasses.replace(
-            checkpoint, schedule=self.schedule.state_dict(), **vars(state)
-        )
+        validated = dataclasses.replace(checkpoint, schedule=self.schedule.state(), **vars(state))
         self.save(validated, best=improved)
-        bar.epoch(state.epoch, train_loss, valid_loss, last=state.epoch == self.epochs)
+        bar.epoch(state.epoch, train_loss, valid_loss, last=self._is_over(state))
+        if self._is_over(state) and state.epoch < self.epochs and self.processes.first:
+            print(
+                f"note: {self.name} ends after epoch {state.epoch} of {self.epochs}: the "
+                f"validation loss has not fallen below {state.best_loss:.4f} for "
+                f"{state.since_best} epochs (optim.early_stopping)",
+                file=sys.stderr,
+            )
 
     def take_checkpoint(self, state: TrainState) -> Checkpoint:
         """A checkpoint of the weights, the optimizer, the schedule and `state`. Collective."""
-        schedule = self.schedule.state_dict()
+        schedule = self.schedule.state()
         return take_checkpoint(self.engine, schedule, **vars(state), metadata=self.metadata)
 
     def save(self, checkpoint: Checkpoint, *, best: bool = False) -> None:
@@ -270,6 +276,11 @@ class Trainer:
     def _steps_done(self, at: TrainState | Checkpoint) -> int:
         """Optimizer steps from the beginning of the stage."""
         return at.epoch * self.train_feed.steps() + at.step
+
+    def _is_over(self, state: TrainState) -> bool:
+        """Whether the stage has ended, by its number of epochs or early."""
+        too_long = self.early_stopping is not None and state.since_best >= self.early_stopping
+        return too_long or state.epoch >= self.epochs
 
     def _is_due_by_steps(self, step: int) -> bool:
         """Whether it is time for a checkpoint within an epoch by the number of steps."""

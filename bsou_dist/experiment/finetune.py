@@ -10,6 +10,7 @@ import torch
 
 from bsou_dist.common.errors import InputError
 from bsou_dist.engine.checkpoint import BEST, load_checkpoint
+from bsou_dist.engine.optim.groups import parameter_groups
 from bsou_dist.evaluation.evaluate import evaluate_predictions
 from bsou_dist.experiment.config import FinetuneConfig, PatientSet, RunConfig
 from bsou_dist.experiment.context import Context
@@ -21,6 +22,7 @@ from bsou_dist.feed.dataset import ClipSet, ExamSet
 from bsou_dist.feed.embedded import Embedded
 from bsou_dist.feed.loader import Loader
 from bsou_dist.feed.protocol import ClipSource
+from bsou_dist.model.encoder import build_encoder
 from bsou_dist.model.network import TaskNetwork
 from bsou_dist.objective.kinds.make import make_loss
 from bsou_dist.predict.forward import labels_only, predict
@@ -76,7 +78,8 @@ def check_finetune(context: Context, stage: FinetuneConfig) -> list[str]:
     Returns sentences about what it leaves out and about the weights that it starts from.
 
     Raises:
-        InputError: a task without labels, too few clips, no weights.
+        InputError: a task without labels, too few clips, no weights, names of parameters that there
+            are not.
     """
     notes = []
     tasks = [context.config.tasks.by_name[name] for name in stage.tasks]
@@ -102,7 +105,28 @@ def check_finetune(context: Context, stage: FinetuneConfig) -> list[str]:
                     f"{len(dataset.skipped)} exams of {job.name}, {split}, have no canonical sweep "
                     "and are left out"
                 )
+    if stage.optim.names_parameters:
+        _check_names(context, stage)
     return notes
+
+
+def _check_names(context: Context, stage: FinetuneConfig) -> None:
+    """InputError where `stage.optim` names parameters that a job's network will not have."""
+    config = context.config
+    encoder = build_encoder(
+        config.encoder.model_copy(update={"weights": "none", "key_map": {}}),
+        frames=config.feed.frames,
+        size_px=config.feed.size_px,
+    )
+    for job in finetune_jobs(config, context.stage1):
+        is_frozen = stage.encoder == "frozen" and job.source is not None
+        network = TaskNetwork(
+            job.task,
+            encoder.dim,
+            encoder=None if is_frozen else encoder,
+            train_labels=_dataset(context, stage, job, "train").labels[job.task.name],
+        )
+        parameter_groups(network, stage.optim)
 
 
 def finetune(context: Context, stage: FinetuneConfig) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from bsou_dist.engine.caching import CachedStep
+from bsou_dist.engine.optim.groups import parameter_groups
 from bsou_dist.experiment.config import PretrainConfig
 from bsou_dist.experiment.context import Context
 from bsou_dist.experiment.methods import METHODS, stage1_encoders
@@ -26,11 +27,14 @@ def check_pretrain(context: Context, stage: PretrainConfig) -> list[str]:
     """Check that stage 1 can be done; sentences about the weights that it starts from.
 
     Raises:
-        InputError: a task without labels, too few clips, no weights.
+        InputError: a task without labels, too few clips, no weights, names of parameters that there
+            are not.
     """
     notes = []
     for names in stage1_encoders(stage).values():
-        report = prepare(context, stage, names).network.encoder.report
+        network = prepare(context, stage, names).network
+        parameter_groups(network, stage.optim)
+        report = network.encoder.report
         if report:
             notes.append(str(report))
     return list(dict.fromkeys(notes))

@@ -14,7 +14,7 @@ from bsou_dist.cohort.splits import split_sizes
 from bsou_dist.common.errors import InputError
 from bsou_dist.common.files import write_text
 from bsou_dist.engine.checkpoint import CheckpointFailed
-from bsou_dist.engine.make import check_precision
+from bsou_dist.engine.make import check_optimizer, check_precision
 from bsou_dist.engine.processes import Processes, start_processes
 from bsou_dist.engine.stopping import Stopped
 from bsou_dist.experiment.config import RunConfig
@@ -178,6 +178,9 @@ def _check(config: RunConfig, processes: Processes) -> tuple[Context, list[str]]
     """Make the context of a run that can be done, and sentences about what it leaves out."""
     check_precision(config.engine, processes.device)
     check_norm(config.encoder.norm, processes.device)
+    for stage in (config.pretrain, config.finetune):
+        if stage:
+            check_optimizer(config.engine, stage.optim)
     corpus = load_corpus(config.data, list(config.used_tasks.values()))
     _check_label_columns(config, corpus)
     _check_folder(config, corpus.record)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
 from torch import nn
-from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from bsou_dist.engine.caching import CachedStep
 from bsou_dist.engine.checkpoint import Checkpoints
 from bsou_dist.engine.make import resume_engine
+from bsou_dist.engine.optim.schedule import Schedule
 from bsou_dist.engine.trainer import Trainer
 from bsou_dist.experiment.config import StageConfig
 from bsou_dist.experiment.context import Context
@@ -56,24 +57,29 @@ def train_stage(
     """
     config = context.config
     checkpoints = Checkpoints(folder, config.checkpoint.keep)
+    # Of a small set of patients, a batch is smaller than the stage says.
+    optim = stage.optim.scaled_to(train_feed.global_batch)
+    if optim.learning_rate != stage.optim.learning_rate and context.processes.first:
+        print(
+            f"{name}: learning rate {optim.learning_rate:.3g}, which is "
+            f"{stage.optim.learning_rate:.3g} for {stage.optim.base_batch} scaled to a global "
+            f"batch of {train_feed.global_batch} ({stage.optim.scale_rate})",
+            file=sys.stderr,
+        )
     engine, start = resume_engine(
         network,
         config.engine,
-        stage.optim,
+        optim,
         checkpoints=checkpoints,
         processes=context.processes,
-    )
-    schedule = ReduceLROnPlateau(
-        engine.optimizer,
-        patience=stage.optim.schedule.patience,
-        factor=stage.optim.schedule.factor,
     )
     trainer = Trainer(
         engine=engine,
         train_feed=train_feed,
         valid_feed=valid_feed,
         objective=objective,
-        schedule=schedule,
+        schedule=Schedule(optim, epochs=stage.epochs, steps=train_feed.steps()),
+        early_stopping=optim.early_stopping,
         epochs=stage.epochs,
         seed=config.seed,
         checkpoints=checkpoints,

@@ -50,6 +50,17 @@ def test_keys_that_have_moved(write_config, capsys):
     assert "finetune: 'plateau' is now 'optim.schedule'" in message
 
 
+def test_an_optimizer_that_does_not_fit_the_networks_or_the_engine(write_config, capsys):
+    groups = "optim={learning_rate: 1e-3, groups: [{match: 'encoder.*', rate: 0.1}]}"
+    check = ["train", write_config(), "--check", "1"]
+    message = refused(capsys, *check, f"finetune.{groups}")  # which trains heads alone
+    assert "no parameter's name matches 'encoder.*'" in message
+    message = refused(capsys, *check, f"pretrain.{groups.replace('encoder', 'experts')}")
+    assert "no parameter's name matches 'experts.*'" in message
+    zero = ["engine={name: deepspeed, zero_stage: 2}", "pretrain.optim.name=lamb"]
+    assert "goes by the norm of each tensor" in refused(capsys, *check, *zero)
+
+
 def test_missing_config(capsys, tmp_path):
     assert "no config at" in refused(capsys, "train", tmp_path / "absent.yaml")
 

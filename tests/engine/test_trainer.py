@@ -11,7 +11,6 @@ import pytest
 import torch
 from gloo import run_ranks
 from torch import Tensor, nn
-from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from bsou_dist.engine.checkpoint import (
     Checkpoint,
@@ -21,12 +20,25 @@ from bsou_dist.engine.checkpoint import (
 )
 from bsou_dist.engine.make import EngineConfig, resume_engine
 from bsou_dist.engine.optim.config import OptimConfig
+from bsou_dist.engine.optim.schedule import Schedule
 from bsou_dist.engine.processes import Processes, start_processes
 from bsou_dist.engine.stopping import Stopped
 from bsou_dist.engine.trainer import Trainer
 from bsou_dist.feed.batch import Batch
 
 STEPS, EPOCHS = 3, 3
+PLAIN = OptimConfig(learning_rate=0.1, schedule={"patience": 0, "factor": 0.1})
+RECIPES = {
+    "plain": PLAIN,
+    "warm cosine": OptimConfig(
+        name="adamw",
+        learning_rate=0.1,
+        weight_decay=0.1,
+        groups=({"match": "layer.bias", "rate": 0.5},),
+        schedule={"kind": "cosine", "warmup_epochs": 1.5},
+    ),
+    "lamb": OptimConfig(name="lamb", learning_rate=0.1, early_stopping=1),
+}
 
 
 class Net(nn.Module):
@@ -109,13 +121,14 @@ def train(
     reports: list,
     train_feed: Feed | None = None,
     saving: CheckpointConfig | None = None,
+    optim: OptimConfig = PLAIN,
 ) -> tuple[float, Checkpoint]:
     torch.manual_seed(0)
     kept = Checkpoints(folder, keep=2)
     engine, start = resume_engine(
         Net(),
         EngineConfig(name="ddp"),
-        OptimConfig(learning_rate=0.1),
+        optim,
         checkpoints=kept,
         processes=processes,
     )
@@ -124,7 +137,7 @@ def train(
         train_feed=train_feed or Feed(),
         valid_feed=valid,
         objective=MeanSquare(),
-        schedule=ReduceLROnPlateau(engine.optimizer, patience=0),
+        schedule=Schedule(optim, epochs=EPOCHS, steps=STEPS),
         epochs=EPOCHS,
         seed=0,
         checkpoints=kept,
@@ -133,6 +146,7 @@ def train(
         name="test",
         processes=processes,
         report=lambda values, step: reports.append((step, values)),
+        early_stopping=optim.early_stopping,
     ).run(start)
     end = kept.latest(processes)
     assert end
@@ -165,28 +179,44 @@ def epochs_of(reports: list) -> list[tuple[int, float, float]]:
         ("validation", 1, (1, STEPS)),  # nothing is left of the epoch but to validate it
     ],
 )
-def test_stopped_and_resumed(tmp_path, where, step, left_at):
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_stopped_and_resumed(tmp_path, where, step, left_at, recipe):
+    optim = RECIPES[recipe]
     straight, stopped = tmp_path / "straight", tmp_path / "stopped"
     straight.mkdir()
     stopped.mkdir()
     with start_processes() as processes:
         reports: list = []
-        best, end = train(straight, processes, Feed(), reports)
+        best, end = train(straight, processes, Feed(), reports, optim=optim)
     again: list = []
     with start_processes() as processes:
         stopping = Feed(processes, stop_at=1, stop_step=step)
         train_feed, valid_feed = (stopping, Feed()) if where == "training" else (Feed(), stopping)
         with pytest.raises(Stopped):
-            train(stopped, processes, valid_feed, again, train_feed)
+            train(stopped, processes, valid_feed, again, train_feed, optim=optim)
         saved = Checkpoints(stopped, keep=2).latest(processes)
         assert saved
         assert (saved.epoch, saved.step) == left_at
     with start_processes() as processes:
-        best_again, end_again = train(stopped, processes, Feed(), again)
+        best_again, end_again = train(stopped, processes, Feed(), again, optim=optim)
     assert best_again == best
     assert_same_end(end_again, end)
     assert epochs_of(again) == epochs_of(reports)
     assert [step for step, _ in again] == [step for step, _ in reports], "every step once"
+
+
+def test_a_stage_whose_loss_no_longer_falls_ends_early_and_stays_so(tmp_path, capsys):
+    # So small a rate that no validation loss is better than the first by a float's width.
+    optim = OptimConfig(learning_rate=1e-12, early_stopping=1)
+    ends = []
+    for _ in range(2):
+        reports: list = []
+        with start_processes() as processes:
+            ends.append(train(tmp_path, processes, Feed(), reports, optim=optim))
+        expected = [] if len(ends) == 2 else [STEPS, 2 * STEPS]
+        assert [step for step, *_ in epochs_of(reports)] == expected
+    assert ends[0][1].epoch == ends[1][1].epoch == 2
+    assert "test ends after epoch 2 of 3" in capsys.readouterr().err
 
 
 def test_a_checkpoint_that_fails_ends_the_run_only_at_the_end_of_an_epoch(

@@ -137,7 +137,8 @@ def test_a_run_stopped_between_epochs_ends_with_the_same_weights(run, tmp_path):
                 (tmp_path / name / "pretrain/stage.json").unlink()
         ends.append(load_checkpoint(Checkpoints(tmp_path / name / "pretrain", keep=2).steps()[0]))
     straight, stopped = ends
-    assert straight.schedule["_last_lr"] == stopped.schedule["_last_lr"] != [0.02]
+    assert straight.schedule == stopped.schedule
+    assert straight.schedule["drops"] > 0
     assert all(torch.equal(stopped.network[key], value) for key, value in straight.network.items())
     assert straight.best_loss == stopped.best_loss
     with sqlite3.connect(tmp_path / "mlflow.db") as database:
