@@ -27,7 +27,7 @@ from bsou_dist.commands import (
     verify,
 )
 from bsou_dist.commands.arguments import Parser
-from bsou_dist.common.errors import InputError, OtherRankFailed
+from bsou_dist.common.errors import InputError, OtherRankFailed, WorkFailed
 from bsou_dist.common.exit_codes import BAD_INPUT, DONE, FAILED, INTERRUPTED, PATH_FAULTS
 
 
@@ -78,6 +78,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OtherRankFailed as error:
         print(f"{_name()}: {error}", file=sys.stderr)
         return error.code
+    except WorkFailed as error:
+        print(f"{_name()}: {error}", file=sys.stderr)
+        return FAILED
     except PATH_FAULTS as error:
         if error.filename is None:  # not of a path that anyone gave
             raise

@@ -14,3 +14,10 @@ class OtherRankFailed(RuntimeError):
     def __init__(self, message: str, code: int) -> None:
         super().__init__(message)
         self.code = code
+
+
+class WorkFailed(RuntimeError):
+    """No mistake of the user's: printed without a traceback, and the command ends with exit code 1.
+
+    The message says what failed, and what to do before the same command is given again.
+    """

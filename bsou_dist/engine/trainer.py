@@ -138,6 +138,7 @@ class Trainer:
             waited_s += batch.data_wait_s
             bar.step(loss, self.train_feed.global_batch, batch.data_wait_s)
             values = {"train/loss": loss, "train/data_wait_s": batch.data_wait_s}
+            values["train/clips_read_ahead"] = float(batch.clips_read_ahead)
             self.report(values, self._steps_done(state))
             if self.save_or_stop(state, vote, since_saved_s=time.perf_counter() - saved):
                 saved = time.perf_counter()

@@ -51,6 +51,7 @@ MAY_CHANGE = (
     "tracking.uri",
     "tracking.experiment",
     "feed.threads",
+    "feed.readers",
     "feed.prefetch",
     "feed.decoder",
     "data.shards",

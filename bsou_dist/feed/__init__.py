@@ -9,6 +9,7 @@
 | `pixels` | How does a clip come out of its shard, decoded and augmented? |
 | `embedded` | What if clips were embedded beforehand? |
 | `loader` | How are batches made ahead of the training step? |
+| `reader_pool` | How are clips read while others are decoded? |
 | `batch` | What does a training step get? |
 | `protocol` | What does a training loop ask of a feed, and a feed of a source of clips? |
 | `quarantine` | Where do clips go that cannot be decoded, and how many may there be? |

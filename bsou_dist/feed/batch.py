@@ -42,3 +42,8 @@ class Batch:
     step: int
     data_wait_s: float = 0.0
     """Seconds that the consumer waited for this batch."""
+    clips_read_ahead: int = 0
+    """Clips that were read and not yet decoded when the consumer got this batch.
+
+    None beside a wait for data: reading is slower than decoding.
+    """

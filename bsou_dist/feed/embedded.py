@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from threading import Event
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
 
 from bsou_dist.feed.dataset import ClipSet
+from bsou_dist.feed.reader_pool import ReaderPool, Reads
 
 
 class Embedded:
@@ -20,6 +25,7 @@ class Embedded:
     """
 
     views = 1
+    readers = 1
     threads = 1
     piece = 1 << 20  # whole batches: there is nothing to share
 
@@ -38,7 +44,13 @@ class Embedded:
         """float32 (1, count, C) of any values."""
         return self._rows.new_empty((1, count, self._rows.shape[1]))
 
-    def fill(self, rows: Tensor, picked: np.ndarray, epoch: int) -> np.ndarray:
+    def begin_reading(self, readers: ReaderPool, picked: np.ndarray) -> Reads:
+        """Nothing: all embeddings are in memory."""
+        return []
+
+    def fill(
+        self, rows: Tensor, picked: np.ndarray, members: Sequence[Any], epoch: int
+    ) -> np.ndarray:
         """Write embeddings to `rows` (1, n, C), zero where there is none.
 
         Returns bool (n,): where there is one.
@@ -49,8 +61,5 @@ class Embedded:
         torch.mul(self._rows[index], mask[:, None], out=rows[0])
         return present
 
-    def prefetch(self, picked: np.ndarray) -> None:
-        """Do nothing: all embeddings are in memory."""
-
-    def prefetch_shard(self, number: int) -> None:
+    def prefetch_shard(self, number: int, stopped: Event) -> None:
         """Do nothing: all embeddings are in memory."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -20,6 +22,7 @@ from bsou_dist.feed.order.make import OrderConfig, make_order
 from bsou_dist.feed.order.protocol import PADDING, Order, rank_slice
 from bsou_dist.feed.order.windowed import Windowed
 from bsou_dist.feed.protocol import ClipSource
+from bsou_dist.feed.reader_pool import ReaderPool, Reads
 from bsou_dist.feed.side_stream import SideStream, to_device
 from bsou_dist.tasks.labels import missing_label
 
@@ -27,18 +30,30 @@ Filled = tuple[np.ndarray, torch.cuda.Event | None]
 """Clips of a piece that are there, bool (n,), and what a GPU must wait for before it uses them."""
 
 
+Item = TypeVar("Item")
+
+
 @dataclass(frozen=True)
-class _Begun:
-    """A batch whose rows are being filled."""
+class _Planned:
+    """A batch whose clips are being read."""
 
     epoch: int
     step: int
     index: np.ndarray
     """Items of the rows, int64 (B,)."""
+    picked: np.ndarray
+    """Clips of their slots, int64 (B, slots), negative where there is none."""
+    reads: list[Reads]
+    """Per piece of the clips, what is read of those that are there."""
+
+
+@dataclass(frozen=True)
+class _Begun:
+    """A batch whose rows are being filled."""
+
+    plan: _Planned
     rows: Tensor
     """What is being filled, (views, B * slots, ...)."""
-    shape: tuple[int, int]
-    """Items and slots per item: (B, slots)."""
     pieces: list[Future[Filled]]
 
 
@@ -118,18 +133,26 @@ class Loader:
         """Batches of epochs `first` .. `end`-1, of the first one from `start_step` on.
 
         They are made ahead, across the end of an epoch too, by threads that end with this iterator.
-        `data_wait_s` of a batch is how long the consumer waited for it.
+        `data_wait_s` of a batch is how long the consumer waited for it, and `clips_read_ahead` how
+        many clips were read then and not yet decoded.
 
         Raises:
             QuarantineExceeded: more clips could not be decoded than allowed.
+            Unreadable: the storage fails.
         """
         # Settles how many threads this one computes with. The makers set a number of their own,
         # which would become that of every thread that has not computed yet.
         torch.get_num_threads()
-        makers = ThreadPoolExecutor(self.source.threads, "bsou-feed", initializer=_compute_alone)
-        with makers:
-            side = SideStream(self.source.device)
-            upcoming = self._begin_each(makers, side, first, end, start_step)
+        source = self.source
+        makers = ThreadPoolExecutor(
+            source.threads, "bsou-feed", initializer=_compute_alone, initargs=(source.device,)
+        )
+        readers = ReaderPool(source.readers)
+        with readers, makers:
+            side = SideStream(source.device)
+            plans = self._plan_each(readers, first, end, start_step)
+            plans = _ahead(plans, self._batches_read_ahead())
+            upcoming = (self._begin(makers, readers, side, plan) for plan in plans)
             ahead = deque(islice(upcoming, self.prefetch))
             try:
                 while ahead:
@@ -138,22 +161,32 @@ class Loader:
                     ahead.extend(islice(upcoming, 1))
                     batch = self._finish(current, side)
                     batch.data_wait_s = time.perf_counter() - began
+                    batch.clips_read_ahead = readers.ready
                     yield batch
             finally:
                 # Leaving the 'with' waits for what is under way, but nothing more is begun.
+                readers.stop()
                 makers.shutdown(wait=False, cancel_futures=True)
 
-    def _begin_each(
-        self, makers: ThreadPoolExecutor, side: SideStream, first: int, end: int, start_step: int
-    ) -> Iterator[_Begun]:
-        """Begin a batch whenever one is asked for."""
+    def _batches_read_ahead(self) -> int:
+        """Batches that are read before those that are made ahead, where these are small.
+
+        Twice as many clips as there are readers keep all of them busy.
+        """
+        clips = (self._rows.stop - self._rows.start) * self.dataset.slots
+        return max(0, math.ceil(2 * self.source.readers / clips) - self.prefetch)
+
+    def _plan_each(
+        self, readers: ReaderPool, first: int, end: int, start_step: int
+    ) -> Iterator[_Planned]:
+        """Begin to read a batch whenever one is asked for."""
         for epoch in range(first, end):
             batches = self.order.epoch(epoch)
             windows = self._windows(epoch)
             first_step = start_step if epoch == first else 0
             for step in range(first_step, len(batches)):
-                self._prefetch_windows(makers, windows, step)
-                yield self._begin(makers, side, batches[step], epoch, step)
+                self._prefetch_windows(readers, windows, step)
+                yield self._plan(readers, batches[step], epoch, step)
 
     def _windows(self, epoch: int) -> deque[_Window]:
         """Windows of an epoch, in the order of reading; none where the order has no windows."""
@@ -166,9 +199,7 @@ class Loader:
         shards = [shards for _, shards in windows]
         return deque(map(_Window, wanted, ends, shards))
 
-    def _prefetch_windows(
-        self, makers: ThreadPoolExecutor, windows: deque[_Window], step: int
-    ) -> None:
+    def _prefetch_windows(self, readers: ReaderPool, windows: deque[_Window], step: int) -> None:
         """Prefetch the windows that are wanted from the batch of a step on, and drop them."""
         first = step * self.global_batch
         end = first + self.global_batch
@@ -176,28 +207,48 @@ class Loader:
             window = windows.popleft()
             # Where a run goes on within an epoch, there are windows that it has already read.
             if window.end > first:
-                for shard in window.shards:
-                    makers.submit(self.source.prefetch_shard, shard)
+                readers.prefetch(self.source.prefetch_shard, window.shards)
 
-    def _begin(
-        self, makers: ThreadPoolExecutor, side: SideStream, items: np.ndarray, epoch: int, step: int
-    ) -> _Begun:
-        """Hand a batch to the makers in pieces, so that none of them waits for another."""
+    def _plan(self, readers: ReaderPool, items: np.ndarray, epoch: int, step: int) -> _Planned:
+        """Have the clips of this rank's rows read."""
         index = items[self._rows]
         picked = self.dataset.pick(index, self.seed, self._drawn(epoch), self.training)
-        clips = picked.ravel()
-        makers.submit(self.source.prefetch, clips)
+        reads = []
+        for piece in self._pieces(picked.size):
+            clips = picked.ravel()[piece]
+            reads.append(self.source.begin_reading(readers, clips))
+        return _Planned(epoch, step, index, picked, reads)
+
+    def _begin(
+        self, makers: ThreadPoolExecutor, readers: ReaderPool, side: SideStream, plan: _Planned
+    ) -> _Begun:
+        """Hand a batch to the makers in pieces, so that none of them waits for another."""
+        clips = plan.picked.ravel()
         with side.making():
             rows = self.source.empty(len(clips))
         pieces = []
-        for first in range(0, len(clips), self.source.piece):
-            piece = slice(first, first + self.source.piece)
-            pieces.append(makers.submit(self._fill, side, rows[:, piece], clips[piece], epoch))
-        return _Begun(epoch, step, index, rows, picked.shape, pieces)
+        for piece, reads in zip(self._pieces(len(clips)), plan.reads, strict=True):
+            part = rows[:, piece], clips[piece]
+            pieces.append(makers.submit(self._fill, readers, side, *part, reads, plan.epoch))
+        return _Begun(plan, rows, pieces)
 
-    def _fill(self, side: SideStream, rows: Tensor, picked: np.ndarray, epoch: int) -> Filled:
+    def _pieces(self, clips: int) -> list[slice]:
+        """Parts of a batch that are filled in one go each."""
+        size = self.source.piece
+        return [slice(first, first + size) for first in range(0, clips, size)]
+
+    def _fill(
+        self,
+        readers: ReaderPool,
+        side: SideStream,
+        rows: Tensor,
+        picked: np.ndarray,
+        reads: Reads,
+        epoch: int,
+    ) -> Filled:
+        members = readers.take(reads)
         with side.making():
-            present = self.source.fill(rows, picked, self._drawn(epoch))
+            present = self.source.fill(rows, picked, members, self._drawn(epoch))
             return present, side.mark()
 
     def _finish(self, begun: _Begun, side: SideStream) -> Batch:
@@ -205,7 +256,7 @@ class Loader:
         filled = [piece.result() for piece in begun.pieces]
         side.hand_over([mark for _, mark in filled], [begun.rows])
         present = np.concatenate([present for present, _ in filled])
-        return self._batch(begun, slots=present.reshape(begun.shape))
+        return self._batch(begun, slots=present.reshape(begun.plan.picked.shape))
 
     def _drawn(self, epoch: int) -> int:
         """The epoch whose random choices are made."""
@@ -213,7 +264,8 @@ class Loader:
 
     def _batch(self, begun: _Begun, slots: np.ndarray) -> Batch:
         """A batch from its filled rows and the slots (B, slots) that could be filled."""
-        dataset, index = self.dataset, begun.index
+        plan = begun.plan
+        dataset, index = self.dataset, plan.index
         views, device = self.source.views, self.source.device
         clips = begun.rows.flatten(0, 1)
         if dataset.slots > 1:
@@ -243,14 +295,26 @@ class Loader:
             sweep=per_row(dataset.sweep, padding, -1),
             index=to_device(np.tile(index, views), device),
             views=views,
-            epoch=begun.epoch,
-            step=begun.step,
+            epoch=plan.epoch,
+            step=plan.step,
         )
 
 
-def _compute_alone() -> None:
-    """Have a maker compute without threads of torch's own.
+def _ahead(items: Iterator[Item], count: int) -> Iterator[Item]:
+    """The same items, each taken from `items` when the one `count` before it is asked for."""
+    waiting = deque(islice(items, count))
+    for item in items:
+        waiting.append(item)
+        yield waiting.popleft()
+    yield from waiting
+
+
+def _compute_alone(device: str) -> None:
+    """Have a maker compute on the device, without threads of torch's own.
 
     Makers work side by side, each on its own piece; threads within an operation would only wait.
+    A thread begins with the first GPU of its process, whichever that process trains on.
     """
     torch.set_num_threads(1)
+    if torch.device(device).type == "cuda":
+        torch.cuda.set_device(device)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from queue import Empty, SimpleQueue
+from threading import Event
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,12 +33,16 @@ from bsou_dist.feed.decode.make import (
 )
 from bsou_dist.feed.decode.protocol import Decoder, Request, attempt
 from bsou_dist.feed.quarantine import Quarantine
+from bsou_dist.feed.reader_pool import ReaderPool, Reads
 from bsou_dist.feed.side_stream import to_device
 from bsou_dist.shards.codec import CorruptClip
 from bsou_dist.shards.reader import ShardReader
 
+Member = tuple[dict[str, Any], memoryview]
+"""The JSON record of a clip, and its encoded bytes."""
+
 CPU_PIECE = 16
-"""Clips that a thread reads, decodes and augments in one go.
+"""Clips that a thread decodes and augments in one go.
 
 Enough to be worth its while, few enough that threads share a small batch evenly.
 """
@@ -54,7 +60,9 @@ class FeedConfig(StrictConfig):
     """Side of a picture as the model sees it."""
     decoder: DecoderName = "auto"
     threads: int = Field(default=2, ge=1)
-    """Threads that read and decode, per process."""
+    """Threads that decode and augment, per process."""
+    readers: int = Field(default=16, ge=1, le=256)
+    """Threads that read clips ahead of those, per process; each waits for one read at a time."""
     prefetch: int = Field(default=2, ge=1)
     """Batches made ahead."""
 
@@ -96,6 +104,7 @@ class Pixels:
         self.quarantine = quarantine
         self.views = views
         self.device = device
+        self.readers = config.readers
         self._reader = ShardReader(clips.shards_dir, clips.manifest)
         chosen = choose_decoder(config.decoder, clips.codec, device)
         # Made where it is first used: the device may be that of another machine, whose run is only
@@ -119,25 +128,42 @@ class Pixels:
         frames, size_px = self.config.frames, self.config.size_px
         return torch.empty((self.views, count, 1, frames, size_px, size_px), device=self.device)
 
-    def prefetch(self, picked: np.ndarray) -> None:
-        """See `ClipSource.prefetch`."""
-        for clip in picked[picked >= 0]:
-            self._reader.prefetch(int(clip))
+    def begin_reading(self, readers: ReaderPool, picked: np.ndarray) -> Reads:
+        """Begin to read the clips that `picked` (n,) names, where it names one."""
+        return readers.begin(self._read, picked[picked >= 0].tolist())
 
-    def prefetch_shard(self, number: int) -> None:
+    def _read(self, clip: int, stopped: Event) -> Member | Exception:
+        """A clip's record and bytes, or what is wrong with it.
+
+        Raises:
+            Unreadable: the storage fails, which is no clip's fault.
+        """
+        damage = self._damaged.get(clip)
+        if damage is not None:
+            return damage
+        return attempt(partial(self._reader.read, stopped=stopped), clip)
+
+    def prefetch_shard(self, number: int, stopped: Event) -> None:
         """See `ClipSource.prefetch_shard`."""
-        self._reader.prefetch_shard(number)
+        self._reader.prefetch_shard(number, stopped)
 
-    def fill(self, rows: Tensor, picked: np.ndarray, epoch: int) -> np.ndarray:
+    def fill(
+        self,
+        rows: Tensor,
+        picked: np.ndarray,
+        members: Sequence[Member | Exception],
+        epoch: int,
+    ) -> np.ndarray:
         """Write the pixels of the clips that `picked` (n,) names to `rows` (views, n, 1, F, S, S).
 
+        `members` are those clips as `begin_reading` read them, without places that name none.
         Zero where it is negative or the clip cannot be decoded. Returns bool (n,): where there is
         one.
 
         Raises:
             QuarantineExceeded: more clips could not be decoded than allowed.
         """
-        frames = self._decode(picked, epoch)
+        frames = self._decode(picked, members, epoch)
         places = list(frames)
         present = np.zeros(len(picked), dtype=bool)
         present[places] = True
@@ -159,7 +185,9 @@ class Pixels:
             return IDENTITY
         return draw_parameters(self.augment, self.seed, epoch, self.clips.key[clip], view)
 
-    def _decode(self, picked: np.ndarray, epoch: int) -> dict[int, Tensor]:
+    def _decode(
+        self, picked: np.ndarray, members: Sequence[Member | Exception], epoch: int
+    ) -> dict[int, Tensor]:
         """Frames at rest, uint8 (views, F, H, W), by place in `picked`.
 
         Clips that fail are not among them and go into quarantine.
@@ -169,9 +197,7 @@ class Pixels:
         chosen: dict[int, np.ndarray] = {}
         requests: dict[int, Request] = {}
         failures: dict[int, Exception] = {}
-        for place, clip in clip_at.items():
-            damage = self._damaged.get(clip)
-            member = attempt(self._reader.read, clip) if damage is None else damage
+        for (place, clip), member in zip(clip_at.items(), members, strict=True):
             if isinstance(member, Exception):
                 failures[place] = member
                 continue

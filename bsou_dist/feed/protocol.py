@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Protocol
+from collections.abc import Iterator, Sequence
+from threading import Event
+from typing import Any, Protocol
 
 import numpy as np
 from torch import Tensor
 
 from bsou_dist.feed.batch import Batch
 from bsou_dist.feed.dataset import ClipSet, ExamSet
+from bsou_dist.feed.reader_pool import ReaderPool, Reads
 
 
 class Feed(Protocol):
@@ -36,6 +38,8 @@ class ClipSource(Protocol):
     """Rows per clip, 1 or 2."""
     device: str
     """Where rows are wanted."""
+    readers: int
+    """How many threads may read at once."""
     threads: int
     """How many threads may fill rows at once."""
     piece: int
@@ -44,14 +48,17 @@ class ClipSource(Protocol):
     def empty(self, count: int) -> Tensor:
         """float32 (views, count, ...) of any values."""
 
-    def fill(self, rows: Tensor, picked: np.ndarray, epoch: int) -> np.ndarray:
+    def begin_reading(self, readers: ReaderPool, picked: np.ndarray) -> Reads:
+        """Begin to read what `fill` needs for the clips that `picked` (n,) names."""
+
+    def fill(
+        self, rows: Tensor, picked: np.ndarray, members: Sequence[Any], epoch: int
+    ) -> np.ndarray:
         """Write the clips that `picked` (n,) names to `rows` (views, n, ...).
 
-        Zero where it is negative or the clip cannot be had. Returns bool (n,): where there is one.
+        `members` is what was read for them. Zero where `picked` is negative or the clip cannot be
+        had. Returns bool (n,): where there is one.
         """
 
-    def prefetch(self, picked: np.ndarray) -> None:
-        """Prepare for reading these clips soon; negative where there is none."""
-
-    def prefetch_shard(self, number: int) -> None:
-        """Prepare for reading all clips of a shard soon."""
+    def prefetch_shard(self, number: int, stopped: Event) -> None:
+        """Prepare for reading all clips of a shard soon, until it is done or `stopped` is set."""

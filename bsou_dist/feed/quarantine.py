@@ -7,13 +7,14 @@ from pathlib import Path
 from threading import Lock
 
 from bsou_dist.common.csv_cells import escaped_cell, unescaped_cell
+from bsou_dist.common.errors import WorkFailed
 
 FILES = "quarantine-*.csv"
 COLUMNS = ("shard", "offset", "key", "reason")
 
 
-class QuarantineExceeded(RuntimeError):
-    """More clips could not be decoded than the budget allows: a failed run, no user's mistake."""
+class QuarantineExceeded(WorkFailed):
+    """More clips could not be decoded than the budget allows."""
 
 
 def default_budget(clips: int) -> int:

@@ -17,6 +17,7 @@ from PIL import Image
 from bsou_dist.shards.jpeg_header import read_jpeg_header
 
 Codec = Literal["jpeg", "h264"]
+Encoded = bytes | memoryview
 Indices = Sequence[int] | NDArray[np.int64]
 
 EXTENSIONS: dict[Codec, str] = {"jpeg": "mjpeg", "h264": "mp4"}
@@ -69,7 +70,7 @@ def encode_frames(
     return buffer.getvalue(), offsets
 
 
-def decode_frames(data: bytes, meta: Mapping[str, Any], indices: Indices) -> NDArray[np.uint8]:
+def decode_frames(data: Encoded, meta: Mapping[str, Any], indices: Indices) -> NDArray[np.uint8]:
     """Decode the frames wanted, in the order wanted, on the CPU.
 
     Args:
@@ -114,7 +115,7 @@ def _check_memory(frames: int, shape: tuple[int, int]) -> None:
 
 
 def _decode_jpeg(
-    data: bytes, meta: Mapping[str, Any], wanted: set[int]
+    data: Encoded, meta: Mapping[str, Any], wanted: set[int]
 ) -> dict[int, NDArray[np.uint8]]:
     offsets = meta["frame_offsets"]
     shape = (meta["height"], meta["width"])
@@ -169,7 +170,7 @@ def _encode_h264(frames: NDArray[np.uint8], crf: int) -> bytes:
 
 
 def _decode_h264(
-    data: bytes, wanted: set[int], shape: tuple[int, int]
+    data: Encoded, wanted: set[int], shape: tuple[int, int]
 ) -> dict[int, NDArray[np.uint8]]:
     pictures: dict[int, NDArray[np.uint8]] = {}
     last = max(wanted, default=-1)

@@ -27,13 +27,13 @@ class JpegHeader:
     """Size of the header, with the marker of the scan."""
 
 
-def read_jpeg_header(data: bytes) -> JpegHeader:
+def read_jpeg_header(data: bytes | memoryview) -> JpegHeader:
     """Read a header segment by segment.
 
     Raises:
         ValueError: it is none, ends too early, or states its size never or twice.
     """
-    if not data.startswith(_START_OF_IMAGE):
+    if data[: len(_START_OF_IMAGE)] != _START_OF_IMAGE:
         raise ValueError("no JPEG picture")
     shape: tuple[int, int] | None = None
     place = len(_START_OF_IMAGE)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from functools import lru_cache
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -13,30 +13,24 @@ import pandas as pd
 
 from bsou_dist.shards.codec import CorruptClip
 from bsou_dist.shards.manifest import PLACE, member_at
+from bsou_dist.shards.open_shards import OpenShards
+from bsou_dist.shards.patience import Patience
 
-OPEN_SHARDS = 64
-"""Shards held open at once, well below the usual limit of 1,024 files."""
+PREFETCH_BYTES = 128 << 10
+"""What the kernel is asked for at once.
 
+It fetches no more than the read-ahead size of the device for one request, whatever that asks for;
+most devices and network file systems have this one or a larger one.
+"""
 
-class _Descriptor:
-    """A file descriptor that closes with its last user.
-
-    So eviction from the cache cannot pull it from under a thread that reads.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.number = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-
-    def __del__(self) -> None:
-        if hasattr(self, "number"):  # not so where the open failed
-            os.close(self.number)
+_NEVER = Event()
 
 
 class ShardReader:
     """Reads clips as `shards.manifest.read_member` does, and checks them against the manifest.
 
-    Shards are held open, because network file systems are slow to open them. Several threads may
-    use one reader.
+    All its shards are held open, and a read that fails is tried again. Several threads may use one
+    reader.
 
     Attributes:
         shard: int64 (n,), the number of each clip's shard, by first appearance.
@@ -46,21 +40,35 @@ class ShardReader:
     def __init__(self, shards_dir: Path, manifest: pd.DataFrame) -> None:
         self.shard, names = pd.factorize(manifest["shard"])
         self.names: list[str] = names.tolist()
+        self._folder = shards_dir
         self._places = manifest[[*PLACE]].to_numpy(dtype=np.int64)
         self._keys = manifest["key"].array
         self._frames = manifest["frames"].to_numpy(dtype=np.int64)
-        self._open = lru_cache(maxsize=OPEN_SHARDS)(lambda shard: _Descriptor(shards_dir / shard))
+        self._shards = OpenShards.of(shards_dir, self.names)
+        self._patience = Patience()
 
-    def read(self, row: int) -> tuple[dict[str, Any], bytes]:
+    def read(self, row: int, stopped: Event = _NEVER) -> tuple[dict[str, Any], memoryview]:
         """Read the JSON record and the encoded bytes of manifest row `row`, in one read.
 
+        `stopped` ends the waiting for storage that fails.
+
         Raises:
-            OSError: the shard cannot be read.
-            CorruptClip: it is cut short, or holds at that place no record or another clip's.
+            Unreadable: the storage fails: no clip's fault.
+            CorruptClip: the shard is cut short, or holds at that place no record or another clip's.
         """
         shard = self.names[self.shard[row]]
-        descriptor = self._open(shard)  # kept in a name, or another thread could see it closed
-        meta, data = member_at(descriptor.number, shard, *self._places[row].tolist())
+
+        def attempt() -> tuple[dict[str, Any], memoryview]:
+            # Kept in a name, or another thread could see it closed.
+            descriptor = self._shards.descriptor(shard)
+            return member_at(descriptor.number, shard, *self._places[row].tolist())
+
+        meta, data = self._patience.read(
+            attempt,
+            self._folder / shard,
+            before_again=self._shards.forget,
+            stopped=stopped,
+        )
         found_key, found_frames = meta["key"], meta["frames"]
         key, frames = self._keys[row], int(self._frames[row])
         if (found_key, found_frames) != (key, frames):
@@ -70,23 +78,15 @@ class ShardReader:
             )
         return meta, data
 
-    def prefetch(self, row: int) -> None:
-        """Let the kernel fetch a row's bytes in the background.
-
-        Slow storage answers many requests at once.
-        """
-        start, _, offset, size = self._places[row].tolist()
-        end = offset + size
-        self._advise(self.names[self.shard[row]], start, end - start)
-
-    def prefetch_shard(self, number: int) -> None:
+    def prefetch_shard(self, number: int, stopped: Event = _NEVER) -> None:
         """Let the kernel fetch a whole shard in the background, from its beginning to its end.
 
         The page cache serves all processes of a machine, so that it is read once for all of them.
         """
-        self._advise(self.names[number], 0, 0)
-
-    def _advise(self, shard: str, start: int, length: int) -> None:
-        with suppress(OSError, OverflowError):  # whoever reads the clip says what is wrong with it
-            descriptor = self._open(shard)
-            os.posix_fadvise(descriptor.number, start, length, os.POSIX_FADV_WILLNEED)
+        with suppress(OSError):  # whoever reads the clips says what is wrong
+            descriptor = self._shards.descriptor(self.names[number])
+            size = os.fstat(descriptor.number).st_size
+            for start in range(0, size, PREFETCH_BYTES):
+                if stopped.is_set():
+                    return
+                os.posix_fadvise(descriptor.number, start, PREFETCH_BYTES, os.POSIX_FADV_WILLNEED)

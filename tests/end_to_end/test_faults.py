@@ -268,7 +268,7 @@ def test_a_full_disk_loses_nothing(undisturbed, write_config, tmp_path, small_di
     assert all(torch.equal(end.network[name], value) for name, value in undisturbed.network.items())
 
 
-@pytest.mark.parametrize("fault", ["gone", "cut", "zeros"])
+@pytest.mark.parametrize("fault", ["cut", "zeros"])
 def test_damaged_shards_end_the_run_by_name(fault, corpus, write_config, tmp_path):
     """In mid-run: what was on them is more than the quarantine's budget of ten clips."""
     shards = Path(shutil.copytree(corpus / "shards", tmp_path / "shards"))
@@ -279,12 +279,11 @@ def test_damaged_shards_end_the_run_by_name(fault, corpus, write_config, tmp_pat
     with Job(config, f"data.shards={shards}", SAVE_EACH_STEP) as job:
         job.wait_for(steps_of(run / "pretrain", 1))
         for victim in victims:
-            if fault == "gone":
-                victim.unlink()
-            elif fault == "cut":
+            if fault == "cut":
                 os.truncate(victim, 2000)
             else:
                 victim.write_bytes(bytes(victim.stat().st_size))
         assert job.codes() == [1], job.said()
         assert any(victim.name in job.said() for victim in victims)
         assert "quarantine-" in job.said()
+        assert "Traceback" not in job.said()

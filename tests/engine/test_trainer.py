@@ -98,6 +98,7 @@ class Feed:
                 epoch=epoch,
                 step=step,
                 data_wait_s=self.data_wait_s,
+                clips_read_ahead=7,
             )
         self.passes += 1
 
@@ -243,6 +244,8 @@ def _reported_waits(rank: int, world: int, folder: Path) -> list[float]:
     reports: list = []
     train_feed = Feed(data_wait_s=[0.25, 0.75][rank])
     train(folder, Processes(rank, world, "cpu"), Feed(), reports, train_feed)
+    of_steps = [values for _, values in reports if "train/data_wait_s" in values]
+    assert {values["train/clips_read_ahead"] for values in of_steps} == {7.0}
     return [
         values["train/data_wait_share"] * values["epoch_s"]
         for _, values in reports

@@ -23,6 +23,8 @@ from bsou_dist.feed.loader import Loader
 from bsou_dist.feed.order.make import OrderConfig
 from bsou_dist.feed.pixels import FeedConfig, Pixels
 from bsou_dist.feed.quarantine import Quarantine, QuarantineExceeded, default_budget
+from bsou_dist.feed.reader_pool import ReaderPool
+from bsou_dist.shards.patience import Unreadable
 
 CONFIG = FeedConfig(frames=4, size_px=16, decoder="reference", threads=2)
 
@@ -155,21 +157,21 @@ def test_windows_are_prefetched_before_they_are_read(
         global_batch=2,
         prefetch=1,
         quarantine=Quarantine(tmp_path / "run", 99),
-        config=CONFIG.model_copy(update={"threads": 1}),
+        config=CONFIG.model_copy(update={"threads": 1, "readers": 1}),
     )
     events: list[tuple[str, int]] = []
     shard_of_clip = windowed.source._reader.shard
-    fill = windowed.source.fill
+    begin = ReaderPool.begin
 
-    def record_prefetch(shard: int) -> None:
-        events.append(("prefetched", shard))
+    def record_prefetch(pool: ReaderPool, prefetch_shard: object, shards: list[int]) -> None:
+        events.extend(("prefetched", shard) for shard in shards)
 
-    def record_fill(rows: torch.Tensor, picked: np.ndarray, epoch: int) -> np.ndarray:
-        events.extend(("read", int(shard_of_clip[clip])) for clip in picked)
-        return fill(rows, picked, epoch)
+    def record_begin(pool: ReaderPool, read: Any, clips: list[int]) -> Any:
+        events.extend(("read", int(shard_of_clip[clip])) for clip in clips)
+        return begin(pool, read, clips)
 
-    monkeypatch.setattr(windowed.source, "prefetch_shard", record_prefetch)
-    monkeypatch.setattr(windowed.source, "fill", record_fill)
+    monkeypatch.setattr(ReaderPool, "prefetch", record_prefetch)
+    monkeypatch.setattr(ReaderPool, "begin", record_begin)
     list(windowed.epoch(0, start_step))
 
     windows = windowed.order.windows(0)  # a shard each
@@ -330,9 +332,9 @@ def test_batches_are_made_ahead_but_not_without_bound(shards, tmp_path, monkeypa
     ahead = loader(clip_set(shards), tmp_path, global_batch=2, prefetch=3)
     fill, made = ahead.source.fill, []
 
-    def record(rows: torch.Tensor, picked: np.ndarray, epoch: int) -> np.ndarray:
+    def record(rows: torch.Tensor, picked: np.ndarray, *rest: Any) -> np.ndarray:
         made.append(picked.tolist())
-        return fill(rows, picked, epoch)
+        return fill(rows, picked, *rest)
 
     monkeypatch.setattr(ahead.source, "fill", record)
     batches = ahead.epoch(0)
@@ -351,9 +353,9 @@ def test_epochs_follow_each_other_without_a_gap(shards, tmp_path, monkeypatch) -
     feed = loader(clip_set(shards), tmp_path)
     steps, fill, epochs = feed.steps(), feed.source.fill, []
 
-    def record(rows: torch.Tensor, picked: np.ndarray, epoch: int) -> np.ndarray:
-        epochs.append(epoch)
-        return fill(rows, picked, epoch)
+    def record(*arguments: Any) -> np.ndarray:
+        epochs.append(arguments[-1])
+        return fill(*arguments)
 
     monkeypatch.setattr(feed.source, "fill", record)
     batches = feed.epochs(1, 3, start_step=steps - 2)
@@ -419,7 +421,7 @@ def test_an_error_in_the_thread_reaches_the_consumer(make_shards, tmp_path) -> N
     for shard in folder.glob("*.tar"):
         shard.unlink()
     before = threading.active_count()
-    with pytest.raises(QuarantineExceeded, match="FileNotFoundError"):
+    with pytest.raises(Unreadable, match="No such file or directory"):
         next(faulty.epoch(0))
     assert threading.active_count() == before
 

@@ -44,6 +44,7 @@ class DaliDecoder:
         self.device = torch.device(device)
         self.threads = threads
         self._known_headers: tuple[bytes, ...] = ()
+        self._longest_header = 0
         self._pipeline = self._build()
 
     def decode(self, requests: Sequence[Request]) -> list[Tensor | Exception]:
@@ -108,7 +109,8 @@ class DaliDecoder:
             for index in indices:
                 start, stop = offsets[index], offsets[index + 1]
                 picture = member[start:stop]
-                if not data.startswith(self._known_headers, start):
+                header = bytes(data[start : start + self._longest_header])
+                if not header.startswith(self._known_headers):
                     self._meet_header(picture, (record["height"], record["width"]))
                 pictures.append(picture)
         if not pictures:
@@ -147,6 +149,7 @@ class DaliDecoder:
         self._run(encoded=[picture])
         latest = self._known_headers[-_KNOWN_HEADERS + 1 :]
         self._known_headers = (*latest, encoded[: header.bytes])
+        self._longest_header = max(map(len, self._known_headers))
 
     def _video(self, requests: Sequence[Request]) -> list[Tensor]:
         clips: list[Tensor] = []

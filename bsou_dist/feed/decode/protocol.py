@@ -9,7 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-Request = tuple[bytes, dict[str, Any], np.ndarray]
+from bsou_dist.common.errors import WorkFailed
+from bsou_dist.shards.codec import Encoded
+
+Request = tuple[Encoded, dict[str, Any], np.ndarray]
 """Bytes of a clip member, its JSON record, and the indices of the frames wanted (int64, rising)."""
 
 Item = TypeVar("Item")
@@ -33,11 +36,12 @@ def attempt(function: Callable[[Item], Result], item: Item) -> Result | Exceptio
     """The result of `function`, or what it raises.
 
     Damaged bytes make codecs raise almost anything, and one clip's failure must not be its
-    neighbours'. Running out of memory and a failed assertion are no clip's fault and are raised.
+    neighbours'. Running out of memory, storage that fails and a failed assertion are no clip's
+    fault and are raised.
     """
     try:
         return function(item)
-    except (MemoryError, AssertionError):
+    except (MemoryError, WorkFailed, AssertionError):
         raise
     except Exception as error:
         return error
