@@ -64,6 +64,8 @@ class Checkpoint:
     best_loss: float
     since_best: int
     """Epochs since the best validation loss."""
+    averages: dict[str, Tensor] = field(default_factory=dict)
+    """Moving averages of the weights, where a stage keeps them."""
     metadata: dict[str, Any] = field(default_factory=dict)
     """Plain values that say what was trained: the stage, its tasks, the encoder."""
 
@@ -71,7 +73,7 @@ class Checkpoint:
 class Checkpoints:
     """The checkpoints of one stage in its folder: the last few by number of steps, and the best.
 
-    The best holds weights but no optimizer moments.
+    The best holds weights, the moving averages where there are such, but no optimizer moments.
     """
 
     def __init__(self, folder: Path, keep: int) -> None:
@@ -94,7 +96,7 @@ class Checkpoints:
             path = self.folder / STEPS.replace("*", f"{steps_done:09d}")
             try:
                 if best:
-                    _write(dataclasses.replace(checkpoint, moments={}), self.folder / BEST)
+                    _write(_best_of(checkpoint), self.folder / BEST)
                 _write(checkpoint, path)
             except (OSError, RuntimeError) as error:
                 fault = (
@@ -190,6 +192,7 @@ class Checkpoints:
 def take_checkpoint(
     engine: Engine,
     schedule: dict[str, Any],
+    averages: dict[str, Tensor],
     *,
     epoch: int,
     step: int,
@@ -213,6 +216,7 @@ def take_checkpoint(
         losses=losses,
         best_loss=best_loss,
         since_best=since_best,
+        averages=averages,
         metadata=metadata,
     )
 
@@ -249,6 +253,12 @@ def _reason(error: OSError | RuntimeError) -> str:
     if isinstance(error, OSError):
         return str(error.strerror)
     return str(error).splitlines()[0]
+
+
+def _best_of(checkpoint: Checkpoint) -> Checkpoint:
+    """What the best one holds: weights that were validated, and nothing to train on with."""
+    weights = {**checkpoint.network, **checkpoint.averages}
+    return dataclasses.replace(checkpoint, network=weights, moments={}, averages={})
 
 
 def _write(checkpoint: Checkpoint, path: Path) -> None:

@@ -11,6 +11,7 @@ from bsou_dist.common.errors import InputError
 from bsou_dist.common.strict_config import StrictConfig
 from bsou_dist.engine.checkpoint import Checkpoint, Checkpoints
 from bsou_dist.engine.optim.config import BY_LAYER, OptimConfig
+from bsou_dist.engine.optim.freezing import freeze
 from bsou_dist.engine.optim.make import make_optimizer
 from bsou_dist.engine.processes import Processes
 from bsou_dist.engine.protocol import Engine, Precision
@@ -108,6 +109,7 @@ def resume_engine(
     if start:
         # Before the engine is made, which may keep a copy of the weights.
         network.load_state_dict(start.network)
+    freeze(network, optim, start.epoch if start else 0)
     engine = make_engine(network, config, optim, processes)
     if start:
         engine.load_moments(start.moments)

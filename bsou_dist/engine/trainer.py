@@ -8,7 +8,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Generator, Iterator
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, NamedTuple
@@ -21,6 +21,7 @@ from bsou_dist.engine.checkpoint import (
     Checkpoints,
     take_checkpoint,
 )
+from bsou_dist.engine.optim.moving_average import MovingAverage
 from bsou_dist.engine.optim.schedule import Schedule
 from bsou_dist.engine.processes import Processes
 from bsou_dist.engine.progress import StepBar
@@ -69,7 +70,8 @@ class Trainer:
     """All that a stage trains with.
 
     `schedule` moves the learning rate. After `early_stopping` epochs without a better validation
-    loss the stage ends, whatever `epochs` says.
+    loss the stage ends, whatever `epochs` says. Where there is an `average` of the weights, it is
+    what is validated and kept as the best.
     """
 
     engine: Engine
@@ -87,12 +89,12 @@ class Trainer:
     report: Report
     cached: CachedStep | None = None
     early_stopping: int | None = None
+    average: MovingAverage | None = None
 
-    def run(self, start: Checkpoint | None = None) -> float:
-        """Train up to `epochs`, keeping checkpoints. Collective.
+    def run(self, start: Checkpoint | None = None, until: int | None = None) -> TrainState:
+        """Train up to `epochs`, or only `until` as many are done, keeping checkpoints. Collective.
 
-        `start` is the checkpoint that the engine's weights and moments came from. Returns the best
-        validation loss.
+        `start` is the checkpoint that the engine's weights and moments came from.
 
         Raises:
             Stopped: by a signal, once what was done is saved.
@@ -102,20 +104,22 @@ class Trainer:
         state = self.restore(start)
         bar = self._progress_bar(state)
         with bar, closing(self._batches(state.epoch, state.step)) as batches:
-            while not self._is_over(state):
+            while not self.is_over(state) and state.epoch != until:
                 times = self.train_epoch(state, batches, bar)
                 # Before validation, which must see the batch-norm statistics that this averages.
                 checkpoint = self.take_checkpoint(state)
                 valid_loss = self.validate(checkpoint)
                 self.after_epoch(state, checkpoint, times, valid_loss, bar)
         self.processes.at(None)
-        return state.best_loss
+        return state
 
     def restore(self, start: Checkpoint | None) -> TrainState:
         """The first step, or where `start` was taken, with its schedule and learning rate."""
         if start is None:
             return TrainState()
         self.schedule.restore(start.schedule)
+        if self.average:
+            self.average.restore(start.averages)
         return TrainState(start.epoch, start.step, start.losses, start.best_loss, start.since_best)
 
     def train_epoch(self, state: TrainState, batches: Iterator[Batch], bar: StepBar) -> EpochTimes:
@@ -134,6 +138,8 @@ class Trainer:
                 cached=self.cached,
             )
             state.step = batch.step + 1
+            if self.average:
+                self.average.update(self._steps_done(state))
             state.losses += loss
             waited_s += batch.data_wait_s
             bar.step(loss, self.train_feed.global_batch, batch.data_wait_s)
@@ -175,7 +181,10 @@ class Trainer:
         validation is left of it. Collective.
         """
         try:
-            return validate(self.engine, self.valid_feed, self.objective, self.processes, self.name)
+            with self.average.in_place() if self.average else nullcontext():
+                return validate(
+                    self.engine, self.valid_feed, self.objective, self.processes, self.name
+                )
         except Stopped:
             self.save(checkpoint)
             raise
@@ -214,8 +223,8 @@ class Trainer:
         self.report(values, self._steps_done(state))
         validated = dataclasses.replace(checkpoint, schedule=self.schedule.state(), **vars(state))
         self.save(validated, best=improved)
-        bar.epoch(state.epoch, train_loss, valid_loss, last=self._is_over(state))
-        if self._is_over(state) and state.epoch < self.epochs and self.processes.first:
+        bar.epoch(state.epoch, train_loss, valid_loss, last=self.is_over(state))
+        if self.is_over(state) and state.epoch < self.epochs and self.processes.first:
             print(
                 f"note: {self.name} ends after epoch {state.epoch} of {self.epochs}: the "
                 f"validation loss has not fallen below {state.best_loss:.4f} for "
@@ -226,7 +235,10 @@ class Trainer:
     def take_checkpoint(self, state: TrainState) -> Checkpoint:
         """A checkpoint of the weights, the optimizer, the schedule and `state`. Collective."""
         schedule = self.schedule.state()
-        return take_checkpoint(self.engine, schedule, **vars(state), metadata=self.metadata)
+        averages = self.average.state() if self.average else {}
+        return take_checkpoint(
+            self.engine, schedule, averages, **vars(state), metadata=self.metadata
+        )
 
     def save(self, checkpoint: Checkpoint, *, best: bool = False) -> None:
         """Write a checkpoint, named after the steps done. Collective.
@@ -278,7 +290,7 @@ class Trainer:
         """Optimizer steps from the beginning of the stage."""
         return at.epoch * self.train_feed.steps() + at.step
 
-    def _is_over(self, state: TrainState) -> bool:
+    def is_over(self, state: TrainState) -> bool:
         """Whether the stage has ended, by its number of epochs or early."""
         too_long = self.early_stopping is not None and state.since_best >= self.early_stopping
         return too_long or state.epoch >= self.epochs

@@ -10,7 +10,7 @@ import torch
 
 from bsou_dist.common.errors import InputError
 from bsou_dist.engine.checkpoint import BEST, load_checkpoint
-from bsou_dist.engine.optim.groups import parameter_groups
+from bsou_dist.engine.optim.freezing import check_names
 from bsou_dist.evaluation.evaluate import evaluate_predictions
 from bsou_dist.experiment.config import FinetuneConfig, PatientSet, RunConfig
 from bsou_dist.experiment.context import Context
@@ -126,7 +126,7 @@ def _check_names(context: Context, stage: FinetuneConfig) -> None:
             encoder=None if is_frozen else encoder,
             train_labels=_dataset(context, stage, job, "train").labels[job.task.name],
         )
-        parameter_groups(network, stage.optim)
+        check_names(network, stage.optim)
 
 
 def finetune(context: Context, stage: FinetuneConfig) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from bsou_dist.engine.caching import CachedStep
-from bsou_dist.engine.optim.groups import parameter_groups
+from bsou_dist.engine.optim.freezing import check_names
 from bsou_dist.experiment.config import PretrainConfig
 from bsou_dist.experiment.context import Context
 from bsou_dist.experiment.methods import METHODS, stage1_encoders
@@ -33,7 +33,7 @@ def check_pretrain(context: Context, stage: PretrainConfig) -> list[str]:
     notes = []
     for names in stage1_encoders(stage).values():
         network = prepare(context, stage, names).network
-        parameter_groups(network, stage.optim)
+        check_names(network, stage.optim)
         report = network.encoder.report
         if report:
             notes.append(str(report))

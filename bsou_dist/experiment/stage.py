@@ -11,6 +11,8 @@ from torch import nn
 from bsou_dist.engine.caching import CachedStep
 from bsou_dist.engine.checkpoint import Checkpoints
 from bsou_dist.engine.make import resume_engine
+from bsou_dist.engine.optim.freezing import next_thaw
+from bsou_dist.engine.optim.moving_average import MovingAverage
 from bsou_dist.engine.optim.schedule import Schedule
 from bsou_dist.engine.trainer import Trainer
 from bsou_dist.experiment.config import StageConfig
@@ -66,31 +68,37 @@ def train_stage(
             f"batch of {train_feed.global_batch} ({stage.optim.scale_rate})",
             file=sys.stderr,
         )
-    engine, start = resume_engine(
-        network,
-        config.engine,
-        optim,
-        checkpoints=checkpoints,
-        processes=context.processes,
-    )
-    trainer = Trainer(
-        engine=engine,
-        train_feed=train_feed,
-        valid_feed=valid_feed,
-        objective=objective,
-        schedule=Schedule(optim, epochs=stage.epochs, steps=train_feed.steps()),
-        early_stopping=optim.early_stopping,
-        epochs=stage.epochs,
-        seed=config.seed,
-        checkpoints=checkpoints,
-        saving=config.checkpoint,
-        metadata={**metadata, **context.encoder_metadata},
-        name=name,
-        processes=context.processes,
-        report=context.report,
-        cached=cached,
-    )
-    best_loss = trainer.run(start)
-    context.tracker.metrics({"best/valid_loss": best_loss})
-    engine.close()
-    return best_loss
+    while True:
+        engine, start = resume_engine(
+            network,
+            config.engine,
+            optim,
+            checkpoints=checkpoints,
+            processes=context.processes,
+        )
+        trainer = Trainer(
+            engine=engine,
+            train_feed=train_feed,
+            valid_feed=valid_feed,
+            objective=objective,
+            schedule=Schedule(optim, epochs=stage.epochs, steps=train_feed.steps()),
+            average=MovingAverage(network, optim.ema) if optim.ema else None,
+            early_stopping=optim.early_stopping,
+            epochs=stage.epochs,
+            seed=config.seed,
+            checkpoints=checkpoints,
+            saving=config.checkpoint,
+            metadata={**metadata, **context.encoder_metadata},
+            name=name,
+            processes=context.processes,
+            report=context.report,
+            cached=cached,
+        )
+        # Where parameters thaw, what an engine holds changes: it is made anew, as after a stop.
+        thaw = next_thaw(optim, start.epoch if start else 0, stage.epochs)
+        end = trainer.run(start, until=thaw)
+        engine.close()
+        if trainer.is_over(end):
+            break
+    context.tracker.metrics({"best/valid_loss": end.best_loss})
+    return end.best_loss

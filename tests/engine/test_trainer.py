@@ -13,13 +13,16 @@ from gloo import run_ranks
 from torch import Tensor, nn
 
 from bsou_dist.engine.checkpoint import (
+    BEST,
     Checkpoint,
     CheckpointConfig,
     CheckpointFailed,
     Checkpoints,
+    load_checkpoint,
 )
 from bsou_dist.engine.make import EngineConfig, resume_engine
 from bsou_dist.engine.optim.config import OptimConfig
+from bsou_dist.engine.optim.moving_average import MovingAverage
 from bsou_dist.engine.optim.schedule import Schedule
 from bsou_dist.engine.processes import Processes, start_processes
 from bsou_dist.engine.stopping import Stopped
@@ -36,6 +39,7 @@ RECIPES = {
         weight_decay=0.1,
         groups=({"match": "layer.bias", "rate": 0.5},),
         schedule={"kind": "cosine", "warmup_epochs": 1.5},
+        ema=0.8,
     ),
     "lamb": OptimConfig(name="lamb", learning_rate=0.1, early_stopping=1),
 }
@@ -133,29 +137,37 @@ def train(
         checkpoints=kept,
         processes=processes,
     )
-    best = Trainer(
-        engine=engine,
-        train_feed=train_feed or Feed(),
-        valid_feed=valid,
-        objective=MeanSquare(),
-        schedule=Schedule(optim, epochs=EPOCHS, steps=STEPS),
-        epochs=EPOCHS,
-        seed=0,
-        checkpoints=kept,
-        saving=saving or CheckpointConfig(),
-        metadata={},
-        name="test",
-        processes=processes,
-        report=lambda values, step: reports.append((step, values)),
-        early_stopping=optim.early_stopping,
-    ).run(start)
+    best_loss = (
+        Trainer(
+            engine=engine,
+            train_feed=train_feed or Feed(),
+            valid_feed=valid,
+            objective=MeanSquare(),
+            schedule=Schedule(optim, epochs=EPOCHS, steps=STEPS),
+            epochs=EPOCHS,
+            seed=0,
+            checkpoints=kept,
+            saving=saving or CheckpointConfig(),
+            metadata={},
+            name="test",
+            processes=processes,
+            report=lambda values, step: reports.append((step, values)),
+            early_stopping=optim.early_stopping,
+            average=MovingAverage(engine.network, optim.ema) if optim.ema else None,
+        )
+        .run(start)
+        .best_loss
+    )
     end = kept.latest(processes)
     assert end
-    return best, end
+    return best_loss, end
 
 
 def assert_same_end(found: Checkpoint, expected: Checkpoint) -> None:
-    """Same weights, moments and schedule, bit for bit."""
+    """Same weights, averages, moments and schedule, bit for bit."""
+    assert found.averages.keys() == expected.averages.keys()
+    for name, value in expected.averages.items():
+        assert torch.equal(found.averages[name], value)
     assert all(torch.equal(found.network[name], value) for name, value in expected.network.items())
     for name, moments in expected.moments.items():
         assert all(torch.equal(found.moments[name][key], value) for key, value in moments.items())
@@ -204,6 +216,23 @@ def test_stopped_and_resumed(tmp_path, where, step, left_at, recipe):
     assert_same_end(end_again, end)
     assert epochs_of(again) == epochs_of(reports)
     assert [step for step, _ in again] == [step for step, _ in reports], "every step once"
+
+
+def test_the_moving_average_is_what_is_validated_and_kept_as_the_best(tmp_path):
+    optim = RECIPES["warm cosine"]
+    with start_processes() as processes:
+        best_loss, end = train(tmp_path, processes, Feed(), [], optim=optim)
+    assert end.since_best == 0, "the last epoch is the best"
+    best = load_checkpoint(tmp_path / BEST)
+    assert best.averages == {}
+    net = Net()
+    for weights, is_validated in ((end.network, False), (best.network, True)):
+        net.load_state_dict(weights)
+        with torch.no_grad():
+            losses = [
+                MeanSquare()(net(batch.clips, batch.slots), batch) for batch in Feed().epoch(0)
+            ]
+        assert (torch.stack(losses).mean().item() == pytest.approx(best_loss)) == is_validated
 
 
 def test_a_stage_whose_loss_no_longer_falls_ends_early_and_stays_so(tmp_path, capsys):

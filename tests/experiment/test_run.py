@@ -123,6 +123,8 @@ def test_a_run_stopped_between_epochs_ends_with_the_same_weights(run, tmp_path):
         "engine={name: deepspeed, zero_stage: 1}",
         "pretrain.optim.learning_rate=0.02",
         "pretrain.optim.schedule={patience: 0, factor: 0.1}",
+        "pretrain.optim.freeze=[{match: 'encoder.features.0.*', epochs: 3}]",
+        "pretrain.optim.ema=0.9",
     ]
     ends = []
     for name, stops in (("straight", [4]), ("stopped", [2, 4])):
@@ -140,6 +142,8 @@ def test_a_run_stopped_between_epochs_ends_with_the_same_weights(run, tmp_path):
     assert straight.schedule == stopped.schedule
     assert straight.schedule["drops"] > 0
     assert all(torch.equal(stopped.network[key], value) for key, value in straight.network.items())
+    for key, value in straight.averages.items():
+        assert torch.equal(stopped.averages[key], value)
     assert straight.best_loss == stopped.best_loss
     with sqlite3.connect(tmp_path / "mlflow.db") as database:
         names = [

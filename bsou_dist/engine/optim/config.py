@@ -74,6 +74,19 @@ class GroupConfig(StrictConfig):
     """None: that of the stage."""
 
 
+class FreezeConfig(StrictConfig):
+    """Parameters whose names match a pattern, and that stay as they are for a while.
+
+    Batch norm of a frozen part still normalises by the batch and moves its statistics; an encoder
+    with `norm: frozen_batch` does not.
+    """
+
+    match: str = Field(min_length=1)
+    """As in `groups`."""
+    epochs: int | None = Field(default=None, ge=1)
+    """How many epochs of the stage; None: all."""
+
+
 class OptimConfig(StrictConfig):
     """The optimizer, its learning rate, and how that moves."""
 
@@ -97,7 +110,12 @@ class OptimConfig(StrictConfig):
     """Each layer of the encoder has this times the rate of the layer above it, the last one of the
     heads'.
     """
+    freeze: tuple[FreezeConfig, ...] = ()
     schedule: ScheduleConfig = ScheduleConfig()
+    ema: float | None = Field(default=None, gt=0, lt=1)
+    """Decay per step of a moving average of the weights, which is validated and kept as the best;
+    None: the weights themselves are.
+    """
     early_stopping: int | None = Field(default=None, ge=1)
     """Epochs without a better validation loss after which the stage ends; None: never."""
 
@@ -120,7 +138,7 @@ class OptimConfig(StrictConfig):
     @property
     def names_parameters(self) -> bool:
         """Whether what it asks for may not fit a network."""
-        return bool(self.groups) or self.layer_decay != 1
+        return bool(self.groups or self.freeze) or self.layer_decay != 1
 
     def scaled_to(self, global_batch: int) -> OptimConfig:
         """The same with the learning rate for batches of `global_batch`, and nothing to scale.
