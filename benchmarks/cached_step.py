@@ -72,7 +72,7 @@ def measure(rows: int, cached: bool, gradients: Path) -> dict[str, float]:
 
         def step(rows: int) -> float:
             way = CachedStep(CACHE_ROWS, math.ceil(rows / CACHE_ROWS)) if cached else None
-            return train_step(engine, ready[rows], objective, seed=0, rank=0, cached=way)
+            return train_step(engine, ready[rows], objective, seed=0, rank=0, cached=way).loss
 
         ready = {number: batch(number) for number in (CACHE_ROWS, rows)}
         step(CACHE_ROWS)

@@ -15,6 +15,8 @@
 | `processes` | Which process is this one, and how does it speak with the others? |
 | `vote` | How do ranks decide together without waiting for each other? |
 | `protocol` | What must an engine do? |
+| `gradient` | What is the norm of a gradient over all ranks? |
+| `not_finite` | What happens when a loss or a gradient is not finite? |
 | `ddp_engine` | How does plain PyTorch do it? |
 | `deepspeed_engine` | How does DeepSpeed do it (the one door to it)? |
 | `make` | Which of the two does a config ask for? |

@@ -58,13 +58,18 @@ class CachedStep:
         gradients = torch.autograd.grad(loss, outputs)
         return loss.detach(), list(gradients)
 
-    def update(
+    def backward(
         self, engine: Engine, batch: Batch, gradients: list[Tensor], seeds: list[int]
-    ) -> None:
-        """Carry the gradients of the outputs through the network, chunk by chunk, and step."""
-        for chunk in range(self.chunks):
-            part = partial(self._surrogate, engine, batch, chunk, gradients, seeds)
-            engine.accumulate(part, last=chunk == self.chunks - 1)
+    ) -> Tensor:
+        """Carry the gradients of the outputs through the network, chunk by chunk.
+
+        Returns what `Engine.backward` does.
+        """
+        parts = [
+            partial(self._surrogate, engine, batch, chunk, gradients, seeds)
+            for chunk in range(self.chunks)
+        ]
+        return engine.backward_in_parts(parts)
 
     def _surrogate(
         self,

@@ -19,6 +19,7 @@ from bsou_dist.common.files import whole_file
 from bsou_dist.common.progress_mark import mark_progress
 from bsou_dist.common.strict_config import StrictConfig
 from bsou_dist.engine.buffers import average_buffers
+from bsou_dist.engine.not_finite import first_not_finite
 from bsou_dist.engine.processes import Processes
 from bsou_dist.engine.protocol import Engine
 
@@ -42,7 +43,10 @@ class CheckpointConfig(StrictConfig):
 
 
 class CheckpointFailed(RuntimeError):
-    """A checkpoint could not be written; raised on every rank. The older ones are whole."""
+    """A checkpoint could not be written, or is not finite; raised on every rank.
+
+    The older ones are whole.
+    """
 
 
 @dataclass
@@ -66,6 +70,8 @@ class Checkpoint:
     """Epochs since the best validation loss."""
     averages: dict[str, Tensor] = field(default_factory=dict)
     """Moving averages of the weights, where a stage keeps them."""
+    skipped: int = 0
+    """Batches of the epoch so far that were passed over, since something was not finite."""
     metadata: dict[str, Any] = field(default_factory=dict)
     """Plain values that say what was trained: the stage, its tasks, the encoder."""
 
@@ -89,16 +95,17 @@ class Checkpoints:
 
         Raises:
             CheckpointFailed: on every rank; the message names the file and the reason, such as a
-                full disk.
+                full disk, or weights that are not finite.
         """
         fault = None
         if processes.first:
             path = self.folder / STEPS.replace("*", f"{steps_done:09d}")
             try:
+                _require_finite(checkpoint)
                 if best:
                     _write(_best_of(checkpoint), self.folder / BEST)
                 _write(checkpoint, path)
-            except (OSError, RuntimeError) as error:
+            except (OSError, RuntimeError, FloatingPointError) as error:
                 fault = (
                     f"cannot write the checkpoint {path} ({_reason(error)}); those before it are "
                     "whole"
@@ -199,6 +206,7 @@ def take_checkpoint(
     losses: float,
     best_loss: float,
     since_best: int,
+    skipped: int,
     metadata: dict[str, Any],
 ) -> Checkpoint:
     """Collect a checkpoint; batch-norm statistics become their mean over ranks. Collective.
@@ -217,6 +225,7 @@ def take_checkpoint(
         best_loss=best_loss,
         since_best=since_best,
         averages=averages,
+        skipped=skipped,
         metadata=metadata,
     )
 
@@ -225,7 +234,8 @@ def load_checkpoint(path: Path) -> Checkpoint:
     """Read a checkpoint; tensors on the CPU, nothing unpickled but tensors and plain values.
 
     Raises:
-        InputError: no such file, not a checkpoint, of another format, or not as it was written.
+        InputError: no such file, not a checkpoint, of another format, not as it was written, or
+            with weights that are not finite.
     """
     if not path.is_file():
         raise InputError(
@@ -245,10 +255,15 @@ def load_checkpoint(path: Path) -> Checkpoint:
         raise InputError(f"{path} has checkpoint format {version}; this version reads {FORMAT}")
     if digest != _digest(content):
         raise InputError(f"{path} is damaged: its content is not what was written")
-    return Checkpoint(**content)
+    checkpoint = Checkpoint(**content)
+    try:
+        _require_finite(checkpoint)
+    except FloatingPointError as error:
+        raise InputError(f"{path} is of no use: {error}") from None
+    return checkpoint
 
 
-def _reason(error: OSError | RuntimeError) -> str:
+def _reason(error: Exception) -> str:
     """What to say of a failed write; torch's writer wraps an OSError in a RuntimeError."""
     if isinstance(error, OSError):
         return str(error.strerror)
@@ -259,6 +274,21 @@ def _best_of(checkpoint: Checkpoint) -> Checkpoint:
     """What the best one holds: weights that were validated, and nothing to train on with."""
     weights = {**checkpoint.network, **checkpoint.averages}
     return dataclasses.replace(checkpoint, network=weights, moments={}, averages={})
+
+
+def _require_finite(checkpoint: Checkpoint) -> None:
+    """Refuse what nothing could go on from.
+
+    Raises:
+        FloatingPointError: a weight or a moment is NaN or infinite.
+    """
+    name = first_not_finite(checkpoint.network) or first_not_finite(checkpoint.averages)
+    if name:
+        raise FloatingPointError(f"values of {name!r} are not finite")
+    for parameter, moments in checkpoint.moments.items():
+        name = first_not_finite(moments)
+        if name:
+            raise FloatingPointError(f"values of {name!r} of {parameter!r} are not finite")
 
 
 def _write(checkpoint: Checkpoint, path: Path) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from bsou_dist.engine.gradient import clip, norm_of
 from bsou_dist.engine.optim.moments import load_whole_moments, whole_moments
 from bsou_dist.engine.processes import Processes
 from bsou_dist.engine.protocol import Precision
@@ -27,6 +28,9 @@ class DdpEngine:
     ) -> None:
         self.network = network
         self.optimizer = optimizer
+        self.max_norm: float | None = None
+        self._norm = torch.tensor(torch.nan)
+        """Norm of the gradient at hand."""
         device_type = torch.device(processes.device).type
         self._autocast = torch.autocast(
             device_type, torch.bfloat16, enabled=precision == "bfloat16"
@@ -48,17 +52,29 @@ class DdpEngine:
         with self._autocast:
             return self._wrapped(*inputs)
 
-    def update(self, loss: Tensor) -> None:
+    def backward(self, loss: Tensor) -> Tensor:
         loss.backward()
+        # The averaged gradients are equal on all ranks, and so is their norm.
+        self._norm = norm_of(self._gradients())
+        return self._norm
+
+    def backward_in_parts(self, parts: Sequence[Callable[[], Tensor]]) -> Tensor:
+        with self._wrapped.no_sync():
+            for part in parts[:-1]:
+                part().backward()
+        return self.backward(parts[-1]())
+
+    def step(self) -> None:
+        clip(self._gradients(), self._norm, self.max_norm)
         self.optimizer.step()
+        self.drop_gradient()
+
+    def drop_gradient(self) -> None:
         self.optimizer.zero_grad(set_to_none=True)
 
-    def accumulate(self, part: Callable[[], Tensor], *, last: bool) -> None:
-        if last:
-            self.update(part())
-            return
-        with self._wrapped.no_sync():
-            part().backward()
+    def _gradients(self) -> list[Tensor]:
+        gradients = [parameter.grad for parameter in self.network.parameters()]
+        return [gradient for gradient in gradients if gradient is not None]
 
     def moments(self) -> dict[str, dict[str, Tensor]]:
         return whole_moments(self.optimizer, dict(self.network.named_parameters()))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -17,6 +17,7 @@ os.environ.setdefault("DS_ACCELERATOR", "cuda" if torch.cuda.is_available() else
 import deepspeed
 from deepspeed.utils import logger, safe_get_full_optimizer_state, safe_set_full_optimizer_state
 
+from bsou_dist.engine.gradient import clip, norm_of, norm_of_shards
 from bsou_dist.engine.optim.moments import (
     STEP,
     counts_steps,
@@ -47,6 +48,9 @@ class DeepSpeedEngine:
         self.network = network
         self.optimizer = optimizer
         self.zero_stage = zero_stage
+        self.max_norm: float | None = None
+        self._norm = torch.tensor(torch.nan)
+        """Norm of the gradient at hand."""
         self._parameters = dict(network.named_parameters())
         names = {parameter: name for name, parameter in self._parameters.items()}
         # With ZeRO the optimizer's groups hold shards afterwards.
@@ -59,7 +63,11 @@ class DeepSpeedEngine:
             "train_micro_batch_size_per_gpu": 1,
             # Its engine switches off any autocast around it.
             "torch_autocast": {"enabled": precision == "bfloat16", "dtype": "bfloat16"},
-            "zero_optimization": {"stage": zero_stage},
+            "zero_optimization": {
+                "stage": zero_stage,
+                # It is computed here, before anything steps.
+                **({"compute_grad_norm": False} if zero_stage else {}),
+            },
             # It knows its own and torch's Adam; what shards cannot do is refused in engine/make.py.
             "zero_allow_untested_optimizer": True,
             # The default clips at 1.0, which plain Adam does not.
@@ -73,13 +81,47 @@ class DeepSpeedEngine:
     def __call__(self, *inputs: Any) -> Any:
         return self._engine(*inputs)
 
-    def update(self, loss: Tensor) -> None:
-        self.accumulate(lambda: loss, last=True)
+    def backward(self, loss: Tensor) -> Tensor:
+        return self.backward_in_parts([lambda: loss])
 
-    def accumulate(self, part: Callable[[], Tensor], *, last: bool) -> None:
-        self._engine.set_gradient_accumulation_boundary(last)
-        self._engine.backward(part())
-        self._engine.step()  # does nothing before the boundary
+    def backward_in_parts(self, parts: Sequence[Callable[[], Tensor]]) -> Tensor:
+        self._engine.set_gradient_accumulation_boundary(False)
+        for part in parts[:-1]:
+            self._engine.backward(part())
+            self._engine.step()  # does nothing before the boundary
+        self._engine.set_gradient_accumulation_boundary(True)
+        self._engine.backward(parts[-1]())
+        gradients = self._gradients()
+        if self.zero_stage == 0:
+            self._norm = norm_of(gradients)
+        else:
+            self._norm = norm_of_shards(gradients, self._engine.device)
+        return self._norm
+
+    def step(self) -> None:
+        clip(self._gradients(), self._norm, self.max_norm)
+        self._engine.step()
+
+    def drop_gradient(self) -> None:
+        if self.zero_stage == 0:
+            self._engine.zero_grad()
+            return
+        # What is to be forgotten beside the gradients is its own business: it passes over a
+        # gradient that is not finite on any rank, once it is told to look.
+        for gradient in self._gradients():
+            gradient.fill_(torch.nan)
+        sharded = self._engine.optimizer
+        looks, sharded.check_grad_overflow = sharded.check_grad_overflow, True
+        self._engine.step()
+        sharded.check_grad_overflow = looks
+
+    def _gradients(self) -> list[Tensor]:
+        """The averaged gradient: of every parameter, or with ZeRO what this rank has of it."""
+        if self.zero_stage == 0:
+            gradients = [parameter.grad for parameter in self._parameters.values()]
+            return [gradient for gradient in gradients if gradient is not None]
+        of_groups = self._engine.optimizer.averaged_gradients.values()
+        return [gradient for of_group in of_groups for gradient in of_group]
 
     def moments(self) -> dict[str, dict[str, Tensor]]:
         if self.zero_stage == 0:

@@ -27,8 +27,19 @@ class EngineConfig(StrictConfig):
     name: Literal["deepspeed", "ddp"] = "deepspeed"
     zero_stage: Literal[0, 1, 2] = 0
     precision: Precision = "float32"
+    on_nonfinite: Literal["stop", "skip"] = "stop"
+    """What follows a loss or a gradient that is NaN or infinite. In either case nothing steps by
+    it; 'skip' passes over the batch and goes on.
+    """
+    max_skips: int = Field(default=10, ge=1)
+    """For 'skip': how many batches of an epoch may be passed over before the run ends after all."""
     hang_minutes: float = Field(default=15.0, gt=0)
     """How long a process may stand at one place before the run ends and says where that is."""
+
+    @property
+    def allowed_skips(self) -> int:
+        """How many batches of an epoch may be passed over."""
+        return self.max_skips if self.on_nonfinite == "skip" else 0
 
     @model_validator(mode="after")
     def _check(self) -> EngineConfig:

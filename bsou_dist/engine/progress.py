@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from types import TracebackType
@@ -50,19 +51,24 @@ class StepBar:
     ) -> None:
         self._bar.close()
 
-    def step(self, loss: float, items: int, data_wait_s: float) -> None:
+    def step(self, loss: float | None, items: int, data_wait_s: float) -> None:
         """Count an optimizer step on `items` clips or exams of all ranks.
 
-        `data_wait_s` is how long this process waited for them.
+        `loss` is None where the step was passed over; `data_wait_s` is how long this process waited
+        for the items.
         """
         now = time.perf_counter()
         duration_s = now - self._step_began
         self._step_began = now
-        newest = {"loss": loss, "items": items, "s": duration_s, "wait": data_wait_s}
+        newest = {"items": items, "s": duration_s, "wait": data_wait_s}
+        if loss is not None:
+            newest["loss"] = loss
         for key, value in newest.items():
             mean = self._mean.get(key, value)
             self._mean[key] = (1 - SMOOTHING) * mean + SMOOTHING * value
-        self._bar.set_postfix_str(f"loss {self._mean['loss']:.4f}, {self._speed()}", refresh=False)
+        self._bar.set_postfix_str(
+            f"loss {self._mean.get('loss', math.nan):.4f}, {self._speed()}", refresh=False
+        )
         self._bar.update()
 
     def epoch(self, number: int, train_loss: float, valid_loss: float, last: bool) -> None:

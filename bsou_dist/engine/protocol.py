@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, Protocol
 
 import torch
@@ -18,18 +18,31 @@ class Engine(Protocol):
     """The network itself, its parameter names free of any wrapper's."""
     optimizer: torch.optim.Optimizer
     """Where a schedule finds the learning rate."""
+    max_norm: float | None
+    """A gradient of a larger norm is scaled down to it; None leaves gradients alone."""
 
     def __call__(self, *inputs: Any) -> Any:
         """Forward pass of this rank's rows, in the precision of the config."""
 
-    def update(self, loss: Tensor) -> None:
-        """Backward, average of gradients over ranks, one optimizer step. Collective."""
+    def backward(self, loss: Tensor) -> Tensor:
+        """Backward, and the average of gradients over ranks. Collective.
 
-    def accumulate(self, part: Callable[[], Tensor], *, last: bool) -> None:
-        """Add the gradient of a part of the loss; after the last part, average over ranks and step.
-
-        `part` computes its part through this engine. All ranks have equally many parts. Collective.
+        Returns the norm of the whole averaged gradient, equal on every rank, as a scalar on the
+        device that nobody has waited for. `step` or `drop_gradient` must follow.
         """
+
+    def backward_in_parts(self, parts: Sequence[Callable[[], Tensor]]) -> Tensor:
+        """`backward` of the sum of some parts of the loss.
+
+        Each computes its part through this engine when its turn comes. All ranks have equally many.
+        Collective.
+        """
+
+    def step(self) -> None:
+        """Take one optimizer step by the gradient, clipped at `max_norm`. Collective."""
+
+    def drop_gradient(self) -> None:
+        """Forget the gradient instead: neither weights nor moments change. Collective."""
 
     def moments(self) -> dict[str, dict[str, Tensor]]:
         """Full optimizer state on the CPU by parameter name, whatever the sharding.

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.distributed as dist
 
 from bsou_dist.engine.caching import CachedStep
 from bsou_dist.engine.dropout import dropout_seed, seed_dropout
+from bsou_dist.engine.not_finite import KeptBuffers, NotFinite, not_finite_step
 from bsou_dist.engine.processes import Processes
 from bsou_dist.engine.protocol import Engine
 from bsou_dist.feed.batch import Batch
@@ -17,8 +18,13 @@ from bsou_dist.feed.protocol import Feed
 from bsou_dist.objective.batch_objectives import Objective
 
 
-class NonFiniteLoss(RuntimeError):
-    """The loss is NaN or infinite; raised on every rank, since all hold the same global loss."""
+class StepOutcome(NamedTuple):
+    """A step that was taken, in numbers that are equal on every rank."""
+
+    loss: float
+    """The global loss."""
+    gradient_norm: float
+    """Norm of its gradient over all parameters, before it was clipped."""
 
 
 def train_step(
@@ -29,36 +35,37 @@ def train_step(
     seed: int,
     rank: int,
     cached: CachedStep | None = None,
-) -> float:
+    keep_buffers: bool = False,
+) -> StepOutcome:
     """Forward, global loss, backward, update. Collective.
 
-    Dropout is a function of (seed, epoch, step, rank). `cached` does the step in chunks. Returns
-    the global loss.
+    Dropout is a function of (seed, epoch, step, rank). `cached` does the step in chunks.
 
     Raises:
-        NonFiniteLoss: before the optimizer steps; the weights are still those of the step before.
+        NotFinite: before the optimizer steps; the weights are still those of the step before. With
+            `keep_buffers` the running statistics of batch norm are too, so that training may go on.
     """
     engine.network.train()
+    before = KeptBuffers(engine.network) if keep_buffers else None
     chunks = cached.chunks if cached else 1
     seeds = [dropout_seed(seed, batch.epoch, batch.step, rank, chunk) for chunk in range(chunks)]
-    # A loss that is not finite must stop the run before the update. The two halves of a cached step
-    # stand around that check.
     if cached:
         loss, gradients = cached.loss(engine, batch, objective, seeds)
+        norm = cached.backward(engine, batch, gradients, seeds)
     else:
         seed_dropout(seeds[0])
         loss = objective(_forward(engine, batch), batch)
-    value = loss.item()
-    if not math.isfinite(value):
-        raise NonFiniteLoss(
-            f"the loss is {value} at epoch {batch.epoch}, step {batch.step}; the weights were not "
-            f"changed. Clips of rank {rank}: {', '.join(batch.key)}"
-        )
-    if cached:
-        cached.update(engine, batch, gradients, seeds)
-    else:
-        engine.update(loss)
-    return value
+        norm = engine.backward(loss)
+    # The one time in a step that the device is waited for. Both numbers are equal on every rank, so
+    # that all of them decide alike.
+    outcome = StepOutcome(*torch.stack([loss.detach().double(), norm.double()]).tolist())
+    if not all(map(math.isfinite, outcome)):
+        engine.drop_gradient()
+        if before:
+            before.restore()
+        raise not_finite_step(*outcome, epoch=batch.epoch, step=batch.step, keys=batch.key)
+    engine.step()
+    return outcome
 
 
 @torch.no_grad()
@@ -71,7 +78,7 @@ def validate(
     to the last bit, since schedules are steered by it. `name` is the stage's, for the watchdog.
 
     Raises:
-        NonFiniteLoss: on every rank.
+        NotFinite: on every rank.
         Stopped: on every rank, by a signal.
     """
     engine.network.eval()
@@ -88,7 +95,7 @@ def validate(
         count += weight.item()
     mean = total / max(count, 1e-12)  # 0 where nothing is labelled
     if not math.isfinite(mean):
-        raise NonFiniteLoss(
+        raise NotFinite(
             f"the validation loss is {mean}: training has diverged; lower the learning rate"
         )
     return mean

@@ -21,12 +21,13 @@ from bsou_dist.engine.checkpoint import (
     Checkpoints,
     take_checkpoint,
 )
+from bsou_dist.engine.not_finite import NotFinite
 from bsou_dist.engine.optim.moving_average import MovingAverage
 from bsou_dist.engine.optim.schedule import Schedule
 from bsou_dist.engine.processes import Processes
 from bsou_dist.engine.progress import StepBar
 from bsou_dist.engine.protocol import Engine
-from bsou_dist.engine.step import train_step, validate
+from bsou_dist.engine.step import StepOutcome, train_step, validate
 from bsou_dist.engine.stopping import Stopped
 from bsou_dist.engine.vote import LateVote
 from bsou_dist.feed.batch import Batch
@@ -55,6 +56,8 @@ class TrainState:
     """Lowest validation loss so far."""
     since_best: int = 0
     """Epochs since then."""
+    skipped: int = 0
+    """Those of the steps done in `epoch` that were passed over, since something was not finite."""
 
 
 class EpochTimes(NamedTuple):
@@ -90,6 +93,8 @@ class Trainer:
     cached: CachedStep | None = None
     early_stopping: int | None = None
     average: MovingAverage | None = None
+    max_skips: int = 0
+    """How many batches of an epoch may be passed over because loss or gradient is not finite."""
 
     def run(self, start: Checkpoint | None = None, until: int | None = None) -> TrainState:
         """Train up to `epochs`, or only `until` as many are done, keeping checkpoints. Collective.
@@ -97,6 +102,7 @@ class Trainer:
         `start` is the checkpoint that the engine's weights and moments came from.
 
         Raises:
+            NotFinite: a loss or a gradient, of more batches than may be passed over.
             Stopped: by a signal, once what was done is saved.
             CheckpointFailed: at the end of an epoch or where asked to stop; within an epoch it is
                 only said.
@@ -120,7 +126,14 @@ class Trainer:
         self.schedule.restore(start.schedule)
         if self.average:
             self.average.restore(start.averages)
-        return TrainState(start.epoch, start.step, start.losses, start.best_loss, start.since_best)
+        return TrainState(
+            start.epoch,
+            start.step,
+            start.losses,
+            start.best_loss,
+            start.since_best,
+            start.skipped,
+        )
 
     def train_epoch(self, state: TrainState, batches: Iterator[Batch], bar: StepBar) -> EpochTimes:
         """Take the steps that are left of an epoch; save where it is due, or stop. Collective."""
@@ -129,21 +142,19 @@ class Trainer:
         vote = LateVote(self.processes)
         for batch in islice(batches, self.train_feed.steps() - state.step):
             self.schedule.set_rates(self.engine.optimizer, self._steps_done(state))
-            loss = train_step(
-                self.engine,
-                batch,
-                self.objective,
-                seed=self.seed,
-                rank=self.processes.rank,
-                cached=self.cached,
-            )
+            outcome = self.step_or_skip(state, batch)
             state.step = batch.step + 1
-            if self.average:
-                self.average.update(self._steps_done(state))
-            state.losses += loss
             waited_s += batch.data_wait_s
+            values = {"train/data_wait_s": batch.data_wait_s}
+            loss = None
+            if outcome:
+                loss = outcome.loss
+                state.losses += loss
+                if self.average:
+                    self.average.update(self._steps_done(state))
+                values["train/loss"] = loss
+                values["train/gradient_norm"] = outcome.gradient_norm
             bar.step(loss, self.train_feed.global_batch, batch.data_wait_s)
-            values = {"train/loss": loss, "train/data_wait_s": batch.data_wait_s}
             values["train/clips_read_ahead"] = float(batch.clips_read_ahead)
             self.report(values, self._steps_done(state))
             if self.save_or_stop(state, vote, since_saved_s=time.perf_counter() - saved):
@@ -154,6 +165,32 @@ class Trainer:
         trained_s = time.perf_counter() - began
         longest_us = self.processes.all_reduce_max(round(1e6 * waited_s))
         return EpochTimes(trained_s, 1e-6 * longest_us)
+
+    def step_or_skip(self, state: TrainState, batch: Batch) -> StepOutcome | None:
+        """Take a step; or say why not and pass over the batch, where that is allowed. Collective.
+
+        Raises:
+            NotFinite: the loss or its gradient is not finite, and `max_skips` batches of the epoch
+                were passed over before.
+        """
+        try:
+            return train_step(
+                self.engine,
+                batch,
+                self.objective,
+                seed=self.seed,
+                rank=self.processes.rank,
+                cached=self.cached,
+                keep_buffers=self.max_skips > 0,
+            )
+        except NotFinite as fault:
+            if state.skipped >= self.max_skips:
+                raise
+            state.skipped += 1
+            if self.processes.first:
+                count = f"{state.skipped} of at most {self.max_skips} in an epoch"
+                print(f"note: {fault}; passed over ({count})", file=sys.stderr)
+            return None
 
     def save_or_stop(self, state: TrainState, vote: LateVote, since_saved_s: float) -> bool:
         """After a step: save where it is due, or save and stop. Collective.
@@ -203,17 +240,20 @@ class Trainer:
         """
         self.schedule.epoch_done(valid_loss)
         improved = valid_loss < state.best_loss
-        train_loss = state.losses / self.train_feed.steps()
+        steps_taken = self.train_feed.steps() - state.skipped
+        train_loss = state.losses / max(steps_taken, 1)
 
         state.epoch += 1
         state.step = 0
         state.losses = 0.0
+        skipped, state.skipped = state.skipped, 0
         state.best_loss = min(state.best_loss, valid_loss)
         state.since_best = 0 if improved else state.since_best + 1
 
         values = {
             "train/epoch_loss": train_loss,
             "train/data_wait_share": times.waited_s / times.trained_s,
+            "train/skipped_batches": skipped,
             "valid/loss": valid_loss,
             "epoch_s": times.trained_s,
             "learning_rate": self.schedule.rate(self._steps_done(state)),

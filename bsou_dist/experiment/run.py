@@ -44,6 +44,8 @@ MAY_CHANGE = (
     "output",
     "engine.name",
     "engine.zero_stage",
+    "engine.on_nonfinite",
+    "engine.max_skips",
     "engine.hang_minutes",
     "checkpoint.every_minutes",
     "checkpoint.every_steps",

@@ -93,6 +93,7 @@ def train_stage(
             processes=context.processes,
             report=context.report,
             cached=cached,
+            max_skips=config.engine.allowed_skips,
         )
         # Where parameters thaw, what an engine holds changes: it is made anew, as after a stop.
         thaw = next_thaw(optim, start.epoch if start else 0, stage.epochs)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from bsou_dist.model.heads.regression import LOG_VARIANCE_BOUND
 from bsou_dist.objective.collective import Group, global_sum
 from bsou_dist.tasks.labels import MISSING_CLASS
 
@@ -69,7 +70,9 @@ def heteroscedastic_gaussian(
     """Mean of (log s2 + (y - mu)^2 / s2) / 2 over the labelled rows of the global batch.
 
     Kendall and Gal, 2017, What Uncertainties Do We Need in Bayesian Deep Learning for Computer
-    Vision, eq. 5.
+    Vision, eq. 5. What is masked is masked before the exponential: there, an unlabelled row's
+    infinity would become a NaN in the backward pass. A log variance counts as within
+    `LOG_VARIANCE_BOUND`, where the head keeps its own.
 
     Args:
         mean, log_variance: (N,), in standardised units.
@@ -77,10 +80,11 @@ def heteroscedastic_gaussian(
         valid: (N,) bool.
     """
     labelled = valid & ~target.isnan()
-    error = torch.where(labelled, target, 0.0) - mean.float()
-    log_variance = log_variance.float()
+    error = torch.where(labelled, target - mean.float(), 0.0)
+    log_variance = torch.where(labelled, log_variance.float(), 0.0)
+    log_variance = log_variance.clamp(-LOG_VARIANCE_BOUND, LOG_VARIANCE_BOUND)
     each = 0.5 * (log_variance + error.square() * torch.exp(-log_variance))
-    return _mean(torch.where(labelled, each, 0.0).sum(), labelled.sum(), group)
+    return _mean(each.sum(), labelled.sum(), group)
 
 
 def inverse_frequency_weights(labels: Tensor, classes: int) -> Tensor:

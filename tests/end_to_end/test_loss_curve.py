@@ -54,7 +54,7 @@ def _curves(rank: int, world: int, path: Path) -> dict[tuple[str, str], list[flo
                 batch for epoch in range(STEPS) for batch in prepared.train_feed.epoch(epoch)
             )
             out[method, name] = [
-                train_step(engine, next(batches), objective, seed=0, rank=rank)
+                train_step(engine, next(batches), objective, seed=0, rank=rank).loss
                 for _ in range(STEPS)
             ]
             batches.close()

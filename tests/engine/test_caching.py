@@ -88,7 +88,7 @@ def train(
         Processes(rank, world, "cpu"),
     )
     losses = [
-        train_step(made, batch(rows, step), objective, seed=0, rank=rank, cached=cached)
+        train_step(made, batch(rows, step), objective, seed=0, rank=rank, cached=cached).loss
         for step in range(STEPS)
     ]
     return losses, {name: value.clone() for name, value in made.network.state_dict().items()}

@@ -89,6 +89,32 @@ def test_a_damaged_one_is_said_and_the_one_before_it_taken(tmp_path, alone, caps
         kept.latest(alone)
 
 
+@pytest.mark.parametrize("place", ["weight", "moment"])
+def test_what_is_not_finite_is_neither_written_nor_read(
+    tmp_path, alone, capsys, monkeypatch, place
+):
+    bad = example(2)
+    if place == "weight":
+        bad.network["weight"][1] = torch.nan
+    else:
+        bad.moments["weight"]["exp_avg"][1] = torch.inf
+    kept = Checkpoints(tmp_path, keep=2)
+    kept.save(example(1), 1, alone)
+    with pytest.raises(CheckpointFailed, match=r"step-000000002.pt \(values of .* are not finite"):
+        kept.save(bad, 2, alone, best=True)
+    assert [file.name for file in tmp_path.iterdir()] == ["step-000000001.pt"]
+    # One from before they were looked at.
+    with monkeypatch.context() as patched:
+        patched.setattr(checkpoint, "_require_finite", lambda checkpoint: None)
+        kept.save(bad, 2, alone)
+    assert kept.latest(alone).epoch == 1
+    said = capsys.readouterr().err
+    assert "are not finite; going on from step-000000001.pt" in said
+    kept.steps()[1].unlink()
+    with pytest.raises(InputError, match=r"no whole checkpoint in .*are not finite"):
+        kept.latest(alone)
+
+
 def test_a_write_that_fails_leaves_the_old_ones(tmp_path, alone, monkeypatch):
     kept = Checkpoints(tmp_path, keep=1)
     kept.save(example(1), 1, alone)

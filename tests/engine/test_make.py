@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from typing import NamedTuple
+
 import pytest
 import torch
 from gloo import run_ranks
@@ -13,7 +16,7 @@ from bsou_dist.engine.optim.config import OptimConfig
 from bsou_dist.engine.processes import Processes
 from bsou_dist.objective.collective import global_sum
 
-ROWS, STEPS = 7, 4
+ROWS, STEPS, MAX_NORM = 7, 4, 1.6
 ENGINES = [("ddp", 0), ("deepspeed", 0), ("deepspeed", 1), ("deepspeed", 2)]
 
 
@@ -26,58 +29,81 @@ def rows(step: int) -> Tensor:
     return torch.randn(ROWS, 5, generator=torch.Generator().manual_seed(step))
 
 
-def plain_adam(steps: int = STEPS) -> dict[str, Tensor]:
+def plain_adam() -> tuple[dict[str, Tensor], list[float]]:
+    """Weights, and the norm of every step's gradient, by torch alone."""
     net = network()
     optimizer = torch.optim.Adam(net.parameters(), lr=1e-2)
-    for step in range(steps):
+    norms = []
+    for step in range(STEPS):
         optimizer.zero_grad()
         (net(rows(step)).square().sum() / ROWS).backward()
+        norms.append(nn.utils.clip_grad_norm_(net.parameters(), MAX_NORM).item())
         optimizer.step()
-    return net.state_dict()
+    return net.state_dict(), norms
 
 
-def _train(
-    rank: int, world: int
-) -> dict[tuple[str, int], tuple[dict[str, Tensor], dict[str, Tensor]]]:
-    """Weights per engine: after STEPS steps, and after two steps in the engine before it and the
-    rest in this one.
+class Trained(NamedTuple):
+    """What came of an engine; weights and moments are copies."""
+
+    weights: dict[str, Tensor]
+    moments: dict[str, dict[str, Tensor]]
+    norms: list[float]
+    bad_norm: float
+
+
+def _train(rank: int, world: int) -> dict[tuple[str, int], tuple[Trained, Trained | None]]:
+    """Per engine: after STEPS steps, and after two steps in the engine before it and the rest in
+    this one.
     """
     out, half_way = {}, None
     mine = slice(0, 5) if rank == 0 else slice(5, ROWS)  # uneven
     for name, stage in [*ENGINES, ENGINES[0]]:
-        straight, _ = _run(name, stage, rank, world, mine, range(STEPS), None)
+        straight = _run(name, stage, rank, world, mine, range(STEPS), None)
         moved = None
         if half_way is not None:
-            moved, _ = _run(name, stage, rank, world, mine, range(2, STEPS), half_way)
+            moved = _run(name, stage, rank, world, mine, range(2, STEPS), half_way)
         out[(name, stage)] = (straight, moved)
         half_way = _run(name, stage, rank, world, mine, range(2), None)
     return out
 
 
-def _run(name, stage, rank, world, mine, steps, state):
+def _run(name, stage, rank, world, mine, steps, state: Trained | None) -> Trained:
     net = network()
     if state is not None:
-        net.load_state_dict(state[0])
+        net.load_state_dict(state.weights)
     engine = make_engine(
         net,
         EngineConfig(name=name, zero_stage=stage),
         OptimConfig(learning_rate=1e-2),
         Processes(rank, world, "cpu"),
     )
+    engine.max_norm = MAX_NORM
     if state is not None:
-        engine.load_moments(state[1])
+        engine.load_moments(state.moments)
+    norms, bad_norm = [], 0.0
     for step in steps:
-        engine.update(global_sum(engine(rows(step)[mine]).square().sum()) / ROWS)
+        if step == 1:
+            # The loss is finite, and its gradient is not, on the last rank alone.
+            out = engine(rows(step)[mine])
+            bad = (0 * out).sqrt() if rank == world - 1 else out
+            bad_norm = engine.backward(global_sum(bad.sum())).item()
+            engine.drop_gradient()
+        loss = global_sum(engine(rows(step)[mine]).square().sum()) / ROWS
+        norms.append(engine.backward(loss).item())
+        engine.step()
     weights = {key: value.clone() for key, value in engine.network.state_dict().items()}
-    return weights, engine.moments()
+    return Trained(weights, engine.moments(), norms, bad_norm)
 
 
 def test_engines_equal_plain_adam_and_take_over_from_each_other():
-    expected = plain_adam()
+    expected, norms = plain_adam()
+    assert min(norms) < MAX_NORM < max(norms), "some gradients are clipped, some are not"
     for result in run_ranks(2, _train):
         assert set(result) == set(ENGINES)
         for straight, moved in result.values():
-            for weights in (straight, moved):
+            assert not math.isfinite(straight.bad_norm), "on every rank"
+            assert straight.norms == pytest.approx(norms, rel=1e-5)
+            for weights in (straight.weights, moved.weights):
                 for key, value in expected.items():
                     torch.testing.assert_close(weights[key], value, rtol=1e-5, atol=1e-6)
 

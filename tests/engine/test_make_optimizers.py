@@ -92,7 +92,8 @@ def _run(
     if state is not None:
         made.load_moments(state[1])
     for step in steps:
-        made.update(global_sum(made(rows(step)[mine]).square().sum()) / ROWS)
+        made.backward(global_sum(made(rows(step)[mine]).square().sum()) / ROWS)
+        made.step()
     weights = {key: value.clone() for key, value in made.network.state_dict().items()}
     return weights, made.moments()
 

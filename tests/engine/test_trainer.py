@@ -21,6 +21,7 @@ from bsou_dist.engine.checkpoint import (
     load_checkpoint,
 )
 from bsou_dist.engine.make import EngineConfig, resume_engine
+from bsou_dist.engine.not_finite import NotFinite
 from bsou_dist.engine.optim.config import OptimConfig
 from bsou_dist.engine.optim.moving_average import MovingAverage
 from bsou_dist.engine.optim.schedule import Schedule
@@ -58,7 +59,7 @@ class Feed:
     """Batches drawn from (epoch, step).
 
     `processes` receive a signal while the batch of `stop_step` is made, in pass number `stop_at`
-    over this feed.
+    over this feed. Batches of `bad` (epoch, step) hold a NaN.
     """
 
     dataset = SimpleNamespace(slots=1)
@@ -70,11 +71,13 @@ class Feed:
         stop_at: int = -1,
         stop_step: int = 1,
         data_wait_s: float = 0.0,
+        bad: tuple[tuple[int, int], ...] = (),
     ) -> None:
         self.processes = processes
         self.stop_at = stop_at
         self.stop_step = stop_step
         self.data_wait_s = data_wait_s
+        self.bad = bad
         self.passes = 0
 
     def steps(self) -> int:
@@ -87,6 +90,8 @@ class Feed:
             index = torch.arange(5)
             valid = torch.ones(5, dtype=torch.bool)
             rows = torch.randn(5, 4, generator=torch.Generator().manual_seed(100 * epoch + step))
+            if (epoch, step) in self.bad:
+                rows[0, 0] = torch.nan
             yield Batch(
                 clips=rows,
                 slots=valid[:, None],
@@ -127,6 +132,7 @@ def train(
     train_feed: Feed | None = None,
     saving: CheckpointConfig | None = None,
     optim: OptimConfig = PLAIN,
+    max_skips: int = 0,
 ) -> tuple[float, Checkpoint]:
     torch.manual_seed(0)
     kept = Checkpoints(folder, keep=2)
@@ -153,6 +159,7 @@ def train(
             processes=processes,
             report=lambda values, step: reports.append((step, values)),
             early_stopping=optim.early_stopping,
+            max_skips=max_skips,
             average=MovingAverage(engine.network, optim.ema) if optim.ema else None,
         )
         .run(start)
@@ -266,6 +273,36 @@ def test_a_checkpoint_that_fails_ends_the_run_only_at_the_end_of_an_epoch(
     # The last step of an epoch and its end have one number of steps.
     assert attempts == [1, 2, STEPS, STEPS]
     assert len(epochs_of(reports)) == 1, "told before it is saved: the step is known if done again"
+
+
+def test_a_bad_batch_stops_or_is_passed_over_and_no_more_of_them_than_allowed(tmp_path, capsys):
+    feed = Feed(bad=((0, 1), (1, 0), (1, 2)))
+    reports: list = []
+    with start_processes() as processes:
+        with pytest.raises(NotFinite, match="epoch 0, step 1"):
+            train(tmp_path, processes, Feed(), reports, feed)
+        assert not list(tmp_path.glob("*.pt")), "nothing is saved"
+        reports.clear()
+        # Of epoch 1 a second batch is one too many, also after a restart between the two.
+        saving = CheckpointConfig(every_steps=2)
+        for _ in range(2):
+            with pytest.raises(NotFinite, match="epoch 1, step 2"):
+                train(tmp_path, processes, Feed(), reports, feed, saving, max_skips=1)
+        said = capsys.readouterr().err
+        assert said.count("passed over (1 of at most 1 in an epoch)") == 2
+        _, end = train(tmp_path, processes, Feed(), reports, feed, saving, max_skips=2)
+    assert end.epoch == EPOCHS
+    assert all(value.isfinite().all() for value in end.network.values())
+    assert {
+        step: value["train/skipped_batches"] for step, value in reports if "epoch_s" in value
+    } == {
+        STEPS: 1,
+        2 * STEPS: 2,
+        3 * STEPS: 0,
+    }
+    losses = {step: value["train/loss"] for step, value in reports if "train/loss" in value}
+    epoch_losses = [loss for _, loss, _ in epochs_of(reports)]
+    assert epoch_losses[:2] == pytest.approx([(losses[1] + losses[3]) / 2, losses[5]])
 
 
 def _reported_waits(rank: int, world: int, folder: Path) -> list[float]:

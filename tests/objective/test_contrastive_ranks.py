@@ -131,7 +131,7 @@ def _on_rank(rank: int, world: int) -> list[tuple[str, torch.dtype, float, dict[
                 )
                 loss = train_step(
                     engine, batch(mine, dtype), Contrastive(), seed=0, rank=rank, cached=cached
-                )
+                ).loss
                 gradients = {
                     key: value["exp_avg"] / (1 - BETA1) for key, value in engine.moments().items()
                 }

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from gloo import run_ranks
 from torch import Tensor
 from torch.nn import functional as F
 
+from bsou_dist.model.heads.regression import LOG_VARIANCE_BOUND as BOUND
 from bsou_dist.objective.supervised import (
     heteroscedastic_gaussian,
     inverse_frequency_weights,
@@ -77,6 +80,20 @@ def test_nothing_labelled_gives_zero_not_nan():
     for loss, grad in losses(d, slice(None)):
         assert loss.item() == 0.0
         assert torch.equal(grad, torch.zeros_like(grad))
+
+
+def test_what_is_masked_leaves_no_trace_and_a_wild_variance_a_finite_gradient():
+    mean = torch.zeros(4, requires_grad=True)
+    wild = torch.tensor([-200.0, 200.0, -torch.inf, -200.0], requires_grad=True)
+    target = torch.tensor([3.0, 3.0, 1.0, torch.nan])
+    valid = torch.tensor([True, True, False, True])
+    loss = heteroscedastic_gaussian(mean, wild, target, valid=valid)
+    loss.backward()
+    at_bound = torch.tensor([9 * math.exp(BOUND) - BOUND, 9 * math.exp(-BOUND) + BOUND])
+    torch.testing.assert_close(loss.detach(), at_bound.mean() / 2)
+    expected = -3 * torch.tensor([math.exp(BOUND), math.exp(-BOUND), 0.0, 0.0]) / 2
+    torch.testing.assert_close(mean.grad, expected)
+    assert wild.grad.isfinite().all()
 
 
 def test_inverse_frequency_weights():

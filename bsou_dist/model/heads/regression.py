@@ -16,6 +16,13 @@ MIN_STD = 1e-6
 """Training labels that are all equal would be divided by 0."""
 
 
+LOG_VARIANCE_BOUND = 10.0
+"""Largest size of a log variance, in standardised units: deviations from 1/148 of that of the
+labels, finer than any of them is measured, to 148 times it. Beyond, one outlier's gradient would
+grow without limit.
+"""
+
+
 class Gaussian(NamedTuple):
     """A predicted normal distribution per row, in standardised units."""
 
@@ -52,7 +59,9 @@ class GaussianHead(nn.Module):
 
     def forward(self, embedding: Tensor) -> Gaussian:
         out = self.layers(embedding)
-        return Gaussian(out[:, 0], out[:, 1])
+        # Bounded smoothly: the gradient leads back from the bound, where that of a clamp is 0.
+        log_variance = LOG_VARIANCE_BOUND * torch.tanh(out[:, 1] / LOG_VARIANCE_BOUND)
+        return Gaussian(out[:, 0], log_variance)
 
     def standardise(self, target: Tensor) -> Tensor:
         """Bring targets in the task's unit to the head's scale; NaN stays NaN."""
