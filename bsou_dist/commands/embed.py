@@ -17,6 +17,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", type=Path, metavar="RUN")
     parser.add_argument("shards", type=Path, metavar="SHARDS")
     parser.add_argument("out", type=Path, metavar="OUT.parquet")
+    parser.add_argument(
+        "--trust-encoder",
+        metavar="PACKAGE.MODULE:FACTORY",
+        help="run this code of one's own, which RUN says that its encoder is made by",
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -25,7 +30,7 @@ def run(options: argparse.Namespace) -> int:
     from bsou_dist.engine.stopping import Stopped
 
     try:
-        left_out = embed_shards(options.folder, options.shards, options.out)
+        left_out = embed_shards(options.folder, options.shards, options.out, options.trust_encoder)
     except Stopped as stopped:
         print(f"bsou: {stopped}; nothing was written", file=sys.stderr)
         return exit_code_of_stop(stopped.by)

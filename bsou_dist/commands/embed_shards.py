@@ -23,11 +23,12 @@ from bsou_dist.shards.codec import EXTENSIONS, MAX_SIDE_PX
 from bsou_dist.shards.manifest import read_manifest
 
 
-def embed_shards(run: Path, shards: Path, out: Path) -> dict[str, str]:
+def embed_shards(run: Path, shards: Path, out: Path, trusted: str | None = None) -> dict[str, str]:
     """Write key, pseudonyms and embedding of every clip of `shards`.
 
     The embedding of a clip that is left out, because it cannot be decoded or is not like the
-    others, is NaN. All processes of a launcher call this; the first writes.
+    others, is NaN. All processes of a launcher call this; the first writes. A `trusted` factory of
+    one's own may be called, should the run's encoder be made by it.
 
     Returns:
         Why clips were left out, by key.
@@ -44,7 +45,7 @@ def embed_shards(run: Path, shards: Path, out: Path) -> dict[str, str]:
             "(methods mtscon, mtce, ucon)"
         )
     check_installed(config.feed.decoder)
-    encoder = encoder_of(run / encoder_names[0] / BEST)
+    encoder = encoder_of(run / encoder_names[0] / BEST, trusted=trusted)
     manifest = read_manifest(shards, judging=True)
     unlike = _unlike_the_others(shards, manifest)
     if unlike.notna().all():

@@ -4,6 +4,10 @@
 |---|---|
 | `config` | What can a run be told, and what is refused? |
 | `run` | What happens in a run, from the first check to the table? |
+| `data_config` | Where do a run's clips and labels come from? |
+| `join` | Which clips of a shard folder does its cohort table know? |
+| `joined_cache` | How does a second start spare itself the join? |
+| `mixing` | When can several sources be one corpus? |
 | `corpus` | Which clips with which labels and splits does a run have? |
 | `methods` | What do the four methods of [P1] put on the encoder in stage 1? |
 | `pretrain` | How is an encoder pretrained (stage 1)? |

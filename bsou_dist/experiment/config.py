@@ -11,11 +11,11 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from bsou_dist.cohort.splits import SplitConfig
 from bsou_dist.common.strict_config import StrictConfig
 from bsou_dist.engine.checkpoint import CheckpointConfig
 from bsou_dist.engine.make import EngineConfig
 from bsou_dist.engine.optim.config import OptimConfig
+from bsou_dist.experiment.data_config import DataConfig
 from bsou_dist.feed.augment import AugmentConfig
 from bsou_dist.feed.order.make import OrderConfig
 from bsou_dist.feed.pixels import FeedConfig
@@ -27,27 +27,8 @@ from bsou_dist.tasks.task_set import TaskSetConfig
 from bsou_dist.tracking.mlflow_store import check_uri, local_uri
 
 Method = Literal["mtscon", "mtce", "ucon", "stsl"]
-ClipClass = Literal["blind", "biometric", "diagnostic"]
 PatientSet = Literal["main", "obese", "handheld"]
 AgePrecision = Literal["days", "weeks"]
-
-
-class DataConfig(StrictConfig):
-    """Shards, and the cohort table whose labels and splits are joined to them in training."""
-
-    shards: Path
-    cohort: Path
-    column_map: str | None = None
-    """Name of a ready column map, or YAML with one."""
-    pseudonym_key: Path | None = None
-    """Default: `pseudonym.key` in the folder `<shards>.private`, where `bsou pack` leaves it."""
-    splits: SplitConfig = SplitConfig()
-    clip_classes: list[ClipClass] = ["blind"]
-    """Clips of other classes are not used; those of unknown class are."""
-    allow_circular_dating: bool = False
-    """Keep gestational ages that were read off the biometry of the same scan."""
-    phantom: bool = False
-    """Whether the patients are generated; every table then says so."""
 
 
 MOVED = {"learning_rate": "optim.learning_rate", "plateau": "optim.schedule"}

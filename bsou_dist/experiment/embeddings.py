@@ -14,6 +14,7 @@ from bsou_dist.common.files import whole_file
 from bsou_dist.engine.checkpoint import BEST, load_checkpoint
 from bsou_dist.experiment.context import Context
 from bsou_dist.model.encoder import Encoder, EncoderConfig, build_encoder
+from bsou_dist.model.encoders.own_factory import check_trusted
 from bsou_dist.predict.forward import embed
 
 ENCODER_PREFIX = "encoder."
@@ -25,14 +26,18 @@ def load_encoder(context: Context, source: str | None) -> Encoder:
     config = context.config
     if source is None or context.stage1 is None:
         return build_encoder(config.encoder, frames=config.feed.frames, size_px=config.feed.size_px)
-    return encoder_of(context.stage1.folder / source / BEST)
+    return encoder_of(context.stage1.folder / source / BEST, trusted=config.encoder.name)
 
 
-def encoder_of(path: Path) -> Encoder:
+def encoder_of(path: Path, *, trusted: str | None) -> Encoder:
     """Load the encoder of a checkpoint of stage 1, or of a stage 2 that tuned one.
 
+    Args:
+        path: the checkpoint.
+        trusted: the factory of one's own that may be called, should the encoder be made by one.
+
     Raises:
-        InputError: no such checkpoint, or it holds no encoder.
+        InputError: no such checkpoint, it holds no encoder, or one of another factory.
     """
     checkpoint = load_checkpoint(path)
     weights = {
@@ -46,6 +51,7 @@ def encoder_of(path: Path) -> Encoder:
         )
     metadata = checkpoint.metadata
     config = EncoderConfig.model_validate(metadata["encoder"] | {"weights": "none", "key_map": {}})
+    check_trusted(config.name, trusted, path)
     encoder = build_encoder(config, frames=metadata["frames"], size_px=metadata["size_px"])
     encoder.load_state_dict(weights)
     return encoder

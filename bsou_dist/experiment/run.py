@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from contextlib import ExitStack
 from dataclasses import replace
@@ -10,7 +11,6 @@ from pathlib import Path
 import torch
 import yaml
 
-from bsou_dist.cohort.splits import split_sizes
 from bsou_dist.common.errors import InputError
 from bsou_dist.common.files import write_text
 from bsou_dist.engine.checkpoint import CheckpointFailed
@@ -19,8 +19,9 @@ from bsou_dist.engine.processes import Processes, start_processes
 from bsou_dist.engine.stopping import Stopped
 from bsou_dist.experiment.config import RunConfig
 from bsou_dist.experiment.context import Context
-from bsou_dist.experiment.corpus import Corpus, load_corpus
+from bsou_dist.experiment.corpus import Corpus, load_corpus, share_corpus
 from bsou_dist.experiment.finetune import check_finetune, finetune
+from bsou_dist.experiment.joined_cache import FOLDER, JoinedCache
 from bsou_dist.experiment.lock import check_unlocked, locked
 from bsou_dist.experiment.pretrain import check_pretrain, pretrain
 from bsou_dist.experiment.record import (
@@ -60,10 +61,13 @@ MAY_CHANGE = (
     "data.cohort",
     "data.column_map",
     "data.pseudonym_key",
+    "data.cache",
 )
 """Keys that do not enter what is learned (but for rounding), so that a run may go on with other
 values. Where the data lie may change; what they are is compared by their fingerprint.
 """
+PLACE_OF_SOURCE = re.compile(r"data\.sources\.[^.]+\.(shards|cohort|column_map|pseudonym_key)")
+"""Keys of the same kind, of each of several sources."""
 
 
 def check(config: RunConfig, processes: int, device: str | None = None) -> None:
@@ -80,7 +84,9 @@ def check(config: RunConfig, processes: int, device: str | None = None) -> None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
         check_installed(config.feed.decoder)
     check_unlocked(config.folder)
-    _check(config, Processes(0, processes, device))
+    _check_machine(config, device)
+    corpus = load_corpus(config.data, list(config.used_tasks.values()), _cache(config, False))
+    _check(config, Processes(0, processes, device), corpus)
 
 
 def run(config: RunConfig) -> str:
@@ -97,7 +103,10 @@ def run(config: RunConfig) -> str:
     hang_s = 60 * config.engine.hang_minutes
     with start_processes(hang_s, config.folder) as processes, ExitStack() as locks:
         check_installed(config.feed.decoder)
-        context, notes = _check(config, processes)
+        _check_machine(config, processes.device)
+        tasks = list(config.used_tasks.values())
+        corpus = share_corpus(config.data, tasks, _cache(config, True), processes)
+        context, notes = _check(config, processes, corpus)
         locks.enter_context(locked(config.folder, processes))
         # Again: another job may have begun or ended meanwhile.
         _check_folder(config, context.corpus.record)
@@ -122,12 +131,17 @@ def run(config: RunConfig) -> str:
             return _end(context)
 
 
+def _cache(config: RunConfig, may_write: bool) -> JoinedCache:
+    """Where the runs of a folder keep their joined sources."""
+    return JoinedCache(config.output / FOLDER if config.data.cache else None, may_write)
+
+
 def _begin(context: Context, notes: list[str]) -> Context:
     """Put a run on record in its folder and open its tracker; what the first process alone does."""
     config = context.config
     spool = config.folder / SPOOL_NAME
     tracker = MlflowTracker(config.tracking_uri, config.tracking.experiment, spool)
-    print(split_sizes(context.corpus.cohort).to_string(index=False), file=sys.stderr)
+    print(context.corpus.split_sizes().to_string(index=False), file=sys.stderr)
     for note in notes:
         print(f"note: {note}", file=sys.stderr)
     settings = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
@@ -177,14 +191,17 @@ def resend_run(folder: Path) -> str:
     return f"{resend(folder / SPOOL_NAME, config.tracking_uri)} events are in {config.tracking_uri}"
 
 
-def _check(config: RunConfig, processes: Processes) -> tuple[Context, list[str]]:
-    """Make the context of a run that can be done, and sentences about what it leaves out."""
-    check_precision(config.engine, processes.device)
-    check_norm(config.encoder.norm, processes.device)
+def _check_machine(config: RunConfig, device: str) -> None:
+    """InputError if a device or an engine cannot do what a config wants."""
+    check_precision(config.engine, device)
+    check_norm(config.encoder.norm, device)
     for stage in (config.pretrain, config.finetune):
         if stage:
             check_optimizer(config.engine, stage.optim)
-    corpus = load_corpus(config.data, list(config.used_tasks.values()))
+
+
+def _check(config: RunConfig, processes: Processes, corpus: Corpus) -> tuple[Context, list[str]]:
+    """Make the context of a run that can be done, and sentences about what it leaves out."""
     _check_label_columns(config, corpus)
     _check_folder(config, corpus.record)
     stage1 = stage1_of(config)
@@ -207,10 +224,14 @@ def _check_label_columns(config: RunConfig, corpus: Corpus) -> None:
             place = config.tasks.place(name)
             faults.append(f"{place}.label: task {name!r} reads column {task.label!r}")
     if faults:
+        cohorts = " and ".join(str(source.cohort) for source in config.data.by_name.values())
         raise InputError(
-            f"{'; '.join(faults)}; {config.data.cohort} does not have it. It has "
-            f"{', '.join(columns)}"
+            f"{'; '.join(faults)}; {cohorts} does not have it. It has {', '.join(columns)}"
         )
+
+
+def _may_change(key: str) -> bool:
+    return key in MAY_CHANGE or PLACE_OF_SOURCE.fullmatch(key) is not None
 
 
 def _check_folder(config: RunConfig, data: DataRecord) -> None:
@@ -222,7 +243,7 @@ def _check_folder(config: RunConfig, data: DataRecord) -> None:
     differing = [
         f"  {key}: {before.get(key)} there, {now.get(key)} now"
         for key in sorted({*before, *now})
-        if before.get(key) != now.get(key) and key not in MAY_CHANGE
+        if before.get(key) != now.get(key) and not _may_change(key)
     ]
     if differing:
         raise InputError(

@@ -7,6 +7,7 @@ Both answer the same questions, so that one loader serves both: length, identiti
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -20,6 +21,15 @@ EMPTY = -1
 """In `pick`: a slot without a clip."""
 
 
+class Mixture(NamedTuple):
+    """Clips of several sources, and how much of every training batch each source takes."""
+
+    source: np.ndarray
+    """int64 (n,): number of each clip's source."""
+    weights: dict[str, float]
+    """Shares of the sources by name, in the order of their numbers, relative to one another."""
+
+
 class ClipSet:
     """Clips of one split, in manifest order.
 
@@ -31,6 +41,7 @@ class ClipSet:
             set only, -1 where unknown. sweep: int64 (n,) position in `SWEEPS`, -1 where the sweep
             is of no canonical type.
         first_clip: int64 (n,), position in `clips` of the first clip of each item.
+        mixture: of clips to train on from several sources.
 
     Raises:
         InputError: no clips, a shard that is not there, several codecs, or pictures of several
@@ -40,7 +51,11 @@ class ClipSet:
     slots = 1
 
     def __init__(
-        self, shards_dir: Path, manifest: pd.DataFrame, labels: dict[str, np.ndarray]
+        self,
+        shards_dir: Path,
+        manifest: pd.DataFrame,
+        labels: dict[str, np.ndarray],
+        mixture: Mixture | None = None,
     ) -> None:
         if manifest.empty:
             raise InputError(
@@ -66,6 +81,7 @@ class ClipSet:
         self.shards_dir = shards_dir
         self.manifest = manifest.reset_index(drop=True)
         self.labels = labels
+        self.mixture = mixture
         self.codec = str(self.manifest["codec"][0])
         self.height, self.width = int(self.manifest["height"][0]), int(self.manifest["width"][0])
         self.frames = self.manifest["frames"].to_numpy(dtype=np.int64)

@@ -126,7 +126,8 @@ def test_labels_join_their_own_sweeps(root: Path, cohort: Cohort, shards: Path) 
     np.testing.assert_array_equal(corpus.labels(TASKS["sweep_direction"]), sagittal)
     in_split = corpus.cohort[["split_stage1", "split_stage2"]].notna().sum(axis=1)
     assert in_split.eq(1).all()
-    one_split_each = corpus.cohort.groupby("patient_id")[["split_stage1", "split_stage2"]]
+    by_patient = corpus.cohort.groupby(corpus.manifest["patient"])
+    one_split_each = by_patient[["split_stage1", "split_stage2"]]
     assert one_split_each.nunique().sum(axis=1).eq(1).all()
 
 

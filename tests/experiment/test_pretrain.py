@@ -7,6 +7,7 @@ import torch
 from bsou_dist.common.settings import read_settings
 from bsou_dist.engine.processes import Processes
 from bsou_dist.experiment.config import RunConfig
+from bsou_dist.experiment.corpus import load_corpus
 from bsou_dist.experiment.run import _check
 from bsou_dist.model.encoder import EncoderConfig, build_encoder
 
@@ -23,7 +24,8 @@ def test_a_run_says_what_its_weights_file_gave(write_config, tmp_path):
         "norm": "group",
     }
     config = read_settings(RunConfig, write_config(encoder=encoder, finetune=None), [])
-    _, notes = _check(config, Processes(0, 1, "cpu"))
+    corpus = load_corpus(config.data, list(config.used_tasks.values()))
+    _, notes = _check(config, Processes(0, 1, "cpu"), corpus)
     [note] = [note for note in notes if note.startswith("encoder.weights")]
     assert "missing and left as made: 0.1.bias" in note
     assert "left over in the file: head.bias" in note

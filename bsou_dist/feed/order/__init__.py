@@ -11,5 +11,6 @@ position is all there is to resume by. Ranks take slices of a global batch.
 | `windowed` | What if random reads are dear? |
 | `balanced` | What if classes are rare? |
 | `grouped` | What if clips of one study must come together? |
+| `mixed` | What if several sources take their share of every batch? |
 | `make` | Which of them does a config ask for? |
 """

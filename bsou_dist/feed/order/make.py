@@ -13,6 +13,7 @@ from bsou_dist.common.strict_config import StrictConfig
 from bsou_dist.feed.dataset import ClipSet, ExamSet
 from bsou_dist.feed.order.balanced import Balanced
 from bsou_dist.feed.order.grouped import Grouped
+from bsou_dist.feed.order.mixed import Mixed
 from bsou_dist.feed.order.protocol import Order
 from bsou_dist.feed.order.shuffled import Shuffled
 from bsou_dist.feed.order.windowed import Windowed
@@ -55,6 +56,15 @@ def make_order(
             f"global_batch is {global_batch} and the training split has {len(dataset)} items; "
             f"set global_batch to at most {len(dataset)}"
         )
+    mixture = dataset.clips.mixture
+    if mixture is not None:
+        if config.kind != "shuffled":
+            raise InputError(
+                f"order.kind is {config.kind!r}, and several sources are mixed in the order "
+                "'shuffled' only"
+            )
+        source = mixture.source[dataset.first_clip]
+        return Mixed(source, mixture.weights, global_batch, seed)
     if config.kind == "windowed":
         return Windowed(shard_of(dataset), global_batch, seed, config.window_shards)
     if config.kind == "grouped":

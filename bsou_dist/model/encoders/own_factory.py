@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,6 +16,25 @@ from bsou_dist.model.encoders.backbone import Backbone, as_map
 from bsou_dist.model.encoders.no_rows import no_rows_of, takes_no_rows
 
 IS_FACTORY = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+
+
+def check_trusted(name: str, trusted: str | None, path: Path) -> None:
+    """Refuse to run a factory because a file names it: files come from others.
+
+    Args:
+        name: of an encoder of any kind, as the file has it.
+        trusted: the factory that the user's own config or command names.
+        path: the file.
+
+    Raises:
+        InputError: it is a factory, and another one than `trusted`.
+    """
+    if IS_FACTORY.fullmatch(name) and name != trusted:
+        raise InputError(
+            f"{path} says that its encoder is made by {name!r}, which is code that would be run; "
+            f"if you trust it, name it yourself: --trust-encoder {name}, or encoder.name in the "
+            "config of a run that starts from it"
+        )
 
 
 def own_encoder(

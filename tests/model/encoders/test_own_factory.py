@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from bsou_dist.common.errors import InputError
 from bsou_dist.model.encoder import Encoder, EncoderConfig, build_encoder
+from bsou_dist.model.encoders.own_factory import check_trusted
 
 
 class Means(nn.Module):
@@ -113,3 +114,11 @@ def test_what_does_not_keep_to_the_contract_is_told_in_one_message(name, setting
 def test_a_module_that_is_not_there_is_named():
     with pytest.raises(InputError, match=r"'no\.such:thing'.*PYTHONPATH"):
         build_encoder(EncoderConfig(name="no.such:thing", weights="none"), frames=4, size_px=16)
+
+
+def test_a_factory_that_only_a_file_names_is_not_run(tmp_path):
+    check_trusted("r3d_18", None, tmp_path)
+    check_trusted("my.encoders:large", "my.encoders:large", tmp_path)
+    for trusted in (None, "my.encoders:small", "r3d_18"):
+        with pytest.raises(InputError, match=r"made by 'my\.encoders:large', which is code"):
+            check_trusted("my.encoders:large", trusted, tmp_path)
