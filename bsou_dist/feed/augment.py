@@ -28,6 +28,7 @@ from torch.nn import functional as F
 
 from bsou_dist.common.keyed_random import keyed_generator
 from bsou_dist.common.strict_config import StrictConfig
+from bsou_dist.feed.side_stream import to_device
 
 MEAN, DEVIATION = 0.4011, 0.2222
 """Normalisation of pixels in [0, 1].
@@ -174,7 +175,8 @@ def augment(
         shape = (len(clips), 1, clips[0].shape[1], size_px, size_px)
         out = clips[0].new_empty(shape, dtype=torch.float32)
     if out.is_cuda:
-        _augment(torch.stack(list(clips)).squeeze(1), parameters, size_px, out.squeeze(1))
+        together = clips if isinstance(clips, Tensor) else torch.stack(list(clips))
+        _augment(together.squeeze(1), parameters, size_px, out.squeeze(1))
         return out
     # A CPU is more than twice as fast on one clip at a time, which stays in its cache.
     for clip, parameter, row in zip(clips, parameters, out, strict=True):
@@ -196,12 +198,12 @@ def _augment(clips: Tensor, parameters: Sequence[Parameters], size_px: int, out:
 
 def _column(values: Sequence[float], device: torch.device) -> Tensor:
     """A value per clip, float32 (B, 1, 1)."""
-    return torch.tensor(values, dtype=torch.float32, device=device)[:, None, None]
+    return to_device(torch.tensor(values, dtype=torch.float32), device)[:, None, None]
 
 
 def _pixel_centres(size_px: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """x (1, 1, S) and y (1, S, 1) in [-1, 1], as `grid_sample` with align_corners=False counts."""
-    centres = _centres(size_px).to(device)
+    centres = to_device(_centres(size_px), device)
     return centres[None, None, :], centres[None, :, None]
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from bsou_dist.feed.dataset import ClipSet
 from bsou_dist.feed.reader_pool import ReaderPool, Reads
+from bsou_dist.feed.side_stream import to_device
 
 
 class Embedded:
@@ -56,8 +57,8 @@ class Embedded:
         Returns bool (n,): where there is one.
         """
         present = (picked >= 0) & self._decoded[picked]
-        index = torch.from_numpy(np.where(present, picked, 0)).to(self.device)
-        mask = torch.from_numpy(present).to(self.device)
+        index = to_device(np.where(present, picked, 0), self.device)
+        mask = to_device(present, self.device)
         torch.mul(self._rows[index], mask[:, None], out=rows[0])
         return present
 

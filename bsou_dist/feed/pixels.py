@@ -41,6 +41,9 @@ from bsou_dist.shards.reader import ShardReader
 Member = tuple[dict[str, Any], memoryview]
 """The JSON record of a clip, and its encoded bytes."""
 
+Decoded = tuple[Tensor, np.ndarray]
+"""Frames of a clip, uint8 (n, H, W), each once, and which of them its views show, (views, F)."""
+
 CPU_PIECE = 16
 """Clips that a thread decodes and augments in one go.
 
@@ -163,8 +166,8 @@ class Pixels:
         Raises:
             QuarantineExceeded: more clips could not be decoded than allowed.
         """
-        frames = self._decode(picked, members, epoch)
-        places = list(frames)
+        decoded = self._decode(picked, members, epoch)
+        places = list(decoded)
         present = np.zeros(len(picked), dtype=bool)
         present[places] = True
         if not present.all():
@@ -173,11 +176,12 @@ class Pixels:
             return present
         for view in range(self.views):
             parameters = [self._parameters(int(picked[place]), epoch, view) for place in places]
-            clips = [frames[place][view][None] for place in places]
+            clips = clips_of_view(list(decoded.values()), view, self.device)
             if present.all():
                 augment(clips, parameters, self.config.size_px, out=rows[view])
             else:
-                rows[view, places] = augment(clips, parameters, self.config.size_px)
+                filled = augment(clips, parameters, self.config.size_px)
+                rows[view].index_copy_(0, to_device(np.array(places), self.device), filled)
         return present
 
     def _parameters(self, clip: int, epoch: int, view: int) -> Parameters:
@@ -187,8 +191,8 @@ class Pixels:
 
     def _decode(
         self, picked: np.ndarray, members: Sequence[Member | Exception], epoch: int
-    ) -> dict[int, Tensor]:
-        """Frames at rest, uint8 (views, F, H, W), by place in `picked`.
+    ) -> dict[int, Decoded]:
+        """Frames at rest by place in `picked`.
 
         Clips that fail are not among them and go into quarantine.
         """
@@ -209,7 +213,7 @@ class Pixels:
         with self._decoder() as decoder:
             decoded = decoder.decode(list(requests.values()))
         expected = (self.clips.height, self.clips.width)
-        frames: dict[int, Tensor] = {}
+        frames: dict[int, Decoded] = {}
         for (place, request), result in zip(requests.items(), decoded, strict=True):
             if isinstance(result, Exception):
                 failures[place] = result
@@ -220,7 +224,7 @@ class Pixels:
                 )
             else:
                 _, _, indices = request
-                frames[place] = _by_view(to_device(result, self.device), indices, chosen[place])
+                frames[place] = result, np.searchsorted(indices, chosen[place])
         for place in sorted(failures):
             self._set_aside(clip_at[place], failures[place])
         return frames
@@ -254,13 +258,29 @@ class Pixels:
         self.quarantine.add(str(row["shard"]), int(row["offset"]), str(row["key"]), said)
 
 
-def _by_view(decoded: Tensor, indices: np.ndarray, chosen: np.ndarray) -> Tensor:
-    """Frames of every view, (views, F, H, W).
+def clips_of_view(decoded: Sequence[Decoded], view: int, device: str) -> Tensor | list[Tensor]:
+    """Frames of one view of every clip, B of (1, F, H, W) or (B, 1, F, H, W), on a device.
 
-    `decoded` (n, H, W) are the frames of `indices` (n,), rising; each view chose some of them,
-    `chosen` (views, F).
+    A CPU works on one clip at a time; to a GPU all are handed at once, from wherever they were
+    decoded.
     """
-    if len(chosen) == 1 and len(indices) == chosen.shape[1]:
-        return decoded[None]  # all of them, in order: no copy
-    positions = torch.from_numpy(np.searchsorted(indices, chosen))
-    return decoded[positions.to(decoded.device)]
+    if torch.device(device).type == "cpu":
+        return [_chosen(frames, positions[view])[None] for frames, positions in decoded]
+    return to_device(clips_together(decoded, view), device)
+
+
+def clips_together(decoded: Sequence[Decoded], view: int) -> Tensor:
+    """Frames of one view of every clip, uint8 (B, 1, F, H, W), where they were decoded."""
+    counts = [len(frames) for frames, _ in decoded]
+    firsts = np.cumsum([0, *counts[:-1]])
+    positions = [first + of_clip[view] for first, (_, of_clip) in zip(firsts, decoded, strict=True)]
+    together = torch.cat([frames for frames, _ in decoded])
+    chosen = _chosen(together, np.concatenate(positions))
+    return chosen.unflatten(0, (len(decoded), -1))[:, None]
+
+
+def _chosen(frames: Tensor, positions: np.ndarray) -> Tensor:
+    """Frames (n, H, W) at some positions, without a copy where these are all of them in order."""
+    if np.array_equal(positions, np.arange(len(frames))):
+        return frames
+    return frames[to_device(positions, frames.device)]

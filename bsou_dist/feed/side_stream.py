@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 
-def to_device(values: np.ndarray | Tensor, device: str) -> Tensor:
+def to_device(values: np.ndarray | Tensor, device: str | torch.device) -> Tensor:
     """Values as a tensor on a device.
 
-    A copy to a GPU goes on in the background, behind what is queued there already.
+    A copy to a GPU goes on in the background, behind what is queued there already: to wait for it
+    would be to wait for all of that.
     """
     tensor = torch.from_numpy(values) if isinstance(values, np.ndarray) else values
     if tensor.device.type == torch.device(device).type:
