@@ -2,6 +2,8 @@
 
 PYTHON ?= python3
 VENV ?= .venv
+# Of the driver: 13 wants 580 or newer, 12 wants 525 or newer and a torch for CUDA 12 (README.md).
+CUDA ?= 13
 READY := $(VENV)/.ready
 
 .PHONY: demo test test-all lint audit gpu-check clean
@@ -43,5 +45,5 @@ $(READY): pyproject.toml constraints.txt
 		{ echo "$(PYTHON) is older than 3.11; name another with: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 2; }
 	$(PYTHON) -m venv $(VENV)
 	# What is imported compiles itself; all else need not be.
-	$(VENV)/bin/pip install --quiet --no-compile --constraint constraints.txt --editable '.[dev]'
+	$(VENV)/bin/pip install --quiet --no-compile --constraint constraints.txt --editable '.[dev,cuda$(CUDA)]'
 	touch $@

@@ -3,7 +3,7 @@
     python docker/requirements.py pyproject.toml [hashes.txt]
 
 These are the lines of hashes.txt, which pin every file by its hash, or where it has none, what the
-pyproject.toml requires.
+pyproject.toml requires, with DALI for CUDA 13.
 """
 
 from __future__ import annotations
@@ -19,4 +19,6 @@ pinned = [
     for line in path.read_text().splitlines()
     if line.strip() and not line.startswith("#")
 ]
-print(*(pinned or tomllib.loads(project.read_text())["project"]["dependencies"]), sep="\n")
+declared = tomllib.loads(project.read_text())["project"]
+required = [*declared["dependencies"], *declared["optional-dependencies"]["cuda13"]]
+print(*(pinned or required), sep="\n")

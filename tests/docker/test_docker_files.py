@@ -143,6 +143,12 @@ def test_images_run_as_nobody_in_particular_and_on_a_pinned_base(name: str) -> N
     )
 
 
+def required() -> list[str]:
+    """What the project requires in an image."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    return [*project["dependencies"], *project["optional-dependencies"]["cuda13"]]
+
+
 def test_requirements_are_those_of_the_project() -> None:
     done = subprocess.run(
         [sys.executable, DOCKER / "requirements.py", ROOT / "pyproject.toml"],
@@ -150,10 +156,7 @@ def test_requirements_are_those_of_the_project() -> None:
         text=True,
         check=True,
     )
-    assert (
-        done.stdout.splitlines()
-        == tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
-    )
+    assert done.stdout.splitlines() == required()
 
 
 def test_hashes_take_the_place_of_what_the_project_requires(tmp_path: Path) -> None:
@@ -173,10 +176,7 @@ def test_hashes_take_the_place_of_what_the_project_requires(tmp_path: Path) -> N
     assert printed.splitlines()[1:] == expected
     for hashes, lines in (
         (printed, expected),
-        (
-            "# none\n",
-            tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"],
-        ),
+        ("# none\n", required()),
     ):
         (tmp_path / "hashes.txt").write_text(hashes)
         command = [DOCKER / "requirements.py", ROOT / "pyproject.toml", tmp_path / "hashes.txt"]
@@ -196,9 +196,8 @@ def test_hashes_are_of_the_versions_that_the_tests_run_with(path: str) -> None:
         name, _, version = line.partition("==")
         tested.add(f"{canonicalize_name(name)}=={version}")
     assert pinned <= tested
-    needed = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
     names = {pin.split("==")[0] for pin in pinned}
-    wanted = {Requirement(line).name for line in needed} if path == "hashes.txt" else {"mlflow"}
+    wanted = {Requirement(line).name for line in required()} if path == "hashes.txt" else {"mlflow"}
     assert wanted <= names
 
 
@@ -215,7 +214,7 @@ def test_all_that_is_installed_is_pinned_to_what_the_tests_run_with() -> None:
         canonicalize_name(requirement.name): str(requirement.specifier)
         for requirement in map(Requirement, (ROOT / "constraints.txt").read_text().split())
     }
-    open_, seen = [Requirement("bsou-dist")], set()
+    open_, seen = [Requirement("bsou-dist[cuda13]")], set()
     while open_:
         requirement = open_.pop()
         found = distribution(requirement.name)

@@ -53,8 +53,8 @@ def check_installed(name: DecoderName) -> None:
     """
     if name == "dali" and not _dali_is_installed():
         raise InputError(
-            "decoder is 'dali' and NVIDIA DALI is not installed; "
-            "pip install nvidia-dali-cuda130, or set decoder to 'reference'"
+            "decoder is 'dali' and NVIDIA DALI is not installed; pip install nvidia-dali-cuda130 "
+            "(nvidia-dali-cuda120 for CUDA 12), or set decoder to 'reference'"
         )
 
 
