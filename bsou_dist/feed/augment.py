@@ -196,9 +196,10 @@ def _augment(clips: Tensor, parameters: Sequence[Parameters], size_px: int, out:
     torch.div(pictures.clamp_(0, 1).sub_(MEAN), DEVIATION, out=out)
 
 
-def _column(values: Sequence[float], device: torch.device) -> Tensor:
-    """A value per clip, float32 (B, 1, 1)."""
-    return to_device(torch.tensor(values, dtype=torch.float32), device)[:, None, None]
+def _columns(values: Sequence[Sequence[float]], device: torch.device) -> tuple[Tensor, ...]:
+    """Several values per clip, (B, n), as n tensors float32 (B, 1, 1), in one transfer."""
+    by_clip = to_device(torch.tensor(values, dtype=torch.float32), device)
+    return by_clip[:, None, None].unbind(-1)
 
 
 def _pixel_centres(size_px: int, device: torch.device) -> tuple[Tensor, Tensor]:
@@ -216,8 +217,8 @@ def _warp(clips: Tensor, parameters: Sequence[Parameters], size_px: int) -> Tens
     """Rotate (B, F, H, W) about the centre and resize to float32 (B, F, S, S), in one sampling."""
     pictures = _shrunk(clips.float(), size_px)
     angles = [math.radians(parameter.rotation_degrees) for parameter in parameters]
-    cosine = _column([math.cos(angle) for angle in angles], clips.device)
-    sine = _column([math.sin(angle) for angle in angles], clips.device)
+    turns = [(math.cos(angle), math.sin(angle)) for angle in angles]
+    cosine, sine = _columns(turns, clips.device)
     x, y = _pixel_centres(size_px, clips.device)
     # Spelled out, since the matrix product of torch's affine_grid may round otherwise in a batch of
     # another size.
@@ -267,9 +268,8 @@ def _blur(clip: Tensor, parameter: Parameters, size_px: int) -> None:
 def _gain(parameters: Sequence[Parameters], size_px: int, device: torch.device) -> Tensor:
     """Brightness (B, 1, S, S): a gain and a linear gradient of it over the picture."""
     x, y = _pixel_centres(size_px, device)
-    gain = _column([parameter.gain for parameter in parameters], device)
-    rightward = _column([parameter.gradient[0] for parameter in parameters], device)
-    downward = _column([parameter.gradient[1] for parameter in parameters], device)
+    values = [(parameter.gain, *parameter.gradient) for parameter in parameters]
+    gain, rightward, downward = _columns(values, device)
     return (gain + rightward * x + downward * y).clamp_(min=0)[:, None]
 
 
