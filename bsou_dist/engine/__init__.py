@@ -8,6 +8,8 @@
 | `dropout` | What makes dropout the same after a restart? |
 | `buffers` | What makes batch-norm statistics the same on all ranks? |
 | `checkpoint` | What is saved, how, and what does a run go on from? |
+| `saver` | What happens while a checkpoint is written? |
+| `broadcast_tensors` | What do the other ranks get of what the first one read? |
 | `stopping` | What happens on a signal? |
 | `watchdog` | What happens when a rank hangs? |
 | `rank_failure` | What happens when a rank fails alone? |

@@ -18,6 +18,7 @@ from bsou_dist.common.errors import InputError
 from bsou_dist.common.files import whole_file
 from bsou_dist.common.progress_mark import mark_progress
 from bsou_dist.common.strict_config import StrictConfig
+from bsou_dist.engine.broadcast_tensors import broadcast_tensors
 from bsou_dist.engine.buffers import average_buffers
 from bsou_dist.engine.not_finite import first_not_finite
 from bsou_dist.engine.processes import Processes
@@ -43,10 +44,7 @@ class CheckpointConfig(StrictConfig):
 
 
 class CheckpointFailed(RuntimeError):
-    """A checkpoint could not be written, or is not finite; raised on every rank.
-
-    The older ones are whole.
-    """
+    """A checkpoint could not be written, or is not finite. The older ones are whole."""
 
 
 @dataclass
@@ -86,36 +84,25 @@ class Checkpoints:
         self.folder = folder
         self.keep = keep
 
-    def save(
-        self, checkpoint: Checkpoint, steps_done: int, processes: Processes, *, best: bool = False
-    ) -> None:
-        """Write a checkpoint whole or not at all, on the first process, and remove old ones.
-
-        Collective.
+    def save(self, checkpoint: Checkpoint, steps_done: int, *, best: bool = False) -> None:
+        """Write a checkpoint whole or not at all, and remove old ones: for one process alone.
 
         Raises:
-            CheckpointFailed: on every rank; the message names the file and the reason, such as a
-                full disk, or weights that are not finite.
+            CheckpointFailed: the message names the file and the reason, such as a full disk, or
+                weights that are not finite.
         """
-        fault = None
-        if processes.first:
-            path = self.folder / STEPS.replace("*", f"{steps_done:09d}")
-            try:
-                _require_finite(checkpoint)
-                if best:
-                    _write(_best_of(checkpoint), self.folder / BEST)
-                _write(checkpoint, path)
-            except (OSError, RuntimeError, FloatingPointError) as error:
-                fault = (
-                    f"cannot write the checkpoint {path} ({_reason(error)}); those before it are "
-                    "whole"
-                )
-            else:
-                mark_progress()
-                self._prune(path)
-        fault = processes.broadcast(fault)
-        if fault:
-            raise CheckpointFailed(fault)
+        path = self.folder / STEPS.replace("*", f"{steps_done:09d}")
+        try:
+            _require_finite(checkpoint)
+            if best:
+                _write(_best_of(checkpoint), self.folder / BEST)
+            _write(checkpoint, path)
+        except (OSError, RuntimeError, FloatingPointError) as error:
+            raise CheckpointFailed(
+                f"cannot write the checkpoint {path} ({_reason(error)}); those before it are whole"
+            ) from error
+        mark_progress()
+        self._prune(path)
 
     def _prune(self, newest: Path) -> None:
         """Keep the last few up to the newest one.
@@ -136,38 +123,25 @@ class Checkpoints:
     def latest(self, processes: Processes) -> Checkpoint | None:
         """The newest whole checkpoint; None where there is none at all.
 
-        One that is damaged is named on stderr. Collective: the first process chooses, since what
-        the others see of a shared file system may be older.
+        One that is damaged is named on stderr. Collective: the first process reads for all, which
+        spares the file system and the others, whose view of it may be older.
 
         Raises:
-            InputError: on every process: all are damaged, or not every process can read the one
-                that was chosen.
+            InputError: on every process: all are damaged, or the file system fails.
         """
         chosen: Checkpoint | None = None
-        name, fault = "", ""
+        fault = ""
         if processes.first:
             for unfinished in self.folder.glob("*.tmp"):  # a process was killed while it saved
                 unfinished.unlink(missing_ok=True)
             try:
-                name, chosen = self._newest_whole()
+                chosen = self._newest_whole()
             except InputError as error:
                 fault = str(error)
-        name, fault = processes.broadcast((name, fault))
-        if fault:
-            raise InputError(fault)
-        if not name:
-            return None
-        path = self.folder / name
-        try:
-            chosen = chosen or load_checkpoint(path)
-        except (InputError, OSError) as error:
-            fault = f"{path}, from which the first process goes on, cannot be read here: {error}"
-        if processes.all_reduce_max(len(fault)):
-            raise InputError(fault or f"another process cannot read {path}; its message says why")
-        return chosen
+        return _shared(chosen, fault, processes)
 
-    def _newest_whole(self) -> tuple[str, Checkpoint | None]:
-        """The name of the newest whole checkpoint, and that checkpoint; ("", None) without any.
+    def _newest_whole(self) -> Checkpoint | None:
+        """The newest whole checkpoint; None without any.
 
         Raises:
             InputError: there are some, and none is whole; or the file system fails.
@@ -187,13 +161,13 @@ class Checkpoints:
             for fault in faults:
                 note = f"note: {fault}; going on from {path.name}, the one before it"
                 print(note, file=sys.stderr)
-            return path.name, found
+            return found
         if faults:
             raise InputError(
                 f"no whole checkpoint in {self.folder}: {'; '.join(faults)}. Delete that folder "
                 "to train this stage anew"
             )
-        return "", None
+        return None
 
 
 def take_checkpoint(
@@ -208,16 +182,18 @@ def take_checkpoint(
     since_best: int,
     skipped: int,
     metadata: dict[str, Any],
+    keep: bool,
 ) -> Checkpoint:
     """Collect a checkpoint; batch-norm statistics become their mean over ranks. Collective.
 
-    On CPU its weights are the network's own memory: save it before the next step.
+    With `keep` its tensors are copies, which training leaves alone; without, there are none: what
+    will not be written need not be copied.
     """
     average_buffers(engine.network)
-    weights = engine.network.state_dict()
+    weights = engine.network.state_dict() if keep else {}
     return Checkpoint(
-        network={name: value.detach().cpu() for name, value in weights.items()},
-        moments=engine.moments(),
+        network={name: value.detach().to("cpu", copy=True) for name, value in weights.items()},
+        moments=engine.moments(keep=keep),
         schedule=schedule,
         epoch=epoch,
         step=step,
@@ -261,6 +237,38 @@ def load_checkpoint(path: Path) -> Checkpoint:
     except FloatingPointError as error:
         raise InputError(f"{path} is of no use: {error}") from None
     return checkpoint
+
+
+def read_for_all(path: Path, processes: Processes) -> Checkpoint:
+    """Read a checkpoint on the first process, for all of them. Collective.
+
+    Raises:
+        InputError: on every process, as `load_checkpoint`.
+    """
+    found: Checkpoint | None = None
+    fault = ""
+    if processes.first:
+        try:
+            found = load_checkpoint(path)
+        except InputError as error:
+            fault = str(error)
+    found = _shared(found, fault, processes)
+    assert found is not None
+    return found
+
+
+def _shared(found: Checkpoint | None, fault: str, processes: Processes) -> Checkpoint | None:
+    """What the first process has found, on every process. Collective.
+
+    Raises:
+        InputError: with the first process's `fault`, where it has one.
+    """
+    fault, is_found = processes.broadcast((fault, found is not None))
+    if fault:
+        raise InputError(fault)
+    if not is_found:
+        return None
+    return Checkpoint(**broadcast_tensors(vars(found) if found else None, processes))
 
 
 def _reason(error: Exception) -> str:

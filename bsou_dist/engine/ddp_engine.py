@@ -76,7 +76,9 @@ class DdpEngine:
         gradients = [parameter.grad for parameter in self.network.parameters()]
         return [gradient for gradient in gradients if gradient is not None]
 
-    def moments(self) -> dict[str, dict[str, Tensor]]:
+    def moments(self, *, keep: bool = True) -> dict[str, dict[str, Tensor]]:
+        if not keep:
+            return {}
         return whole_moments(self.optimizer, dict(self.network.named_parameters()))
 
     def load_moments(self, moments: dict[str, dict[str, Tensor]]) -> None:

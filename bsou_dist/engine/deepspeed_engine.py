@@ -123,9 +123,9 @@ class DeepSpeedEngine:
         of_groups = self._engine.optimizer.averaged_gradients.values()
         return [gradient for of_group in of_groups for gradient in of_group]
 
-    def moments(self) -> dict[str, dict[str, Tensor]]:
+    def moments(self, *, keep: bool = True) -> dict[str, dict[str, Tensor]]:
         if self.zero_stage == 0:
-            return whole_moments(self.optimizer, self._parameters)
+            return whole_moments(self.optimizer, self._parameters) if keep else {}
         self._link_moments()
         moments = {}
         for names, group in zip(self._groups, self.optimizer.param_groups, strict=True):
@@ -138,7 +138,10 @@ class DeepSpeedEngine:
                 kept = {}
                 for key in moment_names(self.optimizer):
                     whole = safe_get_full_optimizer_state(parameter, key)
-                    kept[key] = whole.detach().cpu().clone()
+                    if keep:
+                        kept[key] = whole.detach().cpu().clone()
+                if not keep:
+                    continue
                 if counts_steps(self.optimizer):
                     kept[STEP] = of_shard[STEP].detach().cpu().clone()
                 moments[name] = kept

@@ -44,9 +44,10 @@ class Engine(Protocol):
     def drop_gradient(self) -> None:
         """Forget the gradient instead: neither weights nor moments change. Collective."""
 
-    def moments(self) -> dict[str, dict[str, Tensor]]:
+    def moments(self, *, keep: bool = True) -> dict[str, dict[str, Tensor]]:
         """Full optimizer state on the CPU by parameter name, whatever the sharding.
 
+        Without `keep` this rank only takes part, and gets nothing.
         Empty before the first step. Collective.
         """
 

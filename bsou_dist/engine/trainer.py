@@ -17,8 +17,6 @@ from bsou_dist.engine.caching import CachedStep
 from bsou_dist.engine.checkpoint import (
     Checkpoint,
     CheckpointConfig,
-    CheckpointFailed,
-    Checkpoints,
     take_checkpoint,
 )
 from bsou_dist.engine.not_finite import NotFinite
@@ -27,6 +25,7 @@ from bsou_dist.engine.optim.schedule import Schedule
 from bsou_dist.engine.processes import Processes
 from bsou_dist.engine.progress import StepBar
 from bsou_dist.engine.protocol import Engine
+from bsou_dist.engine.saver import Saver
 from bsou_dist.engine.step import StepOutcome, train_step, validate
 from bsou_dist.engine.stopping import Stopped
 from bsou_dist.engine.vote import LateVote
@@ -37,9 +36,10 @@ from bsou_dist.objective.batch_objectives import Objective
 Report = Callable[[dict[str, float], int], None]
 """Takes named values and the number of optimizer steps done."""
 
-GO_ON, SAVE = 0, 1
+GO_ON, SAVE, SAVING_FAILED = 0, 1, 1000
 """What a rank wants after a step. A rank that was asked to stop wants the number of the signal,
-which is larger; the largest wish of all ranks is what they all do after the step that follows.
+which lies between the last two; the largest wish of all ranks is what they all do after the step
+that follows.
 """
 
 
@@ -84,7 +84,7 @@ class Trainer:
     schedule: Schedule
     epochs: int
     seed: int
-    checkpoints: Checkpoints
+    saver: Saver
     saving: CheckpointConfig
     metadata: dict[str, Any]
     name: str
@@ -104,18 +104,19 @@ class Trainer:
         Raises:
             NotFinite: a loss or a gradient, of more batches than may be passed over.
             Stopped: by a signal, once what was done is saved.
-            CheckpointFailed: at the end of an epoch or where asked to stop; within an epoch it is
-                only said.
+            CheckpointFailed: of the end of an epoch, once that is known, or where asked to stop;
+                of one within an epoch it is only said.
         """
         state = self.restore(start)
         bar = self._progress_bar(state)
-        with bar, closing(self._batches(state.epoch, state.step)) as batches:
+        with bar, closing(self._batches(state.epoch, state.step)) as batches, self.saver:
             while not self.is_over(state) and state.epoch != until:
                 times = self.train_epoch(state, batches, bar)
                 # Before validation, which must see the batch-norm statistics that this averages.
                 checkpoint = self.take_checkpoint(state)
                 valid_loss = self.validate(checkpoint)
                 self.after_epoch(state, checkpoint, times, valid_loss, bar)
+            self.saver.finish()
         self.processes.at(None)
         return state
 
@@ -203,14 +204,20 @@ class Trainer:
         decision = vote.outcome()
         if self._is_due_by_steps(state.step):
             decision = max(decision, SAVE)
+        if decision == SAVING_FAILED:
+            self.saver.finish()
         if decision > SAVE:
             self.save(self.take_checkpoint(state))
+            self.saver.finish()
             raise Stopped(signal.Signals(decision))
         if decision == SAVE:
-            self.try_to_save(self.take_checkpoint(state))
+            checkpoint = self.take_checkpoint(state)
+            self.saver.begin(checkpoint, self._steps_done(state), must=False)
         due_by_time = decision == GO_ON and since_saved_s > 60 * self.saving.every_minutes
         wish = SAVE if self.processes.first and due_by_time else GO_ON
-        vote.cast(self.processes.signals.received or wish)
+        if self.saver.failed:
+            wish = SAVING_FAILED
+        vote.cast(max(self.processes.signals.received, wish))
         return decision == SAVE
 
     def validate(self, checkpoint: Checkpoint) -> float:
@@ -224,6 +231,7 @@ class Trainer:
                 )
         except Stopped:
             self.save(checkpoint)
+            self.saver.finish()
             raise
 
     def after_epoch(
@@ -274,29 +282,26 @@ class Trainer:
 
     def take_checkpoint(self, state: TrainState) -> Checkpoint:
         """A checkpoint of the weights, the optimizer, the schedule and `state`. Collective."""
-        schedule = self.schedule.state()
-        averages = self.average.state() if self.average else {}
+        self.processes.at(f"{self.name}: saving after step {self._steps_done(state)}")
+        self.saver.wait()  # or memory would have to hold three copies of the weights
+        averages = self.average.state() if self.average and self.processes.first else {}
         return take_checkpoint(
-            self.engine, schedule, averages, **vars(state), metadata=self.metadata
+            self.engine,
+            self.schedule.state(),
+            averages,
+            **vars(state),
+            metadata=self.metadata,
+            keep=self.processes.first,
         )
 
     def save(self, checkpoint: Checkpoint, *, best: bool = False) -> None:
-        """Write a checkpoint, named after the steps done. Collective.
+        """Begin to write a checkpoint that has to be written, named after its steps. Collective.
 
         Raises:
-            CheckpointFailed: it could not be written.
+            CheckpointFailed: the last one of this kind could not be written.
         """
-        steps_done = self._steps_done(checkpoint)
-        self.processes.at(f"{self.name}: saving after step {steps_done}")
-        self.checkpoints.save(checkpoint, steps_done, self.processes, best=best)
-
-    def try_to_save(self, checkpoint: Checkpoint) -> None:
-        """Write a checkpoint, or say that it failed: a full disk may have room next time."""
-        try:
-            self.save(checkpoint)
-        except CheckpointFailed as error:
-            if self.processes.first:
-                print(f"note: {error}; training goes on", file=sys.stderr)
+        self.saver.finish()
+        self.saver.begin(checkpoint, self._steps_done(checkpoint), best=best)
 
     def _batches(self, epoch: int, step: int) -> Generator[Batch, None, None]:
         """Batches of all epochs, from `step` of `epoch` on.

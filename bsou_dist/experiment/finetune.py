@@ -9,7 +9,7 @@ import pandas as pd
 import torch
 
 from bsou_dist.common.errors import InputError
-from bsou_dist.engine.checkpoint import BEST, load_checkpoint
+from bsou_dist.engine.checkpoint import BEST, read_for_all
 from bsou_dist.engine.optim.freezing import check_names
 from bsou_dist.evaluation.evaluate import evaluate_predictions
 from bsou_dist.experiment.config import FinetuneConfig, PatientSet, RunConfig
@@ -186,7 +186,7 @@ def _finetune_one(
             valid_feed=feeds["valid"],
             metadata=metadata,
         )
-        network.load_state_dict(load_checkpoint(folder / BEST).network)
+        network.load_state_dict(read_for_all(folder / BEST, context.processes).network)
         rows = [
             predict(network, task, feeds["valid"], context.processes).assign(split="valid"),
             predict(network, task, feeds["test"], context.processes).assign(split="test"),

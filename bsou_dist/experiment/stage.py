@@ -14,6 +14,7 @@ from bsou_dist.engine.make import resume_engine
 from bsou_dist.engine.optim.freezing import next_thaw
 from bsou_dist.engine.optim.moving_average import MovingAverage
 from bsou_dist.engine.optim.schedule import Schedule
+from bsou_dist.engine.saver import Saver
 from bsou_dist.engine.trainer import Trainer
 from bsou_dist.experiment.config import StageConfig
 from bsou_dist.experiment.context import Context
@@ -86,7 +87,7 @@ def train_stage(
             early_stopping=optim.early_stopping,
             epochs=stage.epochs,
             seed=config.seed,
-            checkpoints=checkpoints,
+            saver=Saver(checkpoints, context.processes),
             saving=config.checkpoint,
             metadata={**metadata, **context.encoder_metadata},
             name=name,

@@ -88,7 +88,9 @@ def test_ranks_that_fail_together_keep_their_own_messages(tmp_path):
     codes, said = start("all_fail", 2, tmp_path)
     assert codes == [FAILED] * 2
     for rank in range(2):
-        assert said[rank].strip() == f"ended by MemoryError: no memory for rank {rank}"
+        # Torch may say before that the store is gone with rank 0.
+        assert said[rank].splitlines()[-1] == f"ended by MemoryError: no memory for rank {rank}"
+        assert "has failed" not in said[rank]
 
 
 def test_exit_codes_of_errors(tmp_path):

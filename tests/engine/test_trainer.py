@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Event
 from types import SimpleNamespace
 
 import pytest
@@ -26,6 +27,7 @@ from bsou_dist.engine.optim.config import OptimConfig
 from bsou_dist.engine.optim.moving_average import MovingAverage
 from bsou_dist.engine.optim.schedule import Schedule
 from bsou_dist.engine.processes import Processes, start_processes
+from bsou_dist.engine.saver import Saver
 from bsou_dist.engine.stopping import Stopped
 from bsou_dist.engine.trainer import Trainer
 from bsou_dist.feed.batch import Batch
@@ -133,9 +135,10 @@ def train(
     saving: CheckpointConfig | None = None,
     optim: OptimConfig = PLAIN,
     max_skips: int = 0,
+    kept: Checkpoints | None = None,
 ) -> tuple[float, Checkpoint]:
     torch.manual_seed(0)
-    kept = Checkpoints(folder, keep=2)
+    kept = kept or Checkpoints(folder, keep=2)
     engine, start = resume_engine(
         Net(),
         EngineConfig(name="ddp"),
@@ -152,7 +155,7 @@ def train(
             schedule=Schedule(optim, epochs=EPOCHS, steps=STEPS),
             epochs=EPOCHS,
             seed=0,
-            checkpoints=kept,
+            saver=Saver(kept, processes),
             saving=saving or CheckpointConfig(),
             metadata={},
             name="test",
@@ -261,7 +264,7 @@ def test_a_checkpoint_that_fails_ends_the_run_only_at_the_end_of_an_epoch(
 ):
     attempts = []
 
-    def full_disk(self, checkpoint, steps_done, processes, *, best=False):
+    def full_disk(self, checkpoint, steps_done, *, best=False):
         attempts.append(steps_done)
         raise CheckpointFailed("the disk is full")
 
@@ -270,7 +273,7 @@ def test_a_checkpoint_that_fails_ends_the_run_only_at_the_end_of_an_epoch(
     with start_processes() as processes, pytest.raises(CheckpointFailed, match="disk is full"):
         train(tmp_path, processes, Feed(), reports, saving=CheckpointConfig(every_steps=1))
     assert capsys.readouterr().err.count("note: the disk is full; training goes on") == STEPS
-    # The last step of an epoch and its end have one number of steps.
+    # The last step of an epoch and its end have one number of steps; after it the run ends.
     assert attempts == [1, 2, STEPS, STEPS]
     assert len(epochs_of(reports)) == 1, "told before it is saved: the step is known if done again"
 
@@ -303,6 +306,58 @@ def test_a_bad_batch_stops_or_is_passed_over_and_no_more_of_them_than_allowed(tm
     losses = {step: value["train/loss"] for step, value in reports if "train/loss" in value}
     epoch_losses = [loss for _, loss, _ in epochs_of(reports)]
     assert epoch_losses[:2] == pytest.approx([(losses[1] + losses[3]) / 2, losses[5]])
+
+
+class LateDisk(Checkpoints):
+    """Checkpoints of which the first is written once it may be; remembers what is written."""
+
+    def __init__(self, folder: Path, may_write: Event) -> None:
+        super().__init__(folder, keep=2)
+        self.may_write = may_write
+        self.written: dict[int, Tensor] = {}
+
+    def save(self, checkpoint: Checkpoint, steps_done: int, *, best: bool = False) -> None:
+        assert self.may_write.wait(timeout=60), "training waits for a checkpoint to be written"
+        self.written[steps_done] = checkpoint.network["layer.weight"].clone()
+        super().save(checkpoint, steps_done, best=best)
+
+
+def test_training_goes_on_while_the_weights_of_an_earlier_step_are_written(tmp_path):
+    at_once, later = tmp_path / "at-once", tmp_path / "later"
+    at_once.mkdir()
+    later.mkdir()
+    open_gate, gate = Event(), Event()
+    open_gate.set()
+    disks = [LateDisk(at_once, open_gate), LateDisk(later, gate)]
+
+    class Reports(list):
+        def append(self, report):
+            super().append(report)
+            if report[0] == 3:  # the step after the one that was saved has changed the weights
+                gate.set()
+
+    for disk in disks:
+        with start_processes() as processes:
+            saving = CheckpointConfig(every_steps=2)
+            train(disk.folder, processes, Feed(), Reports(), saving=saving, kept=disk)
+    assert sorted(disks[0].written) == [2, 3, 5, 6, 8, 9]
+    assert disks[0].written.keys() == disks[1].written.keys()
+    for step, weights in disks[0].written.items():
+        assert torch.equal(weights, disks[1].written[step])
+
+
+def _failed_saving(rank: int, world: int, folder: Path) -> str:
+    """The message that a rank ends by where the first one cannot write."""
+    processes = Processes(rank, world, "cpu")
+    with pytest.raises(CheckpointFailed) as failed:
+        train(folder / "gone", processes, Feed(), [])
+    return str(failed.value)
+
+
+def test_a_checkpoint_that_fails_ends_all_ranks(tmp_path):
+    messages = run_ranks(2, _failed_saving, tmp_path)
+    assert messages[0] == messages[1]
+    assert f"cannot write the checkpoint {tmp_path}/gone/step-000000003.pt" in messages[0]
 
 
 def _reported_waits(rank: int, world: int, folder: Path) -> list[float]:
