@@ -29,11 +29,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=("cpu", "cuda"),
         help="with --check: what those processes will compute on (default: as on this machine)",
     )
+    parser.add_argument(
+        "--profile",
+        type=at_least_1,
+        metavar="N",
+        help="leave a trace of N training steps of each stage, as profile.json.gz in its folder",
+    )
 
 
 def run(options: argparse.Namespace) -> int:
     from bsou_dist.common.settings import read_settings
     from bsou_dist.engine.checkpoint import CheckpointFailed
+    from bsou_dist.engine.health import NodeUnfit
     from bsou_dist.engine.stopping import Stopped
     from bsou_dist.experiment import run as experiment
     from bsou_dist.experiment.config import RunConfig
@@ -43,7 +50,7 @@ def run(options: argparse.Namespace) -> int:
         experiment.check(config, options.check, options.check_device)
         return DONE
     try:
-        result = experiment.run(config)
+        result = experiment.run(config, options.profile)
     except Stopped as stopped:
         _say_once(
             f"bsou: {stopped}, and what was done is saved; the same command goes on from here"
@@ -51,6 +58,9 @@ def run(options: argparse.Namespace) -> int:
         return exit_code_of_stop(stopped.by)
     except CheckpointFailed as error:
         _say_once(f"bsou: {error}; mend that, and the same command goes on from the last one")
+        return FAILED
+    except NodeUnfit as error:
+        print(f"bsou: {error}", file=sys.stderr)
         return FAILED
     if _is_first_rank():
         print(result)

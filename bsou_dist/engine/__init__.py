@@ -24,5 +24,8 @@
 | `make` | Which of the two does a config ask for? |
 | `optim/` | What moves the weights, and by how much? |
 | `progress` | What does a waiting person see? |
+| `health` | Can every node do its part? |
+| `rank_times` | Which rank do the others wait for? |
+| `profile` | What do CPU and GPU do in a step? |
 | `keep_memory` | What keeps a CPU from clearing the same memory again and again? |
 """

@@ -76,6 +76,12 @@ class Processes:
         dist.broadcast_object_list(values, src=0, group=self.control)
         return values[0]
 
+    def gather(self, value: Value) -> list[Value]:
+        """The values of all processes, by rank. Collective."""
+        values = [value] * self.world
+        dist.all_gather_object(values, value, group=self.control)
+        return values
+
     def tell_failure(self, error: BaseException) -> None:
         """Tell the other ranks that this one ends by `error`; they end too, within seconds."""
         if self.failures and not isinstance(error, Stopped):

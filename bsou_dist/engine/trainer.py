@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any
 
 from bsou_dist.engine.caching import CachedStep
 from bsou_dist.engine.checkpoint import (
@@ -23,8 +23,10 @@ from bsou_dist.engine.not_finite import NotFinite
 from bsou_dist.engine.optim.moving_average import MovingAverage
 from bsou_dist.engine.optim.schedule import Schedule
 from bsou_dist.engine.processes import Processes
-from bsou_dist.engine.progress import StepBar
+from bsou_dist.engine.profile import StepProfile
+from bsou_dist.engine.progress import StepBar, peak_memory_gb
 from bsou_dist.engine.protocol import Engine
+from bsou_dist.engine.rank_times import EpochTimes, OwnTime
 from bsou_dist.engine.saver import Saver
 from bsou_dist.engine.step import StepOutcome, train_step, validate
 from bsou_dist.engine.stopping import Stopped
@@ -60,14 +62,6 @@ class TrainState:
     """Those of the steps done in `epoch` that were passed over, since something was not finite."""
 
 
-class EpochTimes(NamedTuple):
-    """How long this process trained in an epoch."""
-
-    trained_s: float
-    waited_s: float
-    """What the rank that waited longest for data waited: the others wait for it."""
-
-
 @dataclass(frozen=True)
 class Trainer:
     """All that a stage trains with.
@@ -95,6 +89,9 @@ class Trainer:
     average: MovingAverage | None = None
     max_skips: int = 0
     """How many batches of an epoch may be passed over because loss or gradient is not finite."""
+    line_every_s: float = 60.0
+    """Seconds between two lines about training, where output is no terminal."""
+    profile: StepProfile | None = None
 
     def run(self, start: Checkpoint | None = None, until: int | None = None) -> TrainState:
         """Train up to `epochs`, or only `until` as many are done, keeping checkpoints. Collective.
@@ -109,9 +106,11 @@ class Trainer:
         """
         state = self.restore(start)
         bar = self._progress_bar(state)
-        with bar, closing(self._batches(state.epoch, state.step)) as batches, self.saver:
+        batches = self._batches(state.epoch, state.step)
+        own_time = OwnTime(self.engine.network, self.processes.device)
+        with bar, closing(batches), self.saver, own_time, self.profile or nullcontext():
             while not self.is_over(state) and state.epoch != until:
-                times = self.train_epoch(state, batches, bar)
+                times = self.train_epoch(state, batches, bar, own_time)
                 # Before validation, which must see the batch-norm statistics that this averages.
                 checkpoint = self.take_checkpoint(state)
                 valid_loss = self.validate(checkpoint)
@@ -136,9 +135,12 @@ class Trainer:
             start.skipped,
         )
 
-    def train_epoch(self, state: TrainState, batches: Iterator[Batch], bar: StepBar) -> EpochTimes:
+    def train_epoch(
+        self, state: TrainState, batches: Iterator[Batch], bar: StepBar, own_time: OwnTime
+    ) -> EpochTimes:
         """Take the steps that are left of an epoch; save where it is due, or stop. Collective."""
         began = saved = time.perf_counter()
+        first_step = state.step
         waited_s = 0.0
         vote = LateVote(self.processes)
         for batch in islice(batches, self.train_feed.steps() - state.step):
@@ -157,15 +159,19 @@ class Trainer:
                 values["train/gradient_norm"] = outcome.gradient_norm
             bar.step(loss, self.train_feed.global_batch, batch.data_wait_s)
             values["train/clips_read_ahead"] = float(batch.clips_read_ahead)
+            values |= _learning_rates(self.engine)
             self.report(values, self._steps_done(state))
+            if self.profile:
+                self.profile.step()
             if self.save_or_stop(state, vote, since_saved_s=time.perf_counter() - saved):
                 saved = time.perf_counter()
         # Whatever it says happens in any case: validation looks at signals, and what follows saves.
         vote.outcome()
         self.processes.at(f"{self.name}, validation: waiting for data")
         trained_s = time.perf_counter() - began
-        longest_us = self.processes.all_reduce_max(round(1e6 * waited_s))
-        return EpochTimes(trained_s, 1e-6 * longest_us)
+        of_ranks = self.processes.gather((waited_s, own_time.take_s()))
+        waits_s, forwards_s = map(list, zip(*of_ranks, strict=True))
+        return EpochTimes(state.step - first_step, trained_s, waits_s, forwards_s)
 
     def step_or_skip(self, state: TrainState, batch: Batch) -> StepOutcome | None:
         """Take a step; or say why not and pass over the batch, where that is allowed. Collective.
@@ -260,11 +266,13 @@ class Trainer:
 
         values = {
             "train/epoch_loss": train_loss,
-            "train/data_wait_share": times.waited_s / times.trained_s,
             "train/skipped_batches": skipped,
             "valid/loss": valid_loss,
-            "epoch_s": times.trained_s,
             "learning_rate": self.schedule.rate(self._steps_done(state)),
+            "memory_gb" if self.processes.device == "cpu" else "gpu_memory_gb": peak_memory_gb(
+                self.processes.device
+            ),
+            **times.values(self.train_feed.global_batch, self._unit()),
         }
         # Before the checkpoint: a run that is killed in between reports the epoch again, which its
         # tracker knows by the number of steps; the other way round the report would be lost.
@@ -325,11 +333,17 @@ class Trainer:
     def _progress_bar(self, state: TrainState) -> StepBar:
         return StepBar(
             self.name,
-            unit="clip" if self.train_feed.dataset.slots == 1 else "exam",
+            unit=self._unit(),
             total=self.epochs * self.train_feed.steps(),
             done=self._steps_done(state),
             shown=self.processes.first,
+            line_every_s=self.line_every_s,
+            device=self.processes.device,
         )
+
+    def _unit(self) -> str:
+        """What a batch is made of."""
+        return "clip" if self.train_feed.dataset.slots == 1 else "exam"
 
     def _steps_done(self, at: TrainState | Checkpoint) -> int:
         """Optimizer steps from the beginning of the stage."""
@@ -344,3 +358,12 @@ class Trainer:
         """Whether it is time for a checkpoint within an epoch by the number of steps."""
         every_steps = self.saving.every_steps
         return every_steps is not None and step % every_steps == 0
+
+
+def _learning_rates(engine: Engine) -> dict[str, float]:
+    """The rate of the last step; where groups of parameters have their own, the lowest too."""
+    rates = [group["lr"] for group in engine.optimizer.param_groups]
+    values = {"train/learning_rate": max(rates)}
+    if min(rates) < max(rates):
+        values["train/lowest_learning_rate"] = min(rates)
+    return values

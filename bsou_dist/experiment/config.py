@@ -124,10 +124,14 @@ class FinetuneConfig(StageConfig):
 
 
 class TrackingConfig(StrictConfig):
-    """Address of the MLflow store that remembers runs; by default a SQLite file under `output`."""
+    """Address of the MLflow store that remembers runs, by default a SQLite file under `output`; and
+    what people see.
+    """
 
     uri: str | None = None
     experiment: str = "bsou"
+    line_every_s: float = Field(default=60.0, gt=0)
+    """Where output is no terminal: seconds between two lines about training."""
 
     @field_validator("uri")
     @classmethod

@@ -49,6 +49,8 @@ class Context:
     tracker: Tracker
     stage1: Stage1Run | None = None
     """Where stage 2 finds its encoders; None for a run without a stage 1."""
+    profile_steps: int | None = None
+    """How many steps of each stage are traced."""
 
     @property
     def method(self) -> str:

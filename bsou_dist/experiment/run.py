@@ -14,6 +14,7 @@ import yaml
 from bsou_dist.common.errors import InputError
 from bsou_dist.common.files import write_text
 from bsou_dist.engine.checkpoint import CheckpointFailed
+from bsou_dist.engine.health import check_health
 from bsou_dist.engine.make import check_optimizer, check_precision
 from bsou_dist.engine.processes import Processes, start_processes
 from bsou_dist.engine.stopping import Stopped
@@ -53,6 +54,7 @@ MAY_CHANGE = (
     "checkpoint.keep",
     "tracking.uri",
     "tracking.experiment",
+    "tracking.line_every_s",
     "feed.threads",
     "feed.readers",
     "feed.prefetch",
@@ -89,24 +91,28 @@ def check(config: RunConfig, processes: int, device: str | None = None) -> None:
     _check(config, Processes(0, processes, device), corpus)
 
 
-def run(config: RunConfig) -> str:
+def run(config: RunConfig, profile_steps: int | None = None) -> str:
     """Train and test as the config says, continuing what an earlier call left unfinished.
 
     All processes of a launcher call it. The first returns the result table (without stage 2, where
-    the encoder is) and where to look, the others ''.
+    the encoder is) and where to look, the others ''. With `profile_steps`, so many steps of each
+    stage leave a trace in its folder.
 
     Raises:
         InputError: as `check`.
+        NodeUnfit: a node cannot do its part.
         OtherRankFailed: another process has failed.
         Stopped: on every process, by a signal, once what was done is saved.
     """
     hang_s = 60 * config.engine.hang_minutes
     with start_processes(hang_s, config.folder) as processes, ExitStack() as locks:
+        check_health(processes)
         check_installed(config.feed.decoder)
         _check_machine(config, processes.device)
         tasks = list(config.used_tasks.values())
         corpus = share_corpus(config.data, tasks, _cache(config, True), processes)
         context, notes = _check(config, processes, corpus)
+        context = replace(context, profile_steps=profile_steps)
         locks.enter_context(locked(config.folder, processes))
         # Again: another job may have begun or ended meanwhile.
         _check_folder(config, context.corpus.record)

@@ -10,16 +10,20 @@ from torch import nn
 
 from bsou_dist.engine.caching import CachedStep
 from bsou_dist.engine.checkpoint import Checkpoints
+from bsou_dist.engine.health import check_room
 from bsou_dist.engine.make import resume_engine
 from bsou_dist.engine.optim.freezing import next_thaw
 from bsou_dist.engine.optim.moving_average import MovingAverage
 from bsou_dist.engine.optim.schedule import Schedule
+from bsou_dist.engine.profile import StepProfile
 from bsou_dist.engine.saver import Saver
 from bsou_dist.engine.trainer import Trainer
 from bsou_dist.experiment.config import StageConfig
 from bsou_dist.experiment.context import Context
 from bsou_dist.feed.loader import Loader
 from bsou_dist.objective.batch_objectives import Objective
+
+TRACE = "profile.json.gz"
 
 
 def train_stage(
@@ -69,6 +73,11 @@ def train_stage(
             f"batch of {train_feed.global_batch} ({stage.optim.scale_rate})",
             file=sys.stderr,
         )
+    if context.processes.first:
+        check_room(folder, network)
+    profile = None
+    if context.profile_steps and context.processes.first:
+        profile = StepProfile(context.profile_steps, folder / TRACE)
     while True:
         engine, start = resume_engine(
             network,
@@ -95,12 +104,17 @@ def train_stage(
             report=context.report,
             cached=cached,
             max_skips=config.engine.allowed_skips,
+            line_every_s=config.tracking.line_every_s,
+            profile=profile,
         )
         # Where parameters thaw, what an engine holds changes: it is made anew, as after a stop.
         thaw = next_thaw(optim, start.epoch if start else 0, stage.epochs)
         end = trainer.run(start, until=thaw)
         engine.close()
+        profile = None  # it has seen what it was to see
         if trainer.is_over(end):
             break
+    if context.profile_steps and (folder / TRACE).is_file():
+        context.tracker.artifact(folder / TRACE)
     context.tracker.metrics({"best/valid_loss": end.best_loss})
     return end.best_loss

@@ -367,6 +367,13 @@ def _reported_waits(rank: int, world: int, folder: Path) -> list[float]:
     train(folder, Processes(rank, world, "cpu"), Feed(), reports, train_feed)
     of_steps = [values for _, values in reports if "train/data_wait_s" in values]
     assert {values["train/clips_read_ahead"] for values in of_steps} == {7.0}
+    assert {values["train/learning_rate"] for values in of_steps} == {0.1}
+    for _, values in reports:
+        if "epoch_s" in values:
+            assert values["ranks/slowest"] == 1
+            assert 0.75 < values["ranks/slowest_step_s"] < values["ranks/median_step_s"] + 0.5
+            assert values["train/clips_per_s"] == 5 * STEPS / values["epoch_s"]
+            assert values["memory_gb"] > 0.1
     return [
         values["train/data_wait_share"] * values["epoch_s"]
         for _, values in reports

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 import shutil
 import sqlite3
 from pathlib import Path
@@ -21,6 +23,7 @@ from bsou_dist.engine.checkpoint import Checkpoints, load_checkpoint
 from bsou_dist.experiment.config import RunConfig
 from bsou_dist.experiment.corpus import load_corpus
 from bsou_dist.predict.prediction_table import read_predictions
+from bsou_dist.tracking.delivery import read_spool
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +44,7 @@ pretrain: {{global_batch: 12, epochs: 2, optim: {{learning_rate: 1.0e-3}}}}
 finetune: {{tasks: [ga, placenta, multiple], sets: [main, handheld], encoder: frozen, epochs: 2,
            global_batch: 8}}
 """)
-    assert main(["train", str(config)]) == 0
+    assert main(["train", str(config), "--profile", "1"]) == 0
     return folder / "runs/small"
 
 
@@ -81,6 +84,14 @@ def test_a_run_is_sent_again_to_a_store_that_missed_it(run, tmp_path, capsys):
     capsys.readouterr()
     assert main(["compare", "small", "--output", str(copy.parent)]) == 0
     assert capsys.readouterr().out.startswith((run / "table.txt").read_text().rstrip())
+
+
+def test_a_profile_lies_in_the_stages_folder_and_in_the_tracker(run):
+    trace = json.loads(gzip.decompress((run / "pretrain/profile.json.gz").read_bytes()))
+    assert any("conv3d" in event.get("name", "") for event in trace["traceEvents"])
+    events = read_spool(run / "tracking.jsonl")
+    sent = [event["path"] for event in events if event["event"] == "artifact"]
+    assert "pretrain/profile.json.gz" in sent
 
 
 def test_stage_2_runs_are_children_of_stage_1(run):
