@@ -176,6 +176,8 @@ def _take_device() -> tuple[str, str]:
     index = device_index(int(os.environ.get("LOCAL_RANK", 0)), torch.cuda.device_count())
     device = f"cuda:{index}"
     torch.cuda.set_device(device)
+    # DeepSpeed takes it for the number of the device.
+    os.environ["LOCAL_RANK"] = str(index)
     return device, "nccl"
 
 

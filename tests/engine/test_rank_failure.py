@@ -9,11 +9,17 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 from starter import STARTER
 
 from bsou_dist.common.errors import InputError, OtherRankFailed
 from bsou_dist.common.exit_codes import BAD_INPUT, FAILED, REQUEUE, exit_code_of_error
-from bsou_dist.engine.processes import Processes, device_index, start_processes
+from bsou_dist.engine.processes import (
+    Processes,
+    _take_device,
+    device_index,
+    start_processes,
+)
 from bsou_dist.engine.rank_failure import FIRST_WORD_S
 
 FOREVER_S = 600.0
@@ -106,3 +112,15 @@ def test_a_process_takes_the_gpu_of_its_number_or_the_only_one_it_sees():
     assert device_index(3, 1) == 0, "SLURM has bound one GPU to each task"
     with pytest.raises(InputError, match="shows 2 GPUs to its process 3: start no more"):
         device_index(2, 2)
+
+
+def test_deepspeed_hears_of_the_same_gpu(monkeypatch):
+    """Without one: what torch would say and do where SLURM has bound one to the fourth task."""
+    taken = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "set_device", taken.append)
+    monkeypatch.setenv("LOCAL_RANK", "3")
+    assert _take_device() == ("cuda:0", "nccl")
+    assert taken == ["cuda:0"]
+    assert os.environ["LOCAL_RANK"] == "0"
