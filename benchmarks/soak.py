@@ -1,11 +1,12 @@
 """A run that is disturbed every few minutes beside one that nobody disturbs: they must stay the
 same, bit for bit.
 
-Two jobs of two ranks each train MTSCon on the same phantom clips. One of them is killed (one rank
-or all), stopped, frozen, or has its newest checkpoint damaged, at random moments, and is started
-again each time. Every checkpoint that both wrote at the end of an epoch is compared by its checksum
-of weights, moments and schedule. Memory, file handles and threads of the undisturbed job are
-sampled: they must not grow. After each fault nothing of the job may be left running.
+Two jobs of two ranks each train MTSCon on the same phantom clips. One of them reads from storage
+that answers after 4 ms and fails for some seconds now and then, which it must outlast. At random
+moments it is killed (one rank or all), stopped, frozen, or has its newest checkpoint damaged, and
+is started again each time. Every checkpoint that both wrote at the end of an epoch is compared by
+its checksum of weights, moments and schedule. Memory, file handles and threads of the undisturbed
+job are sampled: they must not grow. After each fault nothing of the job may be left running.
 
     .venv/bin/python benchmarks/soak.py --minutes 60
 """
@@ -38,7 +39,25 @@ FAULTS = (
     "SIGUSR1 to all ranks",
     "freeze one rank",
     "damage the newest checkpoint",
+    "storage fails",
 )
+OUTLASTED = "storage fails"
+FAILS_S = (2.0, 10.0)
+LATENCY_S = 0.004
+STORAGE = """
+import errno, os, time
+
+def pread(*arguments):
+    time.sleep({latency_s})
+    if os.path.exists({fails!r}):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+    return _pread(*arguments)
+
+_pread, os.pread = os.pread, pread
+"""
+"""What Python runs first in the disturbed job's ranks: their reads are late, and fail while a file
+is there.
+"""
 BETWEEN_S = (60.0, 240.0)
 QUIET_END_S = 180.0
 """No fault so late that the job could not be under way again at the end."""
@@ -51,7 +70,7 @@ WARM_S = 300.0
 class Job:
     """The ranks of one run."""
 
-    def __init__(self, config: Path, name: str, log: Path) -> None:
+    def __init__(self, config: Path, name: str, log: Path, **environment_of_job: str) -> None:
         with socket.socket() as free:
             free.bind(("", 0))
             port = free.getsockname()[1]
@@ -64,6 +83,7 @@ class Job:
                 "MASTER_ADDR": "127.0.0.1",
                 "MASTER_PORT": str(port),
                 "OMP_NUM_THREADS": "1",
+                **environment_of_job,
             }
             with log.open("ab") as file:
                 self.ranks.append(
@@ -156,29 +176,18 @@ class Digests(threading.Thread):
 
 def prepare(folder: Path) -> Path:
     """Phantom clips, packed, and the config of a run that does not end by itself."""
-    bsou = [sys.executable, "-m", "bsou_dist.cli"]
-    subprocess.run(
-        [
-            *bsou,
-            "phantom",
-            folder / "cohort",
-            "--format",
-            "npz",
-            "patients=120",
-            "frames=8",
-            "size_px=48",
-            "balanced=true",
-        ],
-        check=True,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    subprocess.run(
-        [*bsou, "pack", folder / "cohort/cohort.csv", folder / "shards", "prepare.size_px=48"],
-        check=True,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    sizes = ["patients=120", "frames=8", "size_px=48", "balanced=true"]
+    cohort, shards = folder / "cohort", folder / "shards"
+    for arguments in (
+        ["phantom", cohort, "--format", "npz", *sizes],
+        ["pack", cohort / "cohort.csv", shards, "prepare.size_px=48"],
+    ):
+        subprocess.run(
+            [sys.executable, "-m", "bsou_dist.cli", *arguments],
+            check=True,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
     path = folder / "soak.yaml"
     path.write_text(
         yaml.safe_dump(
@@ -186,8 +195,8 @@ def prepare(folder: Path) -> Path:
                 "name": "soak",
                 "output": str(folder / "runs"),
                 "data": {
-                    "shards": str(folder / "shards"),
-                    "cohort": str(folder / "cohort/cohort.csv"),
+                    "shards": str(shards),
+                    "cohort": str(cohort / "cohort.csv"),
                     "phantom": True,
                     "splits": {
                         "stage1": {"train": 60, "valid": 10},
@@ -207,6 +216,15 @@ def prepare(folder: Path) -> Path:
         )
     )
     return path
+
+
+def slow_storage(folder: Path) -> tuple[dict[str, str], Path]:
+    """Environment of a job whose storage is slow, and the file that has it fail."""
+    fails, code = folder / "storage-fails", folder / "storage"
+    code.mkdir()
+    (code / "sitecustomize.py").write_text(STORAGE.format(latency_s=LATENCY_S, fails=str(fails)))
+    path = os.pathsep.join([str(code), *filter(None, [os.environ.get("PYTHONPATH")])])
+    return {"PYTHONPATH": path}, fails
 
 
 def disturb(job: Job, fault: str, checkpoints: Path, draw: random.Random) -> None:
@@ -235,9 +253,13 @@ def disturb(job: Job, fault: str, checkpoints: Path, draw: random.Random) -> Non
 def soak(minutes: float, seed: int, folder: Path) -> dict[str, Any]:
     """Both runs for that long; what was seen."""
     config, draw = prepare(folder), random.Random(seed)
+    environment, storage_fails = slow_storage(folder)
     names = ("undisturbed", "disturbed")
     digests = {name: Digests(folder / "runs" / name / "pretrain") for name in names}
-    jobs = {name: Job(config, name, folder / f"{name}.log") for name in names}
+    jobs = {
+        "undisturbed": Job(config, "undisturbed", folder / "undisturbed.log"),
+        "disturbed": Job(config, "disturbed", folder / "disturbed.log", **environment),
+    }
     began = time.monotonic()
     for one in digests.values():
         one.start()
@@ -256,13 +278,21 @@ def soak(minutes: float, seed: int, folder: Path) -> dict[str, Any]:
                 digests["disturbed"].folder.glob("step-*.pt")
             ):
                 fault = draw.choice(FAULTS)
-                disturb(jobs["disturbed"], fault, digests["disturbed"].folder, draw)
-                codes = jobs["disturbed"].end()
-                left += jobs["disturbed"].leftovers()
+                codes: list[int] | None = None
+                if fault == OUTLASTED:
+                    storage_fails.touch()
+                    time.sleep(draw.uniform(*FAILS_S))
+                    storage_fails.unlink()
+                else:
+                    disturb(jobs["disturbed"], fault, digests["disturbed"].folder, draw)
+                    codes = jobs["disturbed"].end()
+                    left += jobs["disturbed"].leftovers()
                 epochs = len(digests["disturbed"].found)
                 faults.append({"s": round(now), "fault": fault, "codes": codes, "epochs": epochs})
                 print(json.dumps(faults[-1]), file=sys.stderr, flush=True)
-                jobs["disturbed"] = Job(config, "disturbed", folder / "disturbed.log")
+                if codes is not None:
+                    log = folder / "disturbed.log"
+                    jobs["disturbed"] = Job(config, "disturbed", log, **environment)
                 next_fault = time.monotonic() - began + draw.uniform(*BETWEEN_S)
         for job in jobs.values():
             job.send(signal.SIGTERM, list(range(WORLD)))
@@ -290,6 +320,9 @@ def soak(minutes: float, seed: int, folder: Path) -> dict[str, Any]:
         ],
         "loads_of_the_checkpoint_before": len(
             re.findall("the one before it", (folder / "disturbed.log").read_text())
+        ),
+        "notes_of_storage_that_fails": len(
+            re.findall("reading is tried again", (folder / "disturbed.log").read_text())
         ),
         "undisturbed": flatness(samples),
         "samples": samples,
