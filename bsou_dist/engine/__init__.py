@@ -21,6 +21,7 @@
 | `not_finite` | What happens when a loss or a gradient is not finite? |
 | `ddp_engine` | How does plain PyTorch do it? |
 | `deepspeed_engine` | How does DeepSpeed do it (the one door to it)? |
+| `whole_weights` | How are weights copied that no rank shares? |
 | `make` | Which of the two does a config ask for? |
 | `optim/` | What moves the weights, and by how much? |
 | `progress` | What does a waiting person see? |

@@ -190,9 +190,8 @@ def take_checkpoint(
     will not be written need not be copied.
     """
     average_buffers(engine.network)
-    weights = engine.network.state_dict() if keep else {}
     return Checkpoint(
-        network={name: value.detach().to("cpu", copy=True) for name, value in weights.items()},
+        network=engine.weights(keep=keep),
         moments=engine.moments(keep=keep),
         schedule=schedule,
         epoch=epoch,

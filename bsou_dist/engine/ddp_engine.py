@@ -14,6 +14,7 @@ from bsou_dist.engine.gradient import clip, norm_of
 from bsou_dist.engine.optim.moments import load_whole_moments, whole_moments
 from bsou_dist.engine.processes import Processes
 from bsou_dist.engine.protocol import Precision
+from bsou_dist.engine.whole_weights import whole_weights
 
 
 class DdpEngine:
@@ -75,6 +76,9 @@ class DdpEngine:
     def _gradients(self) -> list[Tensor]:
         gradients = [parameter.grad for parameter in self.network.parameters()]
         return [gradient for gradient in gradients if gradient is not None]
+
+    def weights(self, *, keep: bool = True) -> dict[str, Tensor]:
+        return whole_weights(self.network) if keep else {}
 
     def moments(self, *, keep: bool = True) -> dict[str, dict[str, Tensor]]:
         if not keep:

@@ -20,12 +20,13 @@ from bsou_dist.engine.protocol import Engine, Precision
 class EngineConfig(StrictConfig):
     """The engine that averages gradients and steps the optimizer, and how it does so.
 
-    `deepspeed` is the usual one, `ddp` (plain PyTorch) the reference that it is tested against.
-    ZeRO 1 shards optimizer moments over ranks, ZeRO 2 gradients too.
+    ZeRO 1 shards optimizer moments over ranks, ZeRO 2 gradients too, and ZeRO 3 weights too.
+    `auto` is plain PyTorch (`ddp`) where nothing is sharded, since it averages gradients while the
+    backward pass is under way and DeepSpeed's ZeRO 0 does not; else `deepspeed`.
     """
 
-    name: Literal["deepspeed", "ddp"] = "deepspeed"
-    zero_stage: Literal[0, 1, 2] = 0
+    name: Literal["auto", "deepspeed", "ddp"] = "auto"
+    zero_stage: Literal[0, 1, 2, 3] = 0
     precision: Precision = "float32"
     on_nonfinite: Literal["stop", "skip"] = "stop"
     """What follows a loss or a gradient that is NaN or infinite. In either case nothing steps by
@@ -37,6 +38,11 @@ class EngineConfig(StrictConfig):
     """How long a process may stand at one place before the run ends and says where that is."""
 
     @property
+    def is_deepspeed(self) -> bool:
+        """Whether DeepSpeed is what these settings mean."""
+        return self.name == "deepspeed" or self.zero_stage > 0
+
+    @property
     def allowed_skips(self) -> int:
         """How many batches of an epoch may be passed over."""
         return self.max_skips if self.on_nonfinite == "skip" else 0
@@ -46,7 +52,7 @@ class EngineConfig(StrictConfig):
         if self.name == "ddp" and self.zero_stage:
             raise ValueError(
                 f"zero_stage is {self.zero_stage}, but ddp shards nothing: "
-                "set name to 'deepspeed' or zero_stage to 0"
+                "set name to 'auto' or zero_stage to 0"
             )
         return self
 
@@ -68,13 +74,20 @@ def check_optimizer(config: EngineConfig, optim: OptimConfig) -> None:
     """Refuse an optimizer that would take another step where tensors are sharded.
 
     Raises:
-        InputError: LARS or LAMB with ZeRO, which hands an optimizer all tensors as one flat shard.
+        InputError: LARS or LAMB with ZeRO, which hands an optimizer all tensors as one flat shard;
+            a moving average of weights that no rank has whole.
     """
     if optim.name in BY_LAYER and config.zero_stage:
         raise InputError(
             f"optim.name is {optim.name!r}, which goes by the norm of each tensor, and "
             f"engine.zero_stage {config.zero_stage} gives every rank a part of all tensors: set "
             "engine.zero_stage to 0, or take 'adamw'"
+        )
+    if optim.ema and config.zero_stage == 3:
+        raise InputError(
+            f"optim.ema is {optim.ema}, an average of all weights on every rank, and "
+            "engine.zero_stage 3 gives every rank a part of them: set engine.zero_stage to 2, or "
+            "leave optim.ema out"
         )
 
 
@@ -92,7 +105,7 @@ def make_engine(
     network.to(processes.device)
     optimizer = make_optimizer(network, optim)
     # Each engine is imported only where it is used: DeepSpeed takes seconds to load.
-    if config.name == "ddp":
+    if not config.is_deepspeed:
         from bsou_dist.engine.ddp_engine import DdpEngine
 
         return DdpEngine(network, optimizer, config.precision, processes)

@@ -44,6 +44,12 @@ class Engine(Protocol):
     def drop_gradient(self) -> None:
         """Forget the gradient instead: neither weights nor moments change. Collective."""
 
+    def weights(self, *, keep: bool = True) -> dict[str, Tensor]:
+        """Copies of all weights and buffers on the CPU by name, whole whatever the sharding.
+
+        Without `keep` this rank only takes part, and gets nothing. Collective.
+        """
+
     def moments(self, *, keep: bool = True) -> dict[str, dict[str, Tensor]]:
         """Full optimizer state on the CPU by parameter name, whatever the sharding.
 
@@ -55,4 +61,4 @@ class Engine(Protocol):
         """Restore what `moments` of any engine gave, under any sharding."""
 
     def close(self) -> None:
-        """Let go of everything but the network, which stays as trained."""
+        """Let go of everything but the network, which stays as trained, and whole. Collective."""

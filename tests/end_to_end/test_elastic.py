@@ -41,6 +41,7 @@ CHAINS = {
         ("ddp", 0, 3, 13),
         ("deepspeed", 1, 2, None),
     ],
+    "ZeRO 3": [("deepspeed", 3, 3, 8), ("deepspeed", 3, 2, None)],
 }
 """Engine, ZeRO stage, ranks, and the step after which the run is stopped. Between them every engine
 saves for another and takes over from another, at 1 to 4 ranks.
@@ -79,6 +80,8 @@ def test_any_engine_on_any_number_of_ranks_goes_on(chain, config, straight):
     run = config.parent / "runs" / chain.replace(" ", "-")
     for engine, stage, world, stop_after in CHAINS[chain]:
         settings = [f"name={run.name}", f"engine.name={engine}", f"engine.zero_stage={stage}"]
+        if stage == 3:
+            settings += ["pretrain.optim.ema=null"]  # refused there
         if stop_after is not None:
             settings += [f"checkpoint.every_steps={stop_after % STEPS}", "checkpoint.keep=9"]
         with Job(config, *settings, world=world) as job:
@@ -89,8 +92,11 @@ def test_any_engine_on_any_number_of_ranks_goes_on(chain, config, straight):
                 job.send(signal.SIGUSR1, world - 1)
                 assert job.codes() == [75] * world, job.said()
     end = end_of(run)
-    assert end.best_loss == pytest.approx(straight.best_loss, rel=1e-5)
-    for found, expected in ((end.network, straight.network), (end.averages, straight.averages)):
+    pairs = [(end.network, straight.network)]
+    if chain != "ZeRO 3":
+        assert end.best_loss == pytest.approx(straight.best_loss, rel=1e-5)
+        pairs.append((end.averages, straight.averages))
+    for found, expected in pairs:
         assert found.keys() == expected.keys()
         apart = torch.cat([(found[name] - value).flatten() for name, value in expected.items()])
         # Adam moves each weight by about the learning rate per step. Rounding may turn the few

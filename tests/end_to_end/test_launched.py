@@ -1,4 +1,4 @@
-"""One config in this process, under torchrun, and under the DeepSpeed launcher with ZeRO 1; the
+"""One config in this process, under torchrun, and under the DeepSpeed launcher with ZeRO 3; the
 encoder is tuned in stage 2.
 """
 
@@ -19,7 +19,7 @@ from bsou_dist.predict.prediction_table import read_predictions
 ROOT = Path(__file__).parents[2]
 ENGINES = {
     "torchrun": ["engine.name=ddp"],
-    "deepspeed": ["engine.name=deepspeed", "engine.zero_stage=1"],
+    "deepspeed": ["engine.name=auto", "engine.zero_stage=3"],
 }
 
 

@@ -18,7 +18,7 @@ from bsou_dist.model.network import PretrainNetwork, projection_heads
 from bsou_dist.model.norm import with_norm
 from bsou_dist.objective.batch_objectives import MultitaskContrastive, MultitaskCrossEntropy
 
-ENGINES = [("ddp", 0), ("deepspeed", 0), ("deepspeed", 1), ("deepspeed", 2)]
+ENGINES = [("ddp", 0), ("deepspeed", 0), ("deepspeed", 1), ("deepspeed", 2), ("deepspeed", 3)]
 OBJECTIVE = MultitaskContrastive(["a", "b"], temperature=0.1, positives="label")
 ROWS, STEPS = 7, 2
 
@@ -91,7 +91,9 @@ def train(
         train_step(made, batch(rows, step), objective, seed=0, rank=rank, cached=cached).loss
         for step in range(STEPS)
     ]
-    return losses, {name: value.clone() for name, value in made.network.state_dict().items()}
+    weights = made.weights()
+    made.close()
+    return losses, weights
 
 
 def _on_rank(rank: int, world: int) -> dict:

@@ -11,13 +11,15 @@ from gloo import run_ranks
 from torch import Tensor, nn
 
 from bsou_dist.common.errors import InputError
+from bsou_dist.engine.ddp_engine import DdpEngine
+from bsou_dist.engine.deepspeed_engine import DeepSpeedEngine
 from bsou_dist.engine.make import EngineConfig, make_engine
 from bsou_dist.engine.optim.config import OptimConfig
 from bsou_dist.engine.processes import Processes
 from bsou_dist.objective.collective import global_sum
 
 ROWS, STEPS, MAX_NORM = 7, 4, 1.6
-ENGINES = [("ddp", 0), ("deepspeed", 0), ("deepspeed", 1), ("deepspeed", 2)]
+ENGINES = [("ddp", 0), ("deepspeed", 0), ("deepspeed", 1), ("deepspeed", 2), ("deepspeed", 3)]
 
 
 def network() -> nn.Module:
@@ -51,6 +53,47 @@ class Trained(NamedTuple):
     bad_norm: float
 
 
+def _bfloat16(rank: int, world: int) -> dict[int, Tensor]:
+    """Gradients of one step whose forward pass is in bfloat16, by ZeRO stage; of DDP as -1.
+
+    The engines are made by hand: on CPU, bfloat16 is refused for the sake of convolutions.
+    """
+    gradients = {}
+    for stage in (-1, 0, 1, 2, 3):
+        net = network()
+        optimizer = torch.optim.Adam(net.parameters(), lr=1e-2)
+        if stage < 0:
+            engine = DdpEngine(net, optimizer, "bfloat16", Processes(rank, world, "cpu"))
+        else:
+            engine = DeepSpeedEngine(net, optimizer, "bfloat16", stage)
+        engine.backward(engine(rows(rank)).float().square().mean())
+        engine.step()
+        first = [moments["exp_avg"].flatten() for moments in engine.moments().values()]
+        gradients[stage] = torch.cat(first) / (1 - 0.9)
+        engine.close()
+    return gradients
+
+
+def _on_rank(rank: int, world: int) -> tuple[dict, dict]:
+    return _train(rank, world), _bfloat16(rank, world)
+
+
+@pytest.fixture(scope="module")
+def ranks() -> list[tuple[dict, dict]]:
+    return run_ranks(2, _on_rank)
+
+
+def test_gradients_of_bfloat16_are_averaged_in_float32_by_every_engine(ranks):
+    for _, gradients in ranks:
+        expected = gradients[-1]
+        for stage, gradient in gradients.items():
+            assert (gradient - expected).norm() < 1e-6 * expected.norm(), stage
+
+
+def test_auto_is_ddp_unless_something_is_sharded():
+    assert [EngineConfig(zero_stage=stage).is_deepspeed for stage in range(4)] == [0, 1, 1, 1]
+
+
 def _train(rank: int, world: int) -> dict[tuple[str, int], tuple[Trained, Trained | None]]:
     """Per engine: after STEPS steps, and after two steps in the engine before it and the rest in
     this one.
@@ -69,6 +112,7 @@ def _train(rank: int, world: int) -> dict[tuple[str, int], tuple[Trained, Traine
 
 def _run(name, stage, rank, world, mine, steps, state: Trained | None) -> Trained:
     net = network()
+    attributes = [set(vars(module)) for module in net.modules()]
     if state is not None:
         net.load_state_dict(state.weights)
     engine = make_engine(
@@ -91,21 +135,31 @@ def _run(name, stage, rank, world, mine, steps, state: Trained | None) -> Traine
         loss = global_sum(engine(rows(step)[mine]).square().sum()) / ROWS
         norms.append(engine.backward(loss).item())
         engine.step()
-    weights = {key: value.clone() for key, value in engine.network.state_dict().items()}
-    return Trained(weights, engine.moments(), norms, bad_norm)
+    weights, moments = engine.weights(), engine.moments()
+    engine.close()
+    # The network is whole again, and an ordinary one.
+    assert [set(vars(module)) for module in net.modules()] == attributes
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in net.modules())
+    for key, value in net.state_dict().items():
+        assert torch.equal(value, weights[key])
+    net(rows(0)).sum().backward()
+    assert all(parameter.grad is not None for parameter in net.parameters())
+    return Trained(weights, moments, norms, bad_norm)
 
 
-def test_engines_equal_plain_adam_and_take_over_from_each_other():
+def test_engines_equal_plain_adam_and_take_over_from_each_other(ranks):
     expected, norms = plain_adam()
     assert min(norms) < MAX_NORM < max(norms), "some gradients are clipped, some are not"
-    for result in run_ranks(2, _train):
+    for result, _ in ranks:
         assert set(result) == set(ENGINES)
-        for straight, moved in result.values():
+        for name, (straight, moved) in result.items():
             assert not math.isfinite(straight.bad_norm), "on every rank"
             assert straight.norms == pytest.approx(norms, rel=1e-5)
             for weights in (straight.weights, moved.weights):
                 for key, value in expected.items():
-                    torch.testing.assert_close(weights[key], value, rtol=1e-5, atol=1e-6)
+                    torch.testing.assert_close(
+                        weights[key], value, rtol=1e-5, atol=1e-6, msg=f"{name} {key}"
+                    )
 
 
 def test_bfloat16_on_cpu_is_refused():

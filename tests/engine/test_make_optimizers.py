@@ -17,11 +17,12 @@ ROWS, STEPS = 7, 4
 RATE, DECAY = 1e-2, 0.1
 HEAD = {"match": "2.*", "rate": 0.5}
 """The last layer has half the rate."""
-DDP, PLAIN, ZERO_1, ZERO_2 = ("ddp", 0), ("deepspeed", 0), ("deepspeed", 1), ("deepspeed", 2)
+DDP = ("ddp", 0)
+PLAIN, ZERO_1, ZERO_2, ZERO_3 = (("deepspeed", stage) for stage in range(4))
 ENGINES = {
     "adam": [DDP, ZERO_2],
-    "adamw": [DDP, PLAIN, ZERO_1],
-    "sgd": [DDP, ZERO_1, ZERO_2],
+    "adamw": [DDP, PLAIN, ZERO_1, ZERO_3],
+    "sgd": [DDP, ZERO_1, ZERO_2, ZERO_3],
     "lars": [DDP, PLAIN],
     "lamb": [DDP, PLAIN],
 }
@@ -94,8 +95,7 @@ def _run(
     for step in steps:
         made.backward(global_sum(made(rows(step)[mine]).square().sum()) / ROWS)
         made.step()
-    weights = {key: value.clone() for key, value in made.network.state_dict().items()}
-    return weights, made.moments()
+    return made.weights(), made.moments()
 
 
 def _train(rank: int, world: int) -> dict[tuple, tuple]:
@@ -119,6 +119,16 @@ def test_every_engine_takes_the_optimizers_steps_and_they_move_between_engines()
                     torch.testing.assert_close(
                         weights[key], value, rtol=1e-5, atol=1e-6, msg=f"{name} {engine} {key}"
                     )
+
+
+def test_a_moving_average_needs_whole_weights():
+    with pytest.raises(InputError, match=r"set engine\.zero_stage to 2"):
+        make_engine(
+            network(),
+            EngineConfig(zero_stage=3),
+            OptimConfig(learning_rate=RATE, ema=0.9),
+            Processes(0, 1, "cpu"),
+        )
 
 
 @pytest.mark.parametrize("name", ["lars", "lamb"])

@@ -33,6 +33,7 @@ ENGINES = [
     ("deepspeed", 0, torch.float32),
     ("deepspeed", 1, torch.float32),
     ("deepspeed", 2, torch.float32),
+    ("deepspeed", 3, torch.float32),
 ]
 TOLERANCE = {torch.float64: 1e-10, torch.float32: 5e-5}
 BETA1 = 0.9
