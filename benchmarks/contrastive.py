@@ -8,6 +8,12 @@ pairs of views, which needs the same denominators. Needs both libraries (`pip in
 pytorch-metric-learning lightly`); a form stops at the largest N that fits --memory-gb.
 
     .venv/bin/python benchmarks/contrastive.py
+
+Beside other work: this form of two checkouts in turn, on an idle machine and beside two processes
+that compute without end.
+
+    git worktree add /tmp/before COMMIT
+    .venv/bin/python benchmarks/contrastive.py --beside-busy-loops /tmp/before --sizes 1024 8192
 """
 
 from __future__ import annotations
@@ -19,9 +25,13 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
+
+import against
 
 TASKS, DIM, CLASSES, TEMPERATURE = 4, 256, 4, 0.1
 SIZES = (1024, 2048, 4096, 8192, 16384, 32768, 65536)
@@ -99,6 +109,66 @@ def run(form: str, rows: int) -> dict[str, float]:
     return json.loads(done.stdout)
 
 
+BUSY_LOOPS = 2
+BUSY = Path(__file__).parent / "results/contrastive_beside_busy_loops.json"
+
+
+@contextmanager
+def busy_loops(count: int) -> Iterator[None]:
+    """Processes beside this one that compute without end."""
+    loops = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
+    try:
+        yield
+    finally:
+        for loop in loops:
+            loop.kill()
+            loop.wait()
+
+
+def seconds_of(checkout: Path, rows: int) -> float:
+    """Forward and backward of a checkout's own form, in a process of its own."""
+    printed = against.run(checkout, "contrastive", "--measure", "bsou-dist", str(rows))
+    found = json.loads(printed.splitlines()[-1])
+    return found["forward_s"] + found["backward_s"]
+
+
+def beside_busy_loops(other: Path, sizes: Sequence[int], rounds: int) -> dict[str, Any]:
+    """Seconds of both checkouts, idle and beside busy loops, all in one run."""
+    found: dict[str, Any] = {}
+    for rows in sizes:
+        taken: dict[str, list[float]] = {}
+        for turn in range(rounds):
+            # Who begins changes, so that neither always meets a warm machine.
+            checkouts = [("here", against.HERE), ("other", other)][:: 1 if turn % 2 == 0 else -1]
+            for loops in (0, BUSY_LOOPS):
+                with busy_loops(loops):
+                    for name, checkout in checkouts:
+                        state = "beside busy loops" if loops else "idle"
+                        taken.setdefault(f"{name}, {state}, s", []).append(
+                            seconds_of(checkout, rows)
+                        )
+            print(rows, turn, {name: round(times[-1], 3) for name, times in taken.items()})
+        median = {name: statistics.median(times) for name, times in taken.items()}
+        found[str(rows)] = {
+            **{name: round(value, 4) for name, value in median.items()},
+            "here over other, idle": round(median["here, idle, s"] / median["other, idle, s"], 2),
+            "here beside busy loops over idle": round(
+                median["here, beside busy loops, s"] / median["here, idle, s"], 2
+            ),
+            "other beside busy loops over idle": round(
+                median["other, beside busy loops, s"] / median["other, idle, s"], 2
+            ),
+        }
+    return {
+        "here": against.commit_of(against.HERE),
+        "other": against.commit_of(other),
+        "cores": os.cpu_count(),
+        "busy_loops": BUSY_LOOPS,
+        "rounds": rounds,
+        "rows": found,
+    }
+
+
 def plot(results: dict[str, dict[str, dict[str, float]]], path: Path) -> None:
     """Time and memory against N, a line per form."""
     import matplotlib
@@ -129,6 +199,7 @@ def main() -> None:
     )
     parser.add_argument("--measure", nargs=2, metavar=("FORM", "N"), help=argparse.SUPPRESS)
     parser.add_argument("--sizes", type=int, nargs="*", default=SIZES)
+    parser.add_argument("--beside-busy-loops", type=Path, metavar="OTHER_CHECKOUT")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--memory-gb", type=float, default=6.0)
     parser.add_argument(
@@ -137,6 +208,12 @@ def main() -> None:
     options = parser.parse_args()
     if options.measure:
         print(json.dumps(measure(options.measure[0], int(options.measure[1]))))
+        return
+    if options.beside_busy_loops:
+        other = options.beside_busy_loops.resolve()
+        busy = beside_busy_loops(other, options.sizes, options.rounds)
+        BUSY.write_text(json.dumps(busy, indent=2) + "\n")
+        print(json.dumps(busy, indent=2))
         return
     results: dict[str, dict[str, dict[str, float]]] = {form: {} for form in BYTES_PER_PAIR}
     for rows in options.sizes:

@@ -90,8 +90,7 @@ class CachedStep:
 
     def _outputs(self, engine: Engine, batch: Batch, chunk: int, seeds: list[int]) -> list[Tensor]:
         seed_dropout(seeds[chunk])
-        rows = self._slice(chunk)
-        outputs: list[Tensor] = engine(batch.clips[rows], batch.slots[rows])
+        outputs: list[Tensor] = engine(*batch.inputs(self._slice(chunk)))
         return outputs
 
 

@@ -103,4 +103,4 @@ def validate(
 
 def _forward(engine: Engine, batch: Batch) -> Any:
     """Outputs of the network for this rank's rows."""
-    return engine(batch.clips, batch.slots)
+    return engine(*batch.inputs())

@@ -18,6 +18,7 @@ from bsou_dist.feed.loader import Loader
 from bsou_dist.feed.order.make import OrderConfig
 from bsou_dist.model.encoder import build_encoder
 from bsou_dist.model.network import PretrainNetwork
+from bsou_dist.objective.batch_objectives import PlansAhead
 from bsou_dist.tasks.task import Task
 
 SPLIT_COLUMN = "split_stage1"
@@ -52,6 +53,10 @@ def _pretrain_one(context: Context, stage: PretrainConfig, encoder: str, names: 
     folder.mkdir(parents=True, exist_ok=True)
     prepared = prepare(context, stage, names)
     tasks = [task.model_dump(mode="json") for task in prepared.tasks]
+    objective = METHODS[stage.method].objective(stage, names)
+    if isinstance(objective, PlansAhead):
+        prepared.train_feed.planner = objective.plan
+        prepared.valid_feed.planner = objective.plan
     with context.tracked(encoder, folder, stage=1, tasks=prepared.tasks, parent=None) as run:
         best_loss = train_stage(
             context,
@@ -59,7 +64,7 @@ def _pretrain_one(context: Context, stage: PretrainConfig, encoder: str, names: 
             folder,
             name=encoder,
             network=prepared.network,
-            objective=METHODS[stage.method].objective(stage, names),
+            objective=objective,
             train_feed=prepared.train_feed,
             valid_feed=prepared.valid_feed,
             metadata={"stage": 1, "tasks": tasks},

@@ -11,6 +11,8 @@
 | `loader` | How are batches made ahead of the training step? |
 | `reader_pool` | How are clips read while others are decoded? |
 | `batch` | What does a training step get? |
+| `filled_slots` | Which slots of a batch hold a clip? |
+| `global_rows` | What does a rank know of the other ranks' rows? |
 | `protocol` | What does a training loop ask of a feed, and a feed of a source of clips? |
 | `quarantine` | Where do clips go that cannot be decoded, and how many may there be? |
 | `side_stream` | How does a GPU make batches while it trains? |

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor
+
+from bsou_dist.feed.filled_slots import FilledSlots
 
 
 @dataclass
@@ -40,6 +43,10 @@ class Batch:
     """Rows per item, 1 or 2."""
     epoch: int
     step: int
+    plan: Any = None
+    """What a loss had made ahead of the rows of all ranks (see `Loader.planner`), if anything."""
+    filled: FilledSlots | None = None
+    """`slots` on the CPU, where the feed knows them there."""
     data_wait_s: float = 0.0
     """Seconds that the consumer waited for this batch."""
     clips_read_ahead: int = 0
@@ -47,3 +54,12 @@ class Batch:
 
     None beside a wait for data: reading is slower than decoding.
     """
+
+    def inputs(self, rows: slice | None = None) -> tuple[Any, ...]:
+        """What a network takes of this batch, or of some of its rows."""
+        if rows is None:
+            rows = slice(None)
+        inputs = (self.clips[rows], self.slots[rows])
+        if self.filled is None:
+            return inputs
+        return (*inputs, self.filled.rows(rows))

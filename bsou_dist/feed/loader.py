@@ -17,6 +17,8 @@ from torch import Tensor
 
 from bsou_dist.feed.batch import Batch
 from bsou_dist.feed.dataset import ClipSet, ExamSet
+from bsou_dist.feed.filled_slots import FilledSlots
+from bsou_dist.feed.global_rows import Movable, Planner, global_rows
 from bsou_dist.feed.order.in_turn import InTurn
 from bsou_dist.feed.order.make import OrderConfig, make_order
 from bsou_dist.feed.order.protocol import PADDING, Order, rank_slice
@@ -39,8 +41,10 @@ class _Planned:
 
     epoch: int
     step: int
+    items: np.ndarray
+    """Items of the rows of all ranks, int64 (global_batch,)."""
     index: np.ndarray
-    """Items of the rows, int64 (B,)."""
+    """Items of this rank's rows, int64 (B,)."""
     picked: np.ndarray
     """Clips of their slots, int64 (B, slots), negative where there is none."""
     reads: list[Reads]
@@ -55,6 +59,7 @@ class _Begun:
     rows: Tensor
     """What is being filled, (views, B * slots, ...)."""
     pieces: list[Future[Filled]]
+    loss_plan: Future[Movable] | None
 
 
 @dataclass(frozen=True)
@@ -119,6 +124,10 @@ class Loader:
             self.order = make_order(order or OrderConfig(), dataset, global_batch, seed)
         else:
             self.order = InTurn(len(dataset), global_batch)
+        self.planner: Planner | None = None
+        """Makes `Batch.plan`, if anything does."""
+        self._rank = rank
+        self._world = world
         self._rows = rank_slice(global_batch, rank, world)
 
     def steps(self) -> int:
@@ -217,20 +226,29 @@ class Loader:
         for piece in self._pieces(picked.size):
             clips = picked.ravel()[piece]
             reads.append(self.source.begin_reading(readers, clips))
-        return _Planned(epoch, step, index, picked, reads)
+        return _Planned(epoch, step, items, index, picked, reads)
 
     def _begin(
         self, makers: ThreadPoolExecutor, readers: ReaderPool, side: SideStream, plan: _Planned
     ) -> _Begun:
         """Hand a batch to the makers in pieces, so that none of them waits for another."""
         clips = plan.picked.ravel()
+        loss_plan = None
+        if self.planner:
+            loss_plan = makers.submit(self._plan_loss, self.planner, plan.items)
         with side.making():
             rows = self.source.empty(len(clips))
         pieces = []
         for piece, reads in zip(self._pieces(len(clips)), plan.reads, strict=True):
             part = rows[:, piece], clips[piece]
             pieces.append(makers.submit(self._fill, readers, side, *part, reads, plan.epoch))
-        return _Begun(plan, rows, pieces)
+        return _Begun(plan, rows, pieces, loss_plan)
+
+    def _plan_loss(self, planner: Planner, items: np.ndarray) -> Movable:
+        """What `planner` makes of the rows of all ranks."""
+        views = self.source.views
+        rows = global_rows(self.dataset, items, views=views, rank=self._rank, world=self._world)
+        return planner(rows)
 
     def _pieces(self, clips: int) -> list[slice]:
         """Parts of a batch that are filled in one go each."""
@@ -283,9 +301,10 @@ class Loader:
             missing = missing_label(values.dtype)
             labels[task] = per_row(values, ~valid, missing)
         keys = ["" if item == PADDING else dataset.key[item] for item in index]
+        slots_of_rows = np.tile(slots, (views, 1))
         return Batch(
             clips=clips,
-            slots=to_device(np.tile(slots, (views, 1)), device),
+            slots=to_device(slots_of_rows, device),
             valid=to_device(np.tile(valid, views), device),
             labels=labels,
             key=keys * views,
@@ -297,6 +316,8 @@ class Loader:
             views=views,
             epoch=plan.epoch,
             step=plan.step,
+            filled=FilledSlots(slots_of_rows, device),
+            plan=begun.loss_plan.result().to(device) if begun.loss_plan else None,
         )
 
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
+from bsou_dist.feed.filled_slots import FilledSlots
 from bsou_dist.model.encoder import Encoder
 from bsou_dist.model.heads.exam_join import ExamJoin
 from bsou_dist.model.heads.make import make_head
@@ -19,23 +19,29 @@ VIEW_HEAD = "view"
 """Name of the one projection head of a loss that uses no label."""
 
 
-def encode_filled(encoder: Encoder, inputs: Tensor, slots: Tensor) -> Tensor:
+def encode_filled(
+    encoder: Encoder, inputs: Tensor, slots: Tensor, filled: FilledSlots | None = None
+) -> Tensor:
     """Embed what there is; the rest is zeros, and never enters the encoder or its statistics.
 
     Args:
         inputs: clips (N, 1, F, H, W) with slots (N, 1), or exams (N, 6, 1, F, H, W) with slots
             (N, 6).
         slots: bool, False where a slot is empty, padding or could not be decoded.
+        filled: the same on the CPU; where it is not given, a device is waited for.
 
     Returns:
         (N, C), or (N, 6, C).
     """
-    filled = slots if inputs.ndim == 6 else slots[:, 0]
-    if inputs.ndim == 5 and bool(filled.all()):
+    if filled is None:
+        filled = FilledSlots(slots.cpu().numpy(), str(inputs.device))
+    if inputs.ndim == 5 and filled.everywhere:
         return encoder(inputs)[1]  # the usual batch: no copy of its pixels
-    _, found = encoder(inputs[filled])
-    embeddings = torch.zeros(*filled.shape, encoder.dim, dtype=found.dtype, device=found.device)
-    return embeddings.masked_scatter(filled[..., None], found)
+    one_per_slot = inputs.flatten(0, 1) if inputs.ndim == 6 else inputs
+    index = filled.index()
+    _, found = encoder(one_per_slot[index])
+    embeddings = found.new_zeros(len(one_per_slot), encoder.dim).index_copy(0, index, found)
+    return embeddings.unflatten(0, slots.shape) if inputs.ndim == 6 else embeddings
 
 
 class PretrainNetwork(nn.Module):
@@ -49,8 +55,10 @@ class PretrainNetwork(nn.Module):
         self.encoder = encoder
         self.heads = nn.ModuleDict(heads)
 
-    def forward(self, clips: Tensor, slots: Tensor) -> list[Tensor]:
-        embedding = encode_filled(self.encoder, clips, slots)
+    def forward(
+        self, clips: Tensor, slots: Tensor, filled: FilledSlots | None = None
+    ) -> list[Tensor]:
+        embedding = encode_filled(self.encoder, clips, slots, filled)
         return [head(embedding) for head in self.heads.values()]
 
 
@@ -91,8 +99,10 @@ class TaskNetwork(nn.Module):
         head_dim = self.join.dim if self.join else dim
         self.head = make_head(task, head_dim, train_labels)
 
-    def forward(self, inputs: Tensor, slots: Tensor) -> Any:
-        embedding = inputs if self.encoder is None else encode_filled(self.encoder, inputs, slots)
+    def forward(self, inputs: Tensor, slots: Tensor, filled: FilledSlots | None = None) -> Any:
+        embedding = inputs
+        if self.encoder is not None:
+            embedding = encode_filled(self.encoder, inputs, slots, filled)
         if self.join is not None:
             embedding = self.join(embedding, slots)
         return self.head(embedding)

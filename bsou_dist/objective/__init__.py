@@ -9,6 +9,8 @@ Ultrasound Videos*.
 | `contrastive` | What is the contrastive loss over all tasks and ranks ([P1] eq. 2 and 3)? |
 | `contrastive_reference` | What is right? |
 | `contrastive_tiled` | How does it do without a matrix of all pairs, forward and backward? |
+| `contrastive_plan` | What of it follows from labels alone, and is made ahead on the CPU? |
+| `tile_threads` | How do threads of a CPU share it, and always come to the same? |
 | `contrastive_positives` | What are the positives of a row, and the sums over them? |
 | `contrastive_inputs` | What must ranks agree on before they exchange embeddings? |
 | `supervised` | What are the losses of a label or a target ([P1] eq. 1 and section 4.2)? |

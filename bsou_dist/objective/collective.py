@@ -43,33 +43,39 @@ def global_sum(local: Tensor, group: Group | None = None) -> Tensor:
     return _GlobalSum.apply(local, group)
 
 
-def exchange_sizes(sizes: list[int], group: Group | None, device: torch.device) -> list[list[int]]:
-    """Every rank's `sizes` (equally long on all ranks), in rank order."""
+def gather_equal(rows: Tensor, group: Group | None = None) -> Tensor:
+    """Every rank's `rows`, stacked in rank order, without a gradient.
+
+    `rows` have one shape on all ranks. One launch, however many ranks there are.
+    """
     _, world = world_of(group)
     if world == 1:
-        return [sizes]
-    mine = torch.tensor(sizes, dtype=torch.int64, device=device)
-    all_sizes = [torch.empty_like(mine) for _ in range(world)]
-    dist.all_gather(all_sizes, mine, group=group)
-    return [sizes_of_rank.tolist() for sizes_of_rank in all_sizes]
+        return rows[None]
+    gathered = rows.new_empty((world * len(rows), *rows.shape[1:]))
+    dist.all_gather_into_tensor(gathered, rows.contiguous(), group=group)
+    return gathered.unflatten(0, (world, len(rows)))
 
 
-def gather(rows: Tensor, counts: list[int], group: Group | None = None, dim: int = 0) -> Tensor:
-    """Rows of all ranks along `dim`, in rank order, without a gradient.
+def gather(rows: Tensor, counts: list[int], group: Group | None = None) -> Tensor:
+    """Rows of all ranks along dimension 0, in rank order, without a gradient.
 
     counts[r] of them come from rank r; it may have none.
     """
     if len(counts) == 1:
         return rows
-    # Collectives take tensors of one shape.
+    per_rank = gather_equal(padded(rows, max(counts)), group)
+    return torch.cat([part[:count] for part, count in zip(per_rank, counts, strict=True)])
+
+
+def padded(rows: Tensor, length: int, dim: int = 0) -> Tensor:
+    """Rows, with zeros behind them up to `length` along `dim`."""
+    if rows.shape[dim] == length:
+        return rows
     shape = [*rows.shape]
-    shape[dim] = max(counts)
-    padded = rows.new_zeros(shape)
-    padded.narrow(dim, 0, rows.shape[dim]).copy_(rows)
-    per_rank = [torch.empty_like(padded) for _ in counts]
-    dist.all_gather(per_rank, padded, group=group)
-    parts = [part.narrow(dim, 0, count) for part, count in zip(per_rank, counts, strict=True)]
-    return torch.cat(parts, dim=dim)
+    shape[dim] = length
+    longer = rows.new_zeros(shape)
+    longer.narrow(dim, 0, rows.shape[dim]).copy_(rows)
+    return longer
 
 
 class _GatherRows(torch.autograd.Function):
@@ -86,7 +92,7 @@ class _GatherRows(torch.autograd.Function):
 
 
 def gather_rows(rows: Tensor, counts: list[int], group: Group | None = None) -> Tensor:
-    """`gather` along dimension 0, differentiable.
+    """`gather`, differentiable.
 
     Backward returns the local rows of the gradient times the world size: valid because every rank
     differentiates the same scalar of the same gathered rows.

@@ -9,8 +9,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from bsou_dist.objective.collective import Group
+from bsou_dist.objective.collective import Group, gather_equal, padded, world_of
 from bsou_dist.objective.contrastive_inputs import agree, gather_labels
+from bsou_dist.objective.contrastive_plan import Plan, make_plan
 from bsou_dist.objective.contrastive_tiled import TiledSupcon
 
 
@@ -58,12 +59,83 @@ def multitask_supcon(
         ValueError: on every rank, if any rank's shapes, types or temperature do not fit, or ranks
             disagree.
     """
-    wide = torch.float64 if embeddings.dtype == torch.float64 else torch.float32
-    tau = torch.as_tensor(temperature, dtype=wide, device=embeddings.device)
-    counts = agree(embeddings, labels, tau, sweep, subject, valid, group)
-    labels, sweep, subject, valid_rows = gather_labels(labels, sweep, subject, valid, counts, group)
-    total = TiledSupcon.apply(embeddings, tau, labels, sweep, subject, counts, group)
-    return total / max(valid_rows, 1)
+    agreed = agree(embeddings, labels, temperature, sweep, subject, valid, group)
+    of_all = gather_labels(labels, sweep, subject, valid, agreed.counts, group)
+    plan = make_plan(
+        of_all.labels.numpy(),
+        agreed.counts,
+        world_of(group)[0],
+        sweep=None if of_all.sweep is None else of_all.sweep.numpy(),
+        subject=None if of_all.subject is None else of_all.subject.numpy(),
+    )
+    return _planned(
+        embeddings,
+        plan.to(embeddings.device),
+        temperature,
+        valid,
+        tau=agreed.temperature,
+        largest_square=agreed.largest_square,
+        group=group,
+    )
+
+
+def planned_supcon(
+    embeddings: Tensor,
+    plan: Plan,
+    *,
+    temperature: float,
+    valid: Tensor,
+    group: Group | None = None,
+) -> Tensor:
+    """`multitask_supcon` where all ranks know all labels: nothing is asked, no device waited for.
+
+    Args:
+        embeddings: (T, N, D), unit norm, this rank's rows.
+        plan: of the global batch, on the device of the embeddings.
+        temperature: tau > 0, the same on all ranks.
+        valid: (N,) bool; False for rows that are not there, though the plan may hold labels of
+            them.
+        group: as in `multitask_supcon`.
+
+    Raises:
+        ValueError: on this rank, if its shapes do not fit the plan. Ranks that run the same
+            network on the same plan raise together.
+    """
+    expected = (plan.task_count, plan.counts[plan.rank])
+    if embeddings.shape[:2] != expected or valid.shape != expected[1:]:
+        raise ValueError(
+            f"embeddings must be (T, N, D) and valid (N,) with T, N = {expected}; got "
+            f"{tuple(embeddings.shape)} and {tuple(valid.shape)}"
+        )
+    if not temperature > 0:
+        raise ValueError(f"temperature must be > 0, got {temperature}")
+    return _planned(
+        embeddings, plan, temperature, valid, tau=temperature, largest_square=1.0, group=group
+    )
+
+
+def _planned(
+    embeddings: Tensor,
+    plan: Plan,
+    temperature: float | Tensor,
+    valid: Tensor | None,
+    *,
+    tau: float,
+    largest_square: float,
+    group: Group | None,
+) -> Tensor:
+    """The loss by a plan; `temperature` is what is differentiated, `tau` its value.
+
+    `largest_square` bounds the squares of the norms of all valid rows of all ranks.
+    """
+    counted = embeddings.new_ones(embeddings.shape[1], dtype=torch.uint8)
+    if valid is not None:
+        counted = valid.to(torch.uint8)
+    all_valid = gather_equal(padded(counted, max(plan.counts)), group)  # (ranks, most)
+    total = TiledSupcon.apply(
+        embeddings, temperature, plan, valid, all_valid, tau, largest_square, group
+    )
+    return total / all_valid.sum().clamp(min=1)
 
 
 def ucon(

@@ -8,46 +8,44 @@ of all groups cost M x D. Shapes: M labelled rows of all ranks, D dimensions.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 TILE_ROWS = {"cpu": 512, "cuda": 8192}
-"""Rows that are worked on at once, the side of a tile of scores.
+"""Rows that are worked on at once, the side of a tile of scores at most.
 
 Enough for matrix products at full speed, few enough that a tile is small beside M x D.
 """
 
 
+@dataclass(frozen=True)
 class PositiveSets:
-    """The positives of every row: the rows of its group, without those of its part of the group.
+    """The positives of every row: the rows of its group, without those of its part of the group."""
 
-    Args:
-        group: (M,) int64, equal for rows that are positives of each other; negative where a row has
-            no positives.
-        part: (M,) int64, equal for rows of one patient in one group, which are not; None where only
-            the row itself is left out.
-    """
-
-    def __init__(self, group: Tensor, part: Tensor | None) -> None:
-        self.grouped = group >= 0
-        self.group, self.groups = _numbered(group)
-        self.part: Tensor | None = None
-        if part is not None:
-            self.part, self.parts = _numbered(part)
+    there: Tensor
+    """(M,) bool: rows that count; the others neither have positives nor are any."""
+    group: Tensor
+    """(M,) int64 of 0 .. groups-1, equal for rows that are positives of each other."""
+    groups: int
+    part: Tensor | None
+    """(M,) int64 of 0 .. parts-1, equal for rows of one patient in one group, which are not; None
+    where only the row itself is left out."""
+    parts: int
 
     def counts(self) -> Tensor:
         """Number of positives of every row, (M,) int64."""
-        of_group = torch.bincount(self.group, minlength=self.groups)[self.group]
+        of_group = _count_by(self.group, self.groups, self.there)
         left_out: Tensor | int = 1
         if self.part is not None:
-            left_out = torch.bincount(self.part, minlength=self.parts)[self.part]
-        return torch.where(self.grouped, of_group - left_out, 0)
+            left_out = _count_by(self.part, self.parts, self.there)
+        return torch.where(self.there, of_group - left_out, 0)
 
     def sums(self, z: Tensor, weight: Tensor) -> Callable[[slice], Tensor]:
         """A function from a slice of rows to the sum of weight z over the positives of each.
 
-        z (M, D), weight (M,); the sums are (rows of the slice, D).
+        z (M, D), 0 for rows that are not there; weight (M,). The sums are (rows of the slice, D).
         """
         group_sums = _sums_by(self.group, self.groups, z, weight)
         part_sums = None if self.part is None else _sums_by(self.part, self.parts, z, weight)
@@ -58,7 +56,7 @@ class PositiveSets:
                 total -= z[rows] * weight[rows, None]
             else:
                 total -= part_sums[self.part[rows]]
-            return total.mul_(self.grouped[rows, None])
+            return total
 
         return of_rows
 
@@ -68,10 +66,9 @@ def tiles(start: int, stop: int, side: int) -> list[slice]:
     return [slice(first, min(first + side, stop)) for first in range(start, stop, side)]
 
 
-def _numbered(values: Tensor) -> tuple[Tensor, int]:
-    """Values as 0 .. K-1, and K."""
-    distinct, number = torch.unique(values, return_inverse=True)
-    return number, len(distinct)
+def _count_by(number: Tensor, count: int, there: Tensor) -> Tensor:
+    """Of every row, how many rows that are there have its number, (M,) int64."""
+    return number.new_zeros(count).index_add_(0, number, there.long())[number]
 
 
 def _sums_by(number: Tensor, count: int, z: Tensor, weight: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from bsou_dist.objective.collective import Group, exchange_sizes, gather_rows
+from bsou_dist.objective.collective import Group, gather_equal, gather_rows
 from bsou_dist.objective.contrastive_inputs import gather_labels
 from bsou_dist.tasks.labels import MISSING_CLASS
 
@@ -25,23 +25,24 @@ def reference_multitask_supcon(
     group: Group | None = None,
 ) -> Tensor:
     """`contrastive.multitask_supcon`, argument for argument, for valid input."""
-    sizes = exchange_sizes([labels.shape[1]], group, labels.device)
-    counts = [rows_of_rank for (rows_of_rank,) in sizes]
+    own_count = torch.tensor([labels.shape[1]], device=labels.device)
+    counts = gather_equal(own_count, group).flatten().tolist()
     wide = torch.float64 if embeddings.dtype == torch.float64 else torch.float32
     own_rows = embeddings.to(wide).transpose(0, 1).contiguous()  # (N, T, D)
     rows = gather_rows(own_rows, counts, group)  # (R, T, D)
-    all_labels, sweep, subject, valid_rows = gather_labels(
-        labels, sweep, subject, valid, counts, group
-    )
-    allowed = torch.ones(len(rows), len(rows), dtype=torch.bool, device=rows.device)
+    of_all = gather_labels(labels, sweep, subject, valid, counts, group)
+    sweep, subject = of_all.sweep, of_all.subject
+    allowed = torch.ones(len(rows), len(rows), dtype=torch.bool)
     if sweep is not None:
         allowed &= (sweep[:, None] == sweep) & (sweep >= 0)
     if subject is not None:
         allowed &= subject[:, None] != subject
     total = rows.sum() * 0.0  # keeps the graph where no anchor has a positive
-    for task, label in enumerate(all_labels):
-        total = total + _supcon_sum(rows[:, task], label, allowed, temperature)
-    return total / max(valid_rows, 1)
+    for task, label in enumerate(of_all.labels):
+        total = total + _supcon_sum(
+            rows[:, task], label.to(rows.device), allowed.to(rows.device), temperature
+        )
+    return total / max(int(of_all.valid.sum()), 1)
 
 
 def _supcon_sum(z: Tensor, label: Tensor, allowed: Tensor, temperature: float | Tensor) -> Tensor:

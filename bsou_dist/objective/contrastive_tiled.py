@@ -16,13 +16,15 @@ In the notation of equation 2 of [P1] (see `contrastive.py`), with s_ij = z_i.z_
   with u_i = 1 for an anchor that has a positive and 0 for another row.
 - A pair of tiles whose rows are both local is computed once: it serves its rows and, transposed,
   its columns.
+- Rows that are labelled but not there (a clip that could not be decoded) are known on the device
+  only. Their z is 0 and their exponentials are multiplied by 0, so that no shape depends on them.
 """
 
 from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -30,15 +32,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bsou_dist.objective.collective import Group, gather, world_of
+from bsou_dist.objective.collective import Group, gather_equal, padded, world_of
+from bsou_dist.objective.contrastive_plan import Plan, TaskPlan
 from bsou_dist.objective.contrastive_positives import TILE_ROWS, PositiveSets, tiles
-from bsou_dist.tasks.labels import MISSING_CLASS
+from bsou_dist.objective.tile_threads import Job, one_thread_per_product, rounds, run_jobs
 
 FUSED = {"cpu": False, "cuda": True}
 """Whether what is done to a tile between its matrix products is compiled into one pass over it.
 
 A GPU needs that, being bound by memory there; a CPU gains little and would wait for its compiler.
 """
+
+LEAST_SIDE = 128
+"""Rows of a tile on a CPU where there are few: enough tiles for several threads, as long as they
+are worth a thread's while."""
 
 
 @dataclass(frozen=True)
@@ -49,40 +56,66 @@ class LabelledRows:
     """
 
     z: Tensor
-    """(M, D)."""
-    index: Tensor
-    """Positions among the rows of all ranks, (M,) int64."""
+    """(M, D); 0 where a row is not there."""
+    there: Tensor
+    """(M,) bool."""
+    positives: PositiveSets
+    positive_counts: Tensor
+    """Number of positives of every row, (M,) int64."""
     anchors: Tensor
     """Whether a row has a positive, (M,) bool."""
-    positives: PositiveSets
+    shift: Tensor | None
+    """A bound of all |s|, scalar, where it can stand for every row's maximum; else None.
+
+    With it, no maximum is looked for, and one exponential serves both rows of a pair.
+    """
     start: int
     stop: int
-    own_index: Tensor
-    """Positions of this rank's rows among its N, (L,) int64."""
     tau: float
 
     @property
-    def tile_rows(self) -> int:
-        """Side of a tile on this device."""
+    def side(self) -> int:
+        """Side of a tile at most."""
         return TILE_ROWS[self.z.device.type]
 
-    def pairs(self) -> Iterator[tuple[slice, slice, bool]]:
-        """Pairs of tiles: local rows, columns, and whether the scores serve the columns as well."""
-        local_tiles = tiles(self.start, self.stop, self.tile_rows)
-        before = tiles(0, self.start, self.tile_rows)
-        after = tiles(self.stop, len(self.z), self.tile_rows)
-        for number, rows in enumerate(local_tiles):
-            for columns in local_tiles[number:]:
-                yield rows, columns, columns != rows
-            for columns in before + after:
-                yield rows, columns, False
+    @property
+    def own_there(self) -> Tensor:
+        """Which of the local rows are there, (L,) bool."""
+        return self.there[self.start : self.stop]
+
+    def local_tiles(self) -> list[slice]:
+        """Tiles of the local rows: several on a CPU, even of a few hundred rows."""
+        side = self.side
+        if self.z.device.type == "cpu":
+            side = min(side, max(LEAST_SIDE, math.ceil((self.stop - self.start) / 4)))
+        return tiles(self.start, self.stop, side)
+
+    def pairs(self) -> list[Job]:
+        """Pairs of tiles, local rows with all columns."""
+        local = self.local_tiles()
+        remote = [
+            *tiles(0, self.start, self.side),
+            *tiles(self.stop, len(self.z), self.side),
+        ]
+        jobs = [Job(rows, rows, False, (number,)) for number, rows in enumerate(local)]
+        for one, other in rounds(len(local)):
+            jobs.append(Job(local[one], local[other], True, (one, other)))
+        for columns in remote:
+            jobs += [Job(rows, columns, False, (number,)) for number, rows in enumerate(local)]
+        return jobs
+
+    def single(self, start: int, stop: int) -> list[Job]:
+        """Tiles of the rows from `start` to `stop`, each by itself."""
+        found = tiles(start, stop, self.side)
+        return [Job(rows, rows, False, (number,)) for number, rows in enumerate(found)]
 
     def local(self, rows: slice) -> slice:
         """A slice of local rows, counted from the first local one."""
         return slice(rows.start - self.start, rows.stop - self.start)
 
-    def scores(self, rows: slice, columns: slice, scratch: Tensor) -> Tensor:
+    def scores(self, job: Job, scratch: Tensor) -> Tensor:
         """Scores s of a pair of tiles, in `scratch`; -inf for a row with itself."""
+        rows, columns = job.rows, job.columns
         height = rows.stop - rows.start
         width = columns.stop - columns.start
         scores = scratch[: height * width].view(height, width)
@@ -93,73 +126,82 @@ class LabelledRows:
 
     def scratch(self) -> Tensor:
         """Room for the scores of a pair of tiles."""
-        return self.z.new_empty(min(self.tile_rows, len(self.z)) ** 2)
+        return self.z.new_empty(min(self.side, len(self.z)) ** 2)
 
-    def shift(self) -> Tensor | None:
-        """A bound of all |s|, scalar, where it can stand for every row's maximum; else None.
+    def no_scratch(self) -> Tensor:
+        """No room, for work that needs none."""
+        return self.z.new_empty(0)
 
-        With it, no maximum is looked for, and one exponential serves both rows of a pair.
-        """
-        bound = self.z.square().sum(dim=1).max() / self.tau
-        # exp(s - bound) is exp(-2 bound) at least, which must not vanish, and exp(bound - lse) is
-        # exp(2 bound) at most, which must not overflow. 4 is a margin for either.
-        suits = 2 * bound.item() < math.log(torch.finfo(self.z.dtype).max) - 4
-        return bound if suits else None
-
-    def log_sum_exps(self) -> Tensor:
-        """lse of the local rows over all other rows, (L,); -inf for a row without another."""
-        shift = self.shift()
+    def log_sum_exps(self, threads: int) -> Tensor:
+        """lse of the local rows over all other rows that are there, (L,); -inf where none is."""
+        shift = self.shift
         if shift is None:
-            return self._log_sum_exps_by_maxima()
-        scratch = self.scratch()
+            return self._log_sum_exps_by_maxima(threads)
         sums = self.z.new_zeros(self.stop - self.start)
+        counted = self.there.to(self.z.dtype)
         exp_sums = _fused(_exp_sums, self.z.device)
-        for rows, columns, both in self.pairs():
-            scores = self.scores(rows, columns, scratch)
-            row_sums, column_sums = exp_sums(scores, shift, both)
-            sums[self.local(rows)] += row_sums
-            if both:
-                sums[self.local(columns)] += column_sums
+
+        def add(job: Job, scratch: Tensor) -> None:
+            scores = self.scores(job, scratch)
+            row_sums, column_sums = exp_sums(
+                scores, shift, counted[job.rows], counted[job.columns], job.both
+            )
+            sums[self.local(job.rows)] += row_sums
+            if job.both:
+                sums[self.local(job.columns)] += column_sums
+
+        run_jobs(self.pairs(), add, self.scratch, threads)
         return sums.log_().add_(shift)
 
-    def _log_sum_exps_by_maxima(self) -> Tensor:
+    def _log_sum_exps_by_maxima(self, threads: int) -> Tensor:
         """`log_sum_exps` for scores of any size."""
-        scratch = self.scratch()
         lse = self.z.new_full((self.stop - self.start,), -torch.inf)
-        for rows, columns, both in self.pairs():
-            scores = self.scores(rows, columns, scratch)
-            own = self.local(rows)
+        left_out = torch.where(self.there, 0.0, -torch.inf).to(self.z.dtype)
+
+        def add(job: Job, scratch: Tensor) -> None:
+            scores = self.scores(job, scratch).add_(left_out[job.columns])
+            own = self.local(job.rows)
             lse[own] = torch.logaddexp(lse[own], scores.logsumexp(dim=1))
-            if both:
-                own = self.local(columns)
+            if job.both:
+                scores.add_(left_out[job.rows, None])
+                own = self.local(job.columns)
                 lse[own] = torch.logaddexp(lse[own], scores.logsumexp(dim=0))
+
+        run_jobs(self.pairs(), add, self.scratch, threads)
         return lse
 
-    def mean_positive(self) -> Tensor:
+    def mean_positive(self, threads: int) -> Tensor:
         """Mean score of the positives of every row, (M,); 0 where there are none."""
-        counts = self.positives.counts().clamp(min=1).to(self.z.dtype)
+        counts = self.positive_counts.clamp(min=1).to(self.z.dtype)
         share = 1 / (counts * self.tau)
         positive_sums = self.positives.sums(self.z, torch.ones_like(share))
-        means = []
-        for rows in tiles(0, len(self.z), self.tile_rows):
-            score_sums = (self.z[rows] * positive_sums(rows)).sum(dim=1)
-            means.append(score_sums * share[rows])
-        return torch.cat(means)
+        means = torch.empty_like(share)
 
-    def gradient(self, lse: Tensor) -> Tensor:
+        def add(job: Job, _: Tensor) -> None:
+            rows = job.rows
+            score_sums = (self.z[rows] * positive_sums(rows)).sum(dim=1)
+            means[rows] = score_sums * share[rows]
+
+        run_jobs(self.single(0, len(self.z)), add, self.no_scratch, threads)
+        return means
+
+    def gradient(self, lse: Tensor, threads: int) -> Tensor:
         """tau times the gradient of sum_i u_i (lse_i - mean positive score of i), (L, D).
 
-        It is the gradient with respect to the local rows.
+        It is the gradient with respect to the local rows; 0 for rows that are not there.
         """
-        gradient = self.denominator_gradient(lse)
-        counts = self.positives.counts()
-        share = (counts > 0).to(self.z.dtype) / counts.clamp(min=1)
+        gradient = self.denominator_gradient(lse, threads)
+        share = self.anchors.to(self.z.dtype) / self.positive_counts.clamp(min=1)
         as_anchor = self.positives.sums(self.z, torch.ones_like(share))
         as_positive = self.positives.sums(self.z, share)
-        for rows in tiles(self.start, self.stop, self.tile_rows):
+
+        def subtract(job: Job, _: Tensor) -> None:
+            rows = job.rows
             of_positives = as_anchor(rows).mul_(share[rows, None]).add_(as_positive(rows))
             gradient[self.local(rows)] -= of_positives
-        return gradient
+
+        run_jobs(self.single(self.start, self.stop), subtract, self.no_scratch, threads)
+        return gradient.masked_fill_(~self.own_there[:, None], 0.0)
 
     def score_gradient_sum(self, gradient: Tensor) -> Tensor:
         """Sum of s dL/ds over the local rows, scalar, from their dL/dz, `gradient` (L, D).
@@ -169,29 +211,33 @@ class LabelledRows:
         if self.start == self.stop:
             return gradient.sum()
         sums = []
-        for rows in tiles(self.start, self.stop, self.tile_rows):
+        for rows in tiles(self.start, self.stop, self.side):
             sums.append((self.z[rows] * gradient[self.local(rows)]).sum() / 2)
         return torch.stack(sums).sum()
 
-    def denominator_gradient(self, lse: Tensor) -> Tensor:
+    def denominator_gradient(self, lse: Tensor, threads: int) -> Tensor:
         """tau times the gradient of sum_i u_i lse_i with respect to the local rows, (L, D)."""
-        shift = self.shift()
-        scratch = self.scratch()
+        shift = self.shift
         gradient = self.z.new_zeros(self.stop - self.start, self.z.shape[1])
-        u = self.anchors.to(self.z.dtype)
         weigh = _fused(_weigh, self.z.device)
         if shift is not None:
             factor = torch.where(self.anchors, torch.exp(shift - lse), 0.0)
-        for rows, columns, both in self.pairs():
-            scores = self.scores(rows, columns, scratch)
+        else:
+            no_anchors_out = torch.where(self.anchors, lse, torch.inf)
+
+        def add(job: Job, scratch: Tensor) -> None:
+            rows, columns = job.rows, job.columns
+            scores = self.scores(job, scratch)
             if shift is not None:
                 weigh(scores, shift, factor[rows], factor[columns])
             else:
-                of_rows = (scores - lse[rows, None]).exp_().mul_(u[rows, None])
-                scores.sub_(lse[columns]).exp_().mul_(u[columns]).add_(of_rows)
+                of_rows = (scores - no_anchors_out[rows, None]).exp_()
+                scores.sub_(no_anchors_out[columns]).exp_().add_(of_rows)
             gradient[self.local(rows)].addmm_(scores, self.z[columns])
-            if both:
+            if job.both:
                 gradient[self.local(columns)].addmm_(scores.T, self.z[rows])
+
+        run_jobs(self.pairs(), add, self.scratch, threads)
         return gradient
 
 
@@ -223,11 +269,16 @@ def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     return torch.compile(function, dynamic=True)
 
 
-def _exp_sums(scores: Tensor, shift: Tensor, both: bool) -> tuple[Tensor, Tensor | None]:
-    """Sums of exp(scores - shift) along rows and, if `both`, columns."""
+def _exp_sums(
+    scores: Tensor, shift: Tensor, row_counts: Tensor, column_counts: Tensor, both: bool
+) -> tuple[Tensor, Tensor | None]:
+    """Sums of exp(scores - shift) along rows and, if `both`, columns.
+
+    What is summed counts by `column_counts` and `row_counts`: 1 for a row that is there, else 0.
+    """
     # The difference is not made in place: compiled, the exponentials are never written to memory.
     exps = (scores - shift).exp_()
-    return exps.sum(dim=1), exps.sum(dim=0) if both else None
+    return torch.mv(exps, column_counts), torch.mv(exps.T, row_counts) if both else None
 
 
 def _weigh(scores: Tensor, shift: Tensor, row_factor: Tensor, column_factor: Tensor) -> None:
@@ -242,46 +293,51 @@ class TiledSupcon(torch.autograd.Function):
     def forward(
         ctx: Any,
         embeddings: Tensor,
-        temperature: Tensor,
-        labels: Tensor,
-        sweep: Tensor | None,
-        subject: Tensor | None,
-        counts: list[int],
+        temperature: float | Tensor,
+        plan: Plan,
+        valid: Tensor | None,
+        all_valid: Tensor,
+        tau: float,
+        largest_square: float,
         group: Group | None,
     ) -> Tensor:
         """The global sum, scalar.
 
-        embeddings (T, N, D) are local; labels (T, R), sweep (R,) and subject (R,) are those of all
-        ranks, counts[r] rows from rank r.
+        embeddings (T, N, D) and valid (N,) are local, valid None where all rows are; all_valid
+        (ranks, most rows of a rank) is everybody's; `tau` is the value of `temperature`, and
+        `largest_square` a bound of the squares of the norms of all rows.
         """
-        rank, world = world_of(group)
-        start = sum(counts[:rank])
-        stop = start + counts[rank]
-        tau = temperature.item()
+        _, ctx.world = world_of(group)
         wide = torch.float64 if embeddings.dtype == torch.float64 else torch.float32
-        z = gather(embeddings.detach().to(wide), counts, group, dim=1)  # (T, R, D)
+        most = max(plan.counts)
+        own = embeddings.detach().to(wide)  # (T, N, D)
+        if valid is not None:
+            # Whatever a row holds that is not valid, NaN included, ends here.
+            own = torch.where(valid[:, None], own, 0.0)
+        z = gather_equal(padded(own, most, dim=1), group)  # (ranks, T, most, D)
+        there = all_valid.bool()[:, None].expand(z.shape[:3])
 
-        tasks: dict[int, LabelledRows] = {}
-        for task, label in enumerate(labels):
-            rows = _labelled_rows(z[task], label, sweep, subject, start, stop, tau)
-            if rows is not None:
-                tasks[task] = rows
+        with one_thread_per_product(z.device) as threads:
+            tasks = []
+            own_lse = z.new_zeros(plan.task_count, most)
+            for task_plan in plan.tasks:
+                rows = _labelled_rows(z, there, task_plan, tau, largest_square)
+                lse = rows.log_sum_exps(threads)
+                task_plan.put_own(own_lse[task_plan.task, : own.shape[1]], lse)
+                tasks.append(rows)
+            all_lse = gather_equal(own_lse, group)  # (ranks, T, most)
 
-        own_lse = z.new_zeros(embeddings.shape[:2])  # (T, N)
-        for task, rows in tasks.items():
-            own_lse[task, rows.own_index] = rows.log_sum_exps()
-        lse = gather(own_lse, counts, group, dim=1)  # (T, R)
+            total = z.new_zeros(())
+            for rows, task_plan in zip(tasks, plan.tasks, strict=True):
+                lse = task_plan.rows_of(all_lse)
+                per_row = lse - rows.mean_positive(threads)
+                total += per_row.masked_fill_(~rows.anchors, 0.0).sum()
 
-        total = z.new_zeros(())
-        for task, rows in tasks.items():
-            per_row = lse[task, rows.index] - rows.mean_positive()
-            total += per_row.masked_fill_(~rows.anchors, 0.0).sum()
-
+        ctx.plan = plan
         ctx.tasks = tasks
-        ctx.lse = lse
-        ctx.world = world
+        ctx.all_lse = all_lse
         ctx.tau = tau
-        ctx.tau_shape = temperature.shape
+        ctx.tau_shape = temperature.shape if isinstance(temperature, Tensor) else None
         ctx.shape = embeddings.shape
         ctx.dtype = embeddings.dtype
         return total
@@ -290,55 +346,50 @@ class TiledSupcon(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         """Gradients of embeddings (T, N, D) and temperature, times the world size."""
         scale = grads[0] * ctx.world / ctx.tau
-        gradient = ctx.lse.new_zeros(ctx.shape)
-        score_gradient_sum = ctx.lse.new_zeros(())
-        for task, rows in ctx.tasks.items():
-            of_rows = rows.gradient(ctx.lse[task, rows.index])
-            score_gradient_sum += rows.score_gradient_sum(of_rows)
-            gradient[task, rows.own_index] = of_rows
+        gradient = ctx.all_lse.new_zeros(ctx.shape)
+        score_gradient_sum = ctx.all_lse.new_zeros(())
+        with one_thread_per_product(gradient.device) as threads:
+            for rows, task_plan in zip(ctx.tasks, ctx.plan.tasks, strict=True):
+                of_rows = rows.gradient(task_plan.rows_of(ctx.all_lse), threads)
+                score_gradient_sum += rows.score_gradient_sum(of_rows)
+                task_plan.put_own(gradient[task_plan.task], of_rows)
         of_embeddings = gradient.mul_(scale).to(ctx.dtype)
-        of_tau = (-scale * score_gradient_sum / ctx.tau).reshape(ctx.tau_shape)
-        return of_embeddings, of_tau, None, None, None, None, None
+        of_tau = None
+        if ctx.tau_shape is not None:
+            of_tau = (-scale * score_gradient_sum / ctx.tau).reshape(ctx.tau_shape)
+        return of_embeddings, of_tau, None, None, None, None, None, None
 
 
 def _labelled_rows(
-    z: Tensor,
-    label: Tensor,
-    sweep: Tensor | None,
-    subject: Tensor | None,
-    start: int,
-    stop: int,
-    tau: float,
-) -> LabelledRows | None:
-    """The labelled rows of a task among all rows (R,); None if no row has a positive.
-
-    Rows from `start` to `stop` of all R are this rank's.
-    """
-    index = (label != MISSING_CLASS).nonzero()[:, 0]
-    if len(index) == 0:
-        return None
-    group = label[index]
-    if sweep is not None:
-        sweep_of_rows = sweep[index]
-        label_and_sweep = group * (sweep.max() + 1) + sweep_of_rows
-        group = torch.where(sweep_of_rows < 0, -1, label_and_sweep)
-    part = None
-    if subject is not None:
-        group_and_subject = torch.stack([group, subject[index]])
-        _, part = torch.unique(group_and_subject, dim=1, return_inverse=True)
-    positives = PositiveSets(group, part)
-    anchors = positives.counts() > 0
-    if not anchors.any():
-        return None
-    bounds = torch.tensor([start, stop], device=index.device)
-    first, last = torch.searchsorted(index, bounds).tolist()
+    z: Tensor, there: Tensor, plan: TaskPlan, tau: float, largest_square: float
+) -> LabelledRows:
+    """The labelled rows of a task, of z (ranks, T, most, D) and there (ranks, T, most)."""
+    of_task = plan.rows_of(z)
+    there_of_task = plan.rows_of(there)
+    positives = PositiveSets(there_of_task, plan.group, plan.groups, plan.part, plan.parts)
+    positive_counts = positives.counts()
     return LabelledRows(
-        z=z if len(index) == len(z) else z[index],
-        index=index,
-        anchors=anchors,
+        z=of_task,
+        there=there_of_task,
         positives=positives,
-        start=first,
-        stop=last,
-        own_index=index[first:last] - start,
+        positive_counts=positive_counts,
+        anchors=positive_counts > 0,
+        shift=_shift(of_task, tau, largest_square),
+        start=plan.start,
+        stop=plan.stop,
         tau=tau,
     )
+
+
+def _shift(z: Tensor, tau: float, largest_square: float) -> Tensor | None:
+    """See `LabelledRows.shift`. `largest_square` decides without a look at z whether there is one.
+
+    NaN, and with it the loss, where norms are so much larger that the shift would not serve.
+    """
+    # exp(s - bound) is exp(-2 bound) at least, which must not vanish, and exp(bound - lse) is
+    # exp(2 bound) at most, which must not overflow. 4 is a margin for either.
+    most = (math.log(torch.finfo(z.dtype).max) - 4) / 2
+    if not largest_square / tau < most:
+        return None
+    bound = torch.linalg.vector_norm(z, dim=1).max().square() / tau
+    return torch.where(bound < most, bound, torch.nan)

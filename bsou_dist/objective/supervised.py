@@ -61,7 +61,8 @@ def weighted_cross_entropy(
         logits.float(), label, weight=class_weights, ignore_index=MISSING_CLASS, reduction="sum"
     )
     labelled = label != MISSING_CLASS
-    return _mean(total, class_weights[label.clamp(min=0)][labelled].sum(), group)
+    weights = torch.where(labelled, class_weights[label.clamp(min=0)], 0.0)
+    return _mean(total, weights.sum(), group)
 
 
 def heteroscedastic_gaussian(

@@ -67,7 +67,7 @@ def predict(network: TaskNetwork, task: Task, feed: Feed, processes: Processes) 
     for batch in feed.epoch(0):
         processes.at(f"predicting {task.name}, batch {batch.step + 1}")
         processes.check_stop()
-        outputs = network(batch.clips, batch.slots)
+        outputs = network(*batch.inputs())
         labels = batch.labels[task.name].cpu().numpy()
         columns = {
             "index": batch.index.cpu().numpy(),

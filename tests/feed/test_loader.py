@@ -19,6 +19,7 @@ from bsou_dist.common.errors import InputError
 from bsou_dist.feed.augment import DEVIATION, MEAN, AugmentConfig, choose_frames
 from bsou_dist.feed.batch import Batch
 from bsou_dist.feed.dataset import ClipSet, ExamSet
+from bsou_dist.feed.global_rows import GlobalRows
 from bsou_dist.feed.loader import Loader
 from bsou_dist.feed.order.make import OrderConfig
 from bsou_dist.feed.pixels import FeedConfig, Pixels
@@ -431,3 +432,41 @@ def test_batches_that_cannot_be_filled_are_refused(shards, tmp_path) -> None:
         loader(clip_set(shards), tmp_path, global_batch=29)
     with pytest.raises(InputError, match="at least 9"):
         loader(clip_set(shards), tmp_path, world=9)
+
+
+@pytest.mark.parametrize("views", [1, 2])
+@pytest.mark.parametrize("training", [True, False])
+def test_a_rank_knows_the_rows_of_all_ranks_as_these_read_them(shards, tmp_path, views, training):
+    dataset, world = clip_set(shards), 3
+
+    class Known:
+        def __init__(self, rows: GlobalRows) -> None:
+            self.rows = rows
+
+        def to(self, device: str) -> GlobalRows:
+            return self.rows
+
+    loaders = [
+        loader(dataset, tmp_path, rank=rank, world=world, views=views, training=training)
+        for rank in range(world)
+    ]
+    for one in loaders:
+        one.planner = Known
+    for batches in zip(*(one.epoch(0) for one in loaders), strict=True):  # the last one is padded
+        for rank, batch in enumerate(batches):
+            rows = batch.plan
+            assert rows.rank == rank
+            assert (
+                rows.counts == [len(one.valid) for one in batches] == [3 * views] * 2 + [2 * views]
+            )
+            known = {
+                "kind": rows.labels(["kind"])[0],
+                "sweep": rows.sweep(),
+                "subject": rows.subject(),
+                "index": rows.items,
+            }
+            for name, values in known.items():
+                read = [
+                    one.labels["kind"] if name == "kind" else getattr(one, name) for one in batches
+                ]
+                np.testing.assert_array_equal(values, torch.cat(read).numpy(), err_msg=name)

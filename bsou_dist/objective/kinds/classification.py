@@ -26,13 +26,18 @@ class ClassificationLoss:
 
     def __call__(self, outputs: Tensor, batch: Batch) -> Tensor:
         label = batch.labels[self.task]
-        class_weights = self.class_weights.to(label.device)
         return weighted_cross_entropy(
-            outputs, label, class_weights=class_weights, valid=batch.valid
+            outputs, label, class_weights=self._weights_on(label.device), valid=batch.valid
         )
 
     def weight(self, batch: Batch) -> Tensor:
         """See `Objective.weight`; the sum of the weights of the labelled rows."""
-        label = batch.labels[self.task][batch.valid]
-        labelled = label[label != MISSING_CLASS]
-        return self.class_weights.to(label.device)[labelled].sum()
+        label = batch.labels[self.task]
+        labelled = batch.valid & (label != MISSING_CLASS)
+        weights = self._weights_on(label.device)[label.clamp(min=0)]
+        return torch.where(labelled, weights, 0.0).sum()
+
+    def _weights_on(self, device: torch.device) -> Tensor:
+        """The weights, moved to the device of the labels at the first step."""
+        self.class_weights = self.class_weights.to(device)
+        return self.class_weights

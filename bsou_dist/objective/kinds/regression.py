@@ -24,5 +24,4 @@ class RegressionLoss:
 
     def weight(self, batch: Batch) -> Tensor:
         """See `Objective.weight`; the number of labelled rows."""
-        label = batch.labels[self.task][batch.valid]
-        return (~label.isnan()).sum()
+        return (batch.valid & ~batch.labels[self.task].isnan()).sum()
