@@ -80,18 +80,19 @@ def embed_shards(run: Path, shards: Path, out: Path, trusted: str | None = None)
             rank=processes.rank,
             world=processes.world,
         )
-        embedded, is_decoded = embed(encoder, loader, processes, "embed")
-        processes.barrier()
+        found = embed(encoder, loader, processes, "embed", config.engine)
+        is_any_decoded = processes.broadcast(found is not None and bool(found[1].any()))
         damaged = quarantined(rejects)
-    if not is_decoded.any():
+    if not is_any_decoded:
         raise InputError(
             f"no clip of {shards} could be decoded, and nothing was written; "
             f"'bsou verify {shards}' names all that is at fault"
         )
-    embedded[~is_decoded] = np.nan
-    embeddings = np.full((len(manifest), embedded.shape[1]), np.nan, dtype=embedded.dtype)
-    embeddings[is_fed] = embedded
-    if processes.first:
+    if found is not None:
+        embedded, is_decoded = found
+        embedded[~is_decoded] = np.nan
+        embeddings = np.full((len(manifest), embedded.shape[1]), np.nan, dtype=embedded.dtype)
+        embeddings[is_fed] = embedded
         write_embeddings(out, manifest, embeddings)
     keys = manifest["key"]
     left_out = dict(zip(keys[~is_fed], unlike[~is_fed], strict=True))

@@ -23,6 +23,7 @@
 | `deepspeed_engine` | How does DeepSpeed do it (the one door to it)? |
 | `whole_weights` | How are weights copied that no rank shares? |
 | `make` | Which of the two does a config ask for? |
+| `speed` | What makes a step faster, smaller or repeatable? |
 | `optim/` | What moves the weights, and by how much? |
 | `progress` | What does a waiting person see? |
 | `health` | Can every node do its part? |

@@ -244,7 +244,10 @@ class DeepSpeedEngine:
             state = {key: torch.zeros_like(shard) for key in keys}
             if counts_steps(self.optimizer):
                 known = moments.get(names[0])
-                state[STEP] = known[STEP].clone() if known else torch.tensor(0.0)
+                step = known[STEP].clone() if known else torch.tensor(0.0)
+                state[STEP] = (
+                    step.to(shard.device) if self.optimizer.defaults.get("fused") else step
+                )
             self.optimizer.state[shard] = state
         self._link_moments()
         for names in self._groups:

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from typing import Literal
 
+import torch
 from pydantic import Field, model_validator
 from torch import nn
 
 from bsou_dist.common.errors import InputError
-from bsou_dist.common.strict_config import StrictConfig
 from bsou_dist.engine.checkpoint import Checkpoint, Checkpoints
 from bsou_dist.engine.optim.config import BY_LAYER, OptimConfig
 from bsou_dist.engine.optim.freezing import freeze
 from bsou_dist.engine.optim.make import make_optimizer
 from bsou_dist.engine.processes import Processes
-from bsou_dist.engine.protocol import Engine, Precision
+from bsou_dist.engine.protocol import Engine
+from bsou_dist.engine.speed import SpeedConfig, check_speed, prepare_network, set_number_formats
 
 
-class EngineConfig(StrictConfig):
+class EngineConfig(SpeedConfig):
     """The engine that averages gradients and steps the optimizer, and how it does so.
 
     ZeRO 1 shards optimizer moments over ranks, ZeRO 2 gradients too, and ZeRO 3 weights too.
@@ -27,7 +28,6 @@ class EngineConfig(StrictConfig):
 
     name: Literal["auto", "deepspeed", "ddp"] = "auto"
     zero_stage: Literal[0, 1, 2, 3] = 0
-    precision: Precision = "float32"
     on_nonfinite: Literal["stop", "skip"] = "stop"
     """What follows a loss or a gradient that is NaN or infinite. In either case nothing steps by
     it; 'skip' passes over the batch and goes on.
@@ -49,6 +49,11 @@ class EngineConfig(StrictConfig):
 
     @model_validator(mode="after")
     def _check(self) -> EngineConfig:
+        if self.is_deepspeed and self.channels_last:
+            raise ValueError(
+                "channels_last: DeepSpeed cannot broadcast such weights: set name to 'ddp', or "
+                "leave it out"
+            )
         if self.name == "ddp" and self.zero_stage:
             raise ValueError(
                 f"zero_stage is {self.zero_stage}, but ddp shards nothing: "
@@ -57,26 +62,18 @@ class EngineConfig(StrictConfig):
         return self
 
 
-def check_precision(config: EngineConfig, device: str) -> None:
-    """Refuse what a device computes wrongly.
-
-    Raises:
-        InputError: bfloat16 on CPU.
-    """
-    if config.precision == "bfloat16" and device == "cpu":
-        raise InputError(
-            "engine.precision is 'bfloat16', but on CPU torch gives wrong weight gradients for it "
-            "in the last convolutions (docs/decisions.md): use 'float32'"
-        )
-
-
 def check_optimizer(config: EngineConfig, optim: OptimConfig) -> None:
     """Refuse an optimizer that would take another step where tensors are sharded.
 
     Raises:
         InputError: LARS or LAMB with ZeRO, which hands an optimizer all tensors as one flat shard;
-            a moving average of weights that no rank has whole.
+            a moving average of weights that no rank has whole; LARS or LAMB as one kernel.
     """
+    if optim.name in BY_LAYER and config.fused_optimizer:
+        raise InputError(
+            f"engine.fused_optimizer is for 'adam', 'adamw' and 'sgd', and optim.name is "
+            f"{optim.name!r}, of which there is no such kernel: leave it out"
+        )
     if optim.name in BY_LAYER and config.zero_stage:
         raise InputError(
             f"optim.name is {optim.name!r}, which goes by the norm of each tensor, and "
@@ -97,13 +94,26 @@ def make_engine(
     """The engine of `config` with the optimizer of `optim`.
 
     Raises:
-        InputError: bfloat16 on CPU, an optimizer that this sharding would change, or what
-            `make_optimizer` refuses.
+        InputError: what this device cannot do, an optimizer that this sharding would change, or
+            what `make_optimizer` refuses.
     """
-    check_precision(config, processes.device)
+    check_speed(config, processes.device)
     check_optimizer(config, optim)
+    set_number_formats(config, processes.device)
     network.to(processes.device)
-    optimizer = make_optimizer(network, optim)
+    prepare_network(network, config)
+    optimizer = make_optimizer(network, optim, fused=config.fused_optimizer)
+    engine = _make(network, config, optimizer, processes)
+    engine.max_norm = optim.max_norm
+    return engine
+
+
+def _make(
+    network: nn.Module,
+    config: EngineConfig,
+    optimizer: torch.optim.Optimizer,
+    processes: Processes,
+) -> Engine:
     # Each engine is imported only where it is used: DeepSpeed takes seconds to load.
     if not config.is_deepspeed:
         from bsou_dist.engine.ddp_engine import DdpEngine

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -80,6 +80,12 @@ class Processes:
         """The values of all processes, by rank. Collective."""
         values = [value] * self.world
         dist.all_gather_object(values, value, group=self.control)
+        return values
+
+    def gather_on_first(self, value: Value) -> list[Value] | None:
+        """All processes' values in the order of ranks on the first, None elsewhere. Collective."""
+        values: list[Any] | None = [None] * self.world if self.first else None
+        dist.gather_object(value, values, dst=0, group=self.control)
         return values
 
     def tell_failure(self, error: BaseException) -> None:

@@ -60,11 +60,19 @@ def encoder_of(path: Path, *, trusted: str | None) -> Encoder:
 def stage1_embeddings(context: Context, source: str, split_columns: list[str]) -> pd.Series:
     """Embed all clips that stage 2 uses by the frozen encoder of `source`; by key. Collective.
 
-    Made once and kept in the run's folder; NaN for a clip that could not be decoded.
+    Made once and kept in the run's folder, where all processes read them; NaN for a clip that could
+    not be decoded.
     """
     path = context.config.folder / source / "embeddings.parquet"
-    if context.processes.broadcast(path.is_file()):
-        return pd.read_parquet(path).set_index("key")["embedding"]
+    if not context.processes.broadcast(path.is_file()):
+        _write_stage1_embeddings(context, source, split_columns, path)
+        context.processes.barrier()  # for what the first one wrote
+    return pd.read_parquet(path).set_index("key")["embedding"]
+
+
+def _write_stage1_embeddings(
+    context: Context, source: str, split_columns: list[str], path: Path
+) -> None:
     used = context.corpus.used(split_columns)
     loader = context.loader(
         used,
@@ -72,15 +80,13 @@ def stage1_embeddings(context: Context, source: str, split_columns: list[str]) -
         global_batch=EMBED_BATCH * context.processes.world,
         training=False,
     )
-    embeddings, is_decoded = embed(
-        load_encoder(context, source), loader, context.processes, "embed"
-    )
-    embeddings[~is_decoded] = np.nan
-    if context.processes.first:
+    encoder = load_encoder(context, source)
+    found = embed(encoder, loader, context.processes, "embed", context.config.engine)
+    if found is not None:
+        embeddings, is_decoded = found
+        embeddings[~is_decoded] = np.nan
         path.parent.mkdir(parents=True, exist_ok=True)
         write_embeddings(path, used.manifest, embeddings)
-    keys = pd.Index(used.manifest["key"], name="key")
-    return pd.Series(list(embeddings), index=keys, name="embedding")
 
 
 def write_embeddings(path: Path, manifest: pd.DataFrame, embeddings: np.ndarray) -> None:

@@ -187,12 +187,13 @@ def _finetune_one(
             metadata=metadata,
         )
         network.load_state_dict(read_for_all(folder / BEST, context.processes).network)
-        rows = [
-            predict(network, task, feeds["valid"], context.processes).assign(split="valid"),
-            predict(network, task, feeds["test"], context.processes).assign(split="test"),
-            labels_only(task, sets["train"]).assign(split="train"),
-        ]
+        rows = []
+        for split in ("valid", "test"):
+            found = predict(network, task, feeds[split], context.processes, context.config.engine)
+            if found is not None:
+                rows.append(found.assign(split=split))
         if context.processes.first:
+            rows.append(labels_only(task, sets["train"]).assign(split="train"))
             _record_predictions(context, job, pd.concat(rows).assign(set=job.patients))
     context.finish(folder, {"best_valid_loss": best_loss, "tracking_run": run})
 

@@ -15,8 +15,9 @@ from bsou_dist.common.errors import InputError
 from bsou_dist.common.files import write_text
 from bsou_dist.engine.checkpoint import CheckpointFailed
 from bsou_dist.engine.health import check_health
-from bsou_dist.engine.make import check_optimizer, check_precision
+from bsou_dist.engine.make import check_optimizer
 from bsou_dist.engine.processes import Processes, start_processes
+from bsou_dist.engine.speed import check_speed
 from bsou_dist.engine.stopping import Stopped
 from bsou_dist.experiment.config import RunConfig
 from bsou_dist.experiment.context import Context
@@ -199,7 +200,7 @@ def resend_run(folder: Path) -> str:
 
 def _check_machine(config: RunConfig, device: str) -> None:
     """InputError if a device or an engine cannot do what a config wants."""
-    check_precision(config.engine, device)
+    check_speed(config.engine, device)
     check_norm(config.encoder.norm, device)
     for stage in (config.pretrain, config.finetune):
         if stage:

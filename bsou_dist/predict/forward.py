@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 import torch
-import torch.distributed as dist
 from tqdm import tqdm
 
 from bsou_dist.common.sweeps import SWEEPS
 from bsou_dist.engine.processes import Processes
+from bsou_dist.engine.speed import SpeedConfig, autocast, set_number_formats
 from bsou_dist.feed.dataset import ClipSet, ExamSet
 from bsou_dist.feed.protocol import Feed
 from bsou_dist.model.encoder import Encoder
@@ -23,51 +21,63 @@ from bsou_dist.tasks.task import Task
 
 @torch.no_grad()
 def embed(
-    encoder: Encoder, feed: Feed, processes: Processes, name: str
-) -> tuple[np.ndarray, np.ndarray]:
-    """Embeddings of every clip of `feed`, in its set's order. Collective; a signal raises `Stopped`
-    on every rank.
+    encoder: Encoder, feed: Feed, processes: Processes, name: str, speed: SpeedConfig
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Embeddings of every clip of `feed`, in its set's order, in the precision of `speed`.
+
+    Collective; a signal raises `Stopped` on every rank.
 
     Returns:
-        float32 (n, C), on every rank; and bool (n,), False for clips that could not be decoded
-        (their row is 0).
+        On the first rank float32 (n, C), and bool (n,), False for clips that could not be decoded
+        (their row is 0); None on the others.
     """
+    set_number_formats(speed, processes.device)
     encoder.to(processes.device).eval()
-    rows = torch.zeros(len(feed.dataset), encoder.dim)
-    there = torch.zeros(len(feed.dataset))
+    indices: list[np.ndarray] = [np.zeros(0, np.int64)]
+    embeddings: list[np.ndarray] = [np.zeros((0, encoder.dim), np.float32)]
     hidden = None if processes.first else True
     for batch in tqdm(feed.epoch(0), total=feed.steps(), desc=name, unit="batch", disable=hidden):
         processes.at(f"{name}, batch {batch.step + 1}")
         processes.check_stop()
-        _, embedding = encoder(batch.clips[batch.valid])
-        index = batch.index[batch.valid].cpu()
-        rows[index] = embedding.float().cpu()
-        there[index] = 1.0
+        with autocast(speed, processes.device):
+            _, embedding = encoder(batch.clips[batch.valid])
+        indices.append(batch.index[batch.valid].cpu().numpy())
+        embeddings.append(embedding.float().cpu().numpy())
     processes.at(None)
-    for part in (rows, there):
-        shared = part.to(processes.device)
-        dist.all_reduce(shared)
-        part.copy_(shared)
-    return rows.numpy(), there.numpy().astype(bool)
+    parts = processes.gather_on_first((np.concatenate(indices), np.concatenate(embeddings)))
+    if parts is None:
+        return None
+    rows = np.zeros((len(feed.dataset), encoder.dim), np.float32)
+    there = np.zeros(len(feed.dataset), bool)
+    for index, embedded in parts:
+        rows[index] = embedded
+        there[index] = True
+    return rows, there
 
 
 @torch.no_grad()
-def predict(network: TaskNetwork, task: Task, feed: Feed, processes: Processes) -> pd.DataFrame:
-    """Predict every clip or exam of `feed` that could be decoded. Collective.
+def predict(
+    network: TaskNetwork, task: Task, feed: Feed, processes: Processes, speed: SpeedConfig
+) -> pd.DataFrame | None:
+    """Predict every clip or exam of `feed` that could be decoded, in the precision of `speed`.
+
+    Collective.
 
     Returns:
-        The rows of all ranks, on every rank, in the set's order; columns as in
-        `prediction_table.SCHEMA` without 'set' and 'split'.
+        On the first rank the rows of all, in the set's order; columns as in
+        `prediction_table.SCHEMA` without 'set' and 'split'. None on the others.
 
     Raises:
         Stopped: on every rank, by a signal.
     """
+    set_number_formats(speed, processes.device)
     network.to(processes.device).eval()
     frames = []
     for batch in feed.epoch(0):
         processes.at(f"predicting {task.name}, batch {batch.step + 1}")
         processes.check_stop()
-        outputs = network(*batch.inputs())
+        with autocast(speed, processes.device):
+            outputs = network(*batch.inputs())
         labels = batch.labels[task.name].cpu().numpy()
         columns = {
             "index": batch.index.cpu().numpy(),
@@ -77,8 +87,9 @@ def predict(network: TaskNetwork, task: Task, feed: Feed, processes: Processes) 
         frame = pd.DataFrame(columns)
         frames.append(frame[batch.valid.cpu().numpy()])
     processes.at(None)
-    gathered: list[Any] = [None] * processes.world
-    dist.all_gather_object(gathered, pd.concat(frames))
+    gathered = processes.gather_on_first(pd.concat(frames))
+    if gathered is None:
+        return None
     rows = pd.concat(gathered).sort_values("index").reset_index(drop=True)
     identity = _identity(task, feed.dataset, rows["index"].to_numpy())
     return pd.concat([rows.drop(columns="index"), identity], axis=1)

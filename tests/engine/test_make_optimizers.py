@@ -14,7 +14,7 @@ from bsou_dist.engine.processes import Processes
 from bsou_dist.objective.collective import global_sum
 
 ROWS, STEPS = 7, 4
-RATE, DECAY = 1e-2, 0.1
+RATE, DECAY, MAX_NORM = 1e-2, 0.1, 0.3
 HEAD = {"match": "2.*", "rate": 0.5}
 """The last layer has half the rate."""
 DDP = ("ddp", 0)
@@ -29,7 +29,9 @@ ENGINES = {
 
 
 def optim(name: str) -> OptimConfig:
-    return OptimConfig(name=name, learning_rate=RATE, weight_decay=DECAY, groups=(HEAD,))
+    return OptimConfig(
+        name=name, learning_rate=RATE, weight_decay=DECAY, groups=(HEAD,), max_norm=MAX_NORM
+    )
 
 
 def network() -> nn.Module:
@@ -48,6 +50,10 @@ def plainly(name: str) -> dict[str, Tensor]:
     for step in range(STEPS):
         net.zero_grad()
         (net(rows(step)).square().sum() / ROWS).backward()
+        norm = torch.stack([weight.grad.norm() for weight in net.parameters()]).norm()
+        assert norm > 1.1 * MAX_NORM, "else this would not show clipping"
+        for weight in net.parameters():
+            weight.grad *= MAX_NORM / (norm + 1e-6)
         for key, weight in net.named_parameters():
             rate = RATE * (0.5 if key.startswith("2.") else 1)
             decay = DECAY if weight.ndim > 1 else 0.0

@@ -132,7 +132,9 @@ def test_a_run_stopped_between_epochs_ends_with_the_same_weights(run, tmp_path):
     settings = [
         "finetune=null",
         "engine={name: deepspeed, zero_stage: 1}",
-        "pretrain.optim.learning_rate=0.02",
+        "pretrain.optim.learning_rate=0.01",
+        "pretrain.optim.scale_rate=linear",
+        "pretrain.optim.base_batch=6",
         "pretrain.optim.schedule={patience: 0, factor: 0.1}",
         "pretrain.optim.freeze=[{match: 'encoder.features.0.*', epochs: 3}]",
         "pretrain.optim.ema=0.9",
@@ -144,6 +146,7 @@ def test_a_run_stopped_between_epochs_ends_with_the_same_weights(run, tmp_path):
             arguments = [f"output={tmp_path}", f"name={name}", f"pretrain.epochs={epochs}"]
             with Job(config, *settings, *arguments) as job:
                 assert job.codes() == [0], job.said()
+                assert "learning rate 0.02, which is 0.01 for 6 scaled to a" in job.said(0)
             if epochs < 4:  # as if four had been asked for, and it had been stopped after two
                 path = tmp_path / name / "run.yaml"
                 path.write_text(path.read_text().replace("epochs: 2", "epochs: 4"))

@@ -112,6 +112,8 @@ class OptimConfig(StrictConfig):
     """
     freeze: tuple[FreezeConfig, ...] = ()
     schedule: ScheduleConfig = ScheduleConfig()
+    max_norm: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    """A gradient of a larger norm over all parameters is scaled down to it; None: never."""
     ema: float | None = Field(default=None, gt=0, lt=1)
     """Decay per step of a moving average of the weights, which is validated and kept as the best;
     None: the weights themselves are.

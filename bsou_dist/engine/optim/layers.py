@@ -23,6 +23,16 @@ def layers_of(encoder: nn.Module) -> list[list[str]]:
     return [names for names in layers if names]
 
 
+def blocks_of(encoder: nn.Module) -> list[nn.Module]:
+    """The blocks that are stacked in an encoder and hold no stack themselves, the input's first."""
+    return [
+        part
+        for module in encoder.modules()
+        for name, part in module.named_children()
+        if name in _blocks(module) and not _has_stack(part)
+    ]
+
+
 def _add(module: nn.Module, prefix: str, layers: list[list[str]]) -> None:
     """Add what `module` holds to the layers so far, in the order of its parts."""
     layers[-1] += [prefix + name for name, _ in module.named_parameters(recurse=False)]
