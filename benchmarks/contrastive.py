@@ -147,7 +147,8 @@ def beside_busy_loops(other: Path, sizes: Sequence[int], rounds: int) -> dict[st
                         taken.setdefault(f"{name}, {state}, s", []).append(
                             seconds_of(checkout, rows)
                         )
-            print(rows, turn, {name: round(times[-1], 3) for name, times in taken.items()})
+            latest = {name: round(times[-1], 3) for name, times in taken.items()}
+            print(rows, turn, latest, flush=True)
         median = {name: statistics.median(times) for name, times in taken.items()}
         found[str(rows)] = {
             **{name: round(value, 4) for name, value in median.items()},
