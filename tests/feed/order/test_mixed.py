@@ -58,6 +58,13 @@ def test_a_small_sources_items_come_about_equally_often():
     assert np.abs(counts[50:] - 300).max() < 60
 
 
+def test_a_small_source_is_gone_through_before_it_begins_anew():
+    mixed = Mixed(np.repeat([0, 1], [50, 13]), {"a": 1.0, "b": 1.0}, 12, 0)
+    first, second = (set(batch[batch >= 50]) for batch in mixed.epoch(0)[:2])
+    assert len(first) == len(second) == 6
+    assert not first & second
+
+
 @settings(max_examples=40, deadline=None)
 @given(
     sizes=st.lists(st.integers(5, 70), min_size=2, max_size=4),
