@@ -15,9 +15,9 @@ import tempfile
 import time
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, NamedTuple, get_args
 
 import torch
 from gpu_ranks import CLASSES, TASKS, TEMPERATURE, Job, difference, gradient, on_ranks, train
@@ -481,37 +481,58 @@ def zero(scale: Scale, device: str) -> Rows:
         yield needs_two(device)
 
 
-@dataclass(frozen=True)
-class Switch:
-    """A switch for speed, and how far a loss may be from that of plain float32 after some steps."""
+class Switch(NamedTuple):
+    """A switch for speed."""
 
+    engine: dict[str, Any]
+    """How a config asks for it."""
     allowed: float
-    engine: dict[str, Any] = field(default_factory=dict)
-    encoder: dict[str, Any] = field(default_factory=dict)
-    optim: dict[str, Any] = field(default_factory=dict)
+    """How far the loss may be from that of plain float32 after some steps, relatively."""
+    on_cpu: bool = True
 
 
 SWITCHES = {
-    "bfloat16": Switch(2e-2, {"precision": "bfloat16"}),
+    "tf32": Switch({"precision": "tf32"}, 1e-2, on_cpu=False),
+    "bfloat16": Switch({"precision": "bfloat16"}, 2e-2, on_cpu=False),
+    "channels_last": Switch({"channels_last": True}, 1e-3),
+    "fused_optimizer": Switch({"fused_optimizer": True}, 1e-3),
+    "compile_encoder": Switch({"compile_encoder": True}, 1e-3),
+    "activation_checkpointing": Switch({"activation_checkpointing": True}, 1e-3),
+    "cudnn_benchmark": Switch({"cudnn_benchmark": True}, 1e-3, on_cpu=False),
+    "deterministic": Switch({"deterministic": True}, 1e-3),
+    "all that go together": Switch(
+        {
+            "precision": "bfloat16",
+            "channels_last": True,
+            "fused_optimizer": True,
+            "compile_encoder": True,
+            "cudnn_benchmark": True,
+        },
+        2e-2,
+        on_cpu=False,
+    ),
 }
 
 
 def switches(scale: Scale, device: str) -> Rows:
-    """Every switch for speed against plain float32: the loss after some steps, and the time."""
+    """Every switch for speed against plain float32: the loss after some steps, time and memory.
+
+    What is `deterministic` must moreover end with the same weights twice.
+    """
     plain = on_ranks(1, train, scale.job)[0]
-    yield {"switch": "float32", "step_s": round(plain.step_s, 4), "peak_mb": plain.peak_mb}
+    yield {"switch": "none", "step_s": round(plain.step_s, 4), "peak_mb": plain.peak_mb}
     for name, switch in SWITCHES.items():
-        job = replace(
-            scale.job,
-            engine=scale.job.engine | switch.engine,
-            encoder_settings=scale.job.encoder_settings | switch.encoder,
-            optim=scale.job.optim | switch.optim,
-        )
+        if device == "cpu" and not switch.on_cpu:
+            yield {"switch": name, "result": "skipped", "why": "for GPUs"}
+            continue
+        job = replace(scale.job, engine=scale.job.engine | switch.engine)
+        times = 2 if name == "deterministic" else 1
         try:
-            found = on_ranks(1, train, job)[0]
+            runs = [on_ranks(1, train, job)[0] for _ in range(times)]
         except Exception as error:  # the other switches are still worth a look
             yield {"switch": name, "result": "failed", "why": last_words(error)}
             continue
+        found = runs[0]
         apart = abs(found.losses[-1] - plain.losses[-1]) / abs(plain.losses[-1])
         yield {
             "switch": name,
@@ -520,6 +541,9 @@ def switches(scale: Scale, device: str) -> Rows:
             "times_as_fast": round(plain.step_s / found.step_s, 2),
             "peak_mb": found.peak_mb,
         }
+        if times > 1:
+            again = difference(runs[1].weights, found.weights)
+            yield {"switch": f"{name}, the weights of a second run", **judged(again, 0.0)}
 
 
 def last_words(error: BaseException) -> str:

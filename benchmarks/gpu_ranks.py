@@ -127,7 +127,7 @@ def gradient(processes: Any, job: Job, on_cpu: bool = False) -> tuple[float, dic
         loss = objective(engine(batch.clips, batch.slots), batch)
         engine.backward(loss)
     gradients = {name: one.grad.cpu() for name, one in network.named_parameters()}
-    return float(loss), gradients
+    return float(loss.detach()), gradients
 
 
 def prepared(processes: Any, job: Job) -> tuple[Any, Any, Any]:
