@@ -44,6 +44,8 @@ $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "$(PYTHON) is older than 3.11; name another with: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 2; }
 	$(PYTHON) -m venv $(VENV)
-	# What is imported compiles itself; all else need not be.
 	$(VENV)/bin/pip install --quiet --no-compile --constraint constraints.txt --editable '.[dev,cuda$(CUDA)]'
+	# On all cores, which pip does not. Not left to the first import: where PYTHONDONTWRITEBYTECODE is set, every process
+	# would compile torch anew. Some wheels hold files for newer Pythons, which do not compile.
+	@$(VENV)/bin/python -m compileall -qq -j 0 $(VENV)/lib || true
 	touch $@
