@@ -323,7 +323,7 @@ def test_launchers_hand_surprising_arguments_on_as_they_are(launcher: str, tmp_p
         env=os.environ | {"PYTHON": sys.executable, "NPROC": "1"},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         check=False,
     )
     assert done.returncode == 0, done.stderr

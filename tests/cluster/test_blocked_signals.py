@@ -22,5 +22,5 @@ def test_an_interpreter_outlives_signals_until_it_is_ready() -> None:
         assert process.stdout.readline() == "up\n"
         process.send_signal(signal.SIGUSR2)
         time.sleep(0.1)
-        output, _ = process.communicate("go on\n", timeout=20)
+        output, _ = process.communicate("go on\n", timeout=300)
     assert (process.returncode, output) == (0, "told\n")

@@ -114,7 +114,7 @@ def test_a_function_that_no_process_can_load_is_an_error() -> None:
         "pass\nlist(ordered_map(f, [1], 1))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=300, check=False
     )
     assert done.stderr.rstrip().endswith(
         "a worker process ended before its first item; its message stands above"
@@ -141,7 +141,7 @@ def test_an_interrupt_is_the_parents_alone() -> None:
     assert process.stdout is not None
     assert process.stdout.readline() == "begun\n"
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to every process of the group
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=300)
     assert errors.count("Traceback") == 1
     assert errors.rstrip().endswith("KeyboardInterrupt")
 
@@ -159,6 +159,10 @@ for _ in ordered_map(time.sleep, [0] + [0.5] * 10, 2):
 
 def test_workers_end_with_a_parent_that_is_killed() -> None:
     process = subprocess.run(
-        [sys.executable, "-c", ORPHANED], stdout=subprocess.PIPE, text=True, timeout=60, check=False
+        [sys.executable, "-c", ORPHANED],
+        stdout=subprocess.PIPE,
+        text=True,
+        timeout=300,
+        check=False,
     )  # returns when no process holds the pipe any more
     assert process.returncode == -signal.SIGKILL

@@ -75,7 +75,14 @@ def straight(config) -> Checkpoint:
     return end_of(config.parent / "runs/straight")
 
 
-@pytest.mark.parametrize("chain", CHAINS)
+@pytest.mark.parametrize(
+    "chain",
+    [
+        pytest.param("DDP first", marks=pytest.mark.slow),
+        "ZeRO 2 first",
+        pytest.param("ZeRO 3", marks=pytest.mark.slow),
+    ],
+)
 def test_any_engine_on_any_number_of_ranks_goes_on(chain, config, straight):
     run = config.parent / "runs" / chain.replace(" ", "-")
     for engine, stage, world, stop_after in CHAINS[chain]:

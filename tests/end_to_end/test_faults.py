@@ -99,7 +99,10 @@ def test_a_run_that_is_killed_again_and_again_loses_nothing(undisturbed, write_c
     assert_same_end(run, undisturbed)
 
 
-@pytest.mark.parametrize(("number", "ranks"), [(signal.SIGTERM, (1,)), (signal.SIGUSR1, ())])
+@pytest.mark.parametrize(
+    ("number", "ranks"),
+    [(signal.SIGTERM, (1,)), pytest.param(signal.SIGUSR1, (), marks=pytest.mark.slow)],
+)
 def test_a_stopped_run_saves_at_the_next_step_and_asks_to_be_started_again(
     number, ranks, undisturbed, write_config, tmp_path
 ):
@@ -158,7 +161,7 @@ def test_a_second_job_in_the_same_folder_is_refused(write_config, tmp_path):
         assert job.codes() == [0], job.said()
 
 
-@pytest.mark.parametrize("frozen", [0, 1])
+@pytest.mark.parametrize("frozen", [pytest.param(0, marks=pytest.mark.slow), 1])
 def test_a_rank_that_hangs_is_named_and_the_run_ends(frozen, write_config, tmp_path):
     other = 1 - frozen
     run = tmp_path / "runs/small"

@@ -124,6 +124,7 @@ def test_a_fused_optimizer_takes_the_same_steps(optim):
     assert_equal(train(of_rows(), (6,), optim, fused_optimizer=True), usual, tolerance=1e-6)
 
 
+@pytest.mark.slow
 def test_a_compiled_encoder_computes_the_same(monkeypatch):
     monkeypatch.setattr(torch._inductor.config, "compile_threads", 1)
     torch._dynamo.reset()

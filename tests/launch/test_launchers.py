@@ -96,7 +96,7 @@ def start(
 
 def end(process: subprocess.Popen[str]) -> subprocess.CompletedProcess[str]:
     try:
-        output, errors = process.communicate(timeout=120)
+        output, errors = process.communicate(timeout=600)
     finally:
         process.kill()
     return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
@@ -109,7 +109,7 @@ def launch(
 
 
 def wait_for(*paths: Path) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 600
     while not all(path.exists() for path in paths):
         assert time.monotonic() < deadline, f"none of {paths}"
         time.sleep(0.05)

@@ -192,7 +192,9 @@ def test_missing_clips_stay_out_of_batch_statistics():
     torch.testing.assert_close(out[there], net(clips[there], torch.ones(3, 1, dtype=torch.bool))[0])
 
 
-@pytest.mark.parametrize("name", ["r3d_18", "s3d", "mvit_v2_s", "swin3d_t"])
+@pytest.mark.parametrize(
+    "name", ["r3d_18", "s3d", pytest.param("mvit_v2_s", marks=pytest.mark.slow), "swin3d_t"]
+)
 def test_every_kind_of_encoder_takes_no_rows(name):
     frames, size_px = SHAPES.get(name, (8, 32))
     net = encoder(name, frames=frames, size_px=size_px)

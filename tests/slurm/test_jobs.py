@@ -52,11 +52,11 @@ def runs(small_config: Callable[..., Path], tmp_path_factory: pytest.TempPathFac
     return folder
 
 
-@pytest.fixture(scope="module", autouse=True)
+@pytest.fixture(scope="module")
 def limited(
     cluster: Cluster, runs: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[subprocess.Popen[str]]:
-    """A run with a time limit, begun before all others: it takes minutes, and most are idle.
+    """A run with a time limit.
 
     SLURM looks at limits every 30 seconds, so that the signal comes 45 to 75 seconds after the
     start: to a run that trains, not to a Python that starts.
@@ -128,6 +128,7 @@ def test_accounts_tell_what_the_queue_may_have_forgotten(
     assert _from_accounts([job, "999"]).keys() == {job}
 
 
+@pytest.mark.slow
 def test_a_job_that_is_signalled_and_then_loses_a_node_ends_as_the_undisturbed_one(
     cluster: Cluster, runs: Path, undisturbed: Path
 ) -> None:
@@ -202,6 +203,7 @@ def test_a_signal_at_the_start_and_a_killed_task_lose_nothing_and_a_cancelled_jo
     wait_until(lambda: cluster.job("early")["JobState"] == "CANCELLED", "the job to end")
 
 
+@pytest.mark.slow
 def test_a_run_that_meets_its_time_limit_goes_on_where_it_stopped(
     cluster: Cluster, limited: subprocess.Popen[str], runs: Path, undisturbed: Path
 ) -> None:

@@ -63,7 +63,7 @@ class Held:
         ]
         self.process = cluster.start_bsou(*self.command)
         wait_until(
-            lambda: len(list(self.out.glob("*.tar.tmp"))) == 3, "three jobs to pack", timeout_s=200
+            lambda: len(list(self.out.glob("*.tar.tmp"))) == 3, "three jobs to pack", timeout_s=600
         )
 
     def task(self, number: int) -> dict[str, str]:

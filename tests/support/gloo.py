@@ -30,7 +30,7 @@ def _rank_main(
         init_method=f"file://{folder}/store",
         rank=rank,
         world_size=world,
-        timeout=timedelta(seconds=120),
+        timeout=timedelta(seconds=300),
     )
     try:
         torch.save(function(rank, world, *arguments), Path(folder) / f"{rank}.pt")

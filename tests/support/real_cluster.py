@@ -93,7 +93,7 @@ class Cluster:
 
 
 def ended(
-    process: subprocess.Popen[str], timeout_s: float = 200.0
+    process: subprocess.Popen[str], timeout_s: float = 900.0
 ) -> subprocess.CompletedProcess[str]:
     """A process that has come to its end."""
     try:
@@ -103,8 +103,8 @@ def ended(
     return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
 
 
-def wait_until(condition: Callable[[], object], what: str, timeout_s: float = 90.0) -> None:
-    """Look twice a second; fails after a while."""
+def wait_until(condition: Callable[[], object], what: str, timeout_s: float = 300.0) -> None:
+    """Look twice a second; fails after a while, far longer than a busy machine takes."""
     deadline = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline, f"waited for {what}"

@@ -246,7 +246,7 @@ def test_a_real_server_takes_runs_and_artifacts_and_may_go_away(tmp_path: Path) 
         ]
 
 
-def eventually(holds: Callable[[], bool], seconds: float = 60.0) -> bool:
+def eventually(holds: Callable[[], bool], seconds: float = 300.0) -> bool:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         try:
