@@ -4,9 +4,12 @@
 |---|---|
 | `evaluate` | Which records follow from `predictions.parquet`? |
 | `kinds/` | What is reported of a kind of task, and what is the predictor to beat? |
-| `metrics` | How is each metric defined, for weighted units? |
+| `metrics` | What is measured of each unit? |
+| `figures` | Which kinds of figure are there, and how is each estimated? |
+| `estimates` | What does each patient, and each seed, add to a figure's uncertainty? |
+| `scales` | On which scale is an interval formed? |
+| `intervals` | How sure is a figure, or the difference of two methods? |
 | `aggregate` | What is the value of an exam from those of its clips? |
-| `bootstrap` | How sure is a figure? |
 
 No file here needs torch.
 """

@@ -7,6 +7,8 @@ import pandas as pd
 from bsou_dist.common.errors import InputError
 
 _EXAM = ["task", "set", "split", "exam"]
+CALIBRATION_DF = "calibration_df"
+"""Degrees of freedom of a recalibrated variance."""
 _SHARED = ["study", "patient", "device", "operator", "site", "bmi", "ga_days"]
 
 
@@ -64,13 +66,16 @@ def exam_predictions(clips: pd.DataFrame, *, labels_differ: bool = False) -> pd.
 def recalibrate_variance(valid_exams: pd.DataFrame, test_exams: pd.DataFrame) -> pd.DataFrame:
     """Scale the variance of `test_exams` by one factor from validation exams.
 
-    The factor is their mean squared standardised error. Without labelled validation exams the
-    variance stays as it is.
+    The factor is their mean squared standardised error. It is itself uncertain: the error over its
+    rescaled deviation follows Student's t distribution, with as many degrees of freedom as patients
+    went into the factor, kept in column `CALIBRATION_DF`. Without labelled validation exams the
+    variance stays as it is, and the column is left out.
     """
     squared = (valid_exams["label"] - valid_exams["prediction"]) ** 2 / valid_exams["variance"]
     factor = squared.mean()  # of the labelled exams; NaN if there are none
-    return (
-        test_exams
-        if pd.isna(factor)
-        else test_exams.assign(variance=test_exams["variance"] * factor)
-    )
+    if pd.isna(factor):
+        return test_exams
+    patients = valid_exams.loc[squared.notna(), "patient"].nunique()
+    recalibrated = test_exams.assign(variance=test_exams["variance"] * factor)
+    recalibrated[CALIBRATION_DF] = float(patients)
+    return recalibrated

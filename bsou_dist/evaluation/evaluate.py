@@ -4,18 +4,13 @@ interval.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
 from bsou_dist.common.errors import InputError
-from bsou_dist.evaluation.bootstrap import (
-    Interval,
-    accuracy_interval,
-    bootstrap_difference,
-    bootstrap_interval,
-)
+from bsou_dist.evaluation.intervals import Interval, difference_of, interval_of
 from bsou_dist.evaluation.kinds.make import evaluation_of
 from bsou_dist.evaluation.metrics import Scored
 from bsou_dist.tasks.task import Task
@@ -52,8 +47,6 @@ def evaluate_predictions(
     tasks: Mapping[str, Task],
     *,
     split: str = "test",
-    seed: int = 0,
-    resamples: int = 2000,
 ) -> pd.DataFrame:
     """Compute the metrics of every task and set found in `predictions`.
 
@@ -62,29 +55,30 @@ def evaluate_predictions(
     For the primary metrics m there are three rows: `m`, `baseline_m` (majority class or mean of the
     training labels of the same set, or of set `main` where the set has no training split) and
     `margin_m`, by how much the model is better than the baseline (positive is better, whatever the
-    metric), its interval from the same resamples.
+    metric), paired over units.
+
+    Several trainings of one method are told apart by a column `seed`. A figure is then the mean
+    over seeds, and its interval holds what patients and what seeds differ by.
 
     Args:
-        predictions: rows in the columns of `predictions.parquet`; those of split `train` need only
-            their label.
+        predictions: rows in the columns of `predictions.parquet`, and `seed` if there are several;
+            those of split `train` need only their label.
         tasks: the run's tasks by name.
         split: which split to evaluate.
-        seed: of the bootstrap over patients.
-        resamples: of the bootstrap over patients.
 
     Returns:
-        Records with `RECORD_COLUMNS`; low and high bound 95 % intervals; `interval` is exact or
-        bootstrap.
+        Records with `RECORD_COLUMNS`; low and high bound 95 % intervals, NaN where `interval` is
+        `intervals.NOT_ESTIMABLE`. They don't depend on the order of rows or the names of patients.
 
     Raises:
-        InputError: an unknown task, nothing to evaluate, a row without prediction, or no training
-            labels.
+        InputError: an unknown task, nothing to evaluate, a row without prediction, no training
+            labels, or seeds with different units.
     """
     _check_known_and_single(predictions, tasks)
     rows: list[tuple[object, ...]] = []
-    for units in labelled_units(predictions, tasks, split):
-        names = (units.task.name, units.set_name, units.level)
-        for metric, interval in _evaluate_units(units, seed, resamples):
+    for seeds in units_of_seeds(predictions, tasks, split):
+        names = (seeds[0].task.name, seeds[0].set_name, seeds[0].level)
+        for metric, interval in _evaluate_units(seeds):
             rows.append((*names, metric, *interval))
     if not rows:
         splits = ", ".join(sorted(predictions["split"].dropna().unique())) or "no rows"
@@ -96,13 +90,47 @@ def _check_known_and_single(predictions: pd.DataFrame, tasks: Mapping[str, Task]
     unknown = sorted(set(predictions["task"]) - set(tasks))
     if unknown:
         raise InputError(f"predictions of unknown tasks {unknown}; known are {', '.join(tasks)}")
-    repeated = predictions.duplicated(["task", "level", "set", "split", "key"])
+    identity = ["task", "level", "set", "split", "key"]
+    if "seed" in predictions:
+        identity.append("seed")
+    repeated = predictions.duplicated(identity)
     if repeated.any():
         first = predictions.loc[repeated, "key"].iloc[0]
         raise InputError(
             f"{int(repeated.sum())} predictions are there twice, first {first!r}; write a clip or "
-            "exam once per task, set and split"
+            "exam once per task, set and split (and tell trainings apart by a column 'seed')"
         )
+
+
+def units_of_seeds(
+    predictions: pd.DataFrame, tasks: Mapping[str, Task], split: str
+) -> list[list[LabelledUnits]]:
+    """Give what `labelled_units` gives, for each seed, in one order of units.
+
+    Returns:
+        A list per task, set and level; in it the same units as predicted after each training.
+
+    Raises:
+        InputError: the seeds have different units.
+    """
+    if "seed" in predictions:
+        parts = [rows for _, rows in predictions.groupby("seed", sort=True)]
+    else:
+        parts = [predictions]
+    by_name: dict[tuple[str, str, str], list[LabelledUnits]] = {}
+    for part in parts:
+        for units in labelled_units(part, tasks, split):
+            name = (units.task.name, units.set_name, units.level)
+            in_order = units.rows.sort_values("key", ignore_index=True)
+            by_name.setdefault(name, []).append(replace(units, rows=in_order))
+    for (task, set_name, level), seeds in by_name.items():
+        keys = [units.rows["key"] for units in seeds]
+        if len(keys) < len(parts) or not all(keys[0].equals(other) for other in keys):
+            raise InputError(
+                f"the seeds have predictions of different {level}s of task {task!r}, set "
+                f"{set_name!r}; every training must predict the same ones"
+            )
+    return list(by_name.values())
 
 
 def labelled_units(
@@ -149,30 +177,24 @@ def scored(units: LabelledUnits) -> Scored:
     return evaluation_of(units.task).scored(units.task, units.rows)
 
 
-def _evaluate_units(
-    units: LabelledUnits, seed: int, resamples: int
-) -> Iterator[tuple[str, Interval]]:
+def _evaluate_units(seeds: Sequence[LabelledUnits]) -> Iterator[tuple[str, Interval]]:
     """Give the name and the interval of every metric, baselines and margins included."""
-    task = units.task
+    task = seeds[0].task
     kind = evaluation_of(task)
-    model = scored(units)
-    constant = kind.predict_constant(task, model, _constant(units))
-    patients = units.rows["patient"].to_numpy()
-    bootstrap = {"resamples": resamples, "seed": seed}
-    for named in kind.metrics(task, model):
-        interval_of = accuracy_interval if named.is_share else bootstrap_interval
-        yield named.name, interval_of(named.metric, model, patients, **bootstrap)
+    models = [scored(units) for units in seeds]
+    constants = [
+        kind.predict_constant(task, model, _constant(units))
+        for model, units in zip(models, seeds, strict=True)
+    ]
+    patients = seeds[0].rows["patient"].to_numpy()
+    for named in kind.metrics(task, models[0]):
+        yield named.name, interval_of(named.figure, models, patients)
         if named.name not in kind.primary:
             continue
-        yield (
-            f"baseline_{named.name}",
-            interval_of(named.metric, constant, patients, **bootstrap),
-        )
-        better, worse = (constant, model) if kind.lower_is_better else (model, constant)
-        yield (
-            f"margin_{named.name}",
-            bootstrap_difference(named.metric, better, worse, patients, **bootstrap),
-        )
+        # The constant is the same for every seed: they share their training labels.
+        yield f"baseline_{named.name}", interval_of(named.figure, constants[:1], patients)
+        better, worse = (constants, models) if kind.lower_is_better else (models, constants)
+        yield f"margin_{named.name}", difference_of(named.figure, better, worse, patients)
 
 
 def _constant(units: LabelledUnits) -> float:

@@ -1,9 +1,10 @@
-"""Metrics as functions of weighted units: one definition serves the value and its bootstrap.
+"""What is measured of each unit, and metrics that are no mean over units.
 
-A unit is a clip or an exam. Every metric takes ``Scored`` units (n of them) and ``weights`` of
-shape (R, n), how often each unit counts in each of R resamples, and returns (R,) values; NaN where
-a resample leaves it undefined. The value on the data themselves is the metric at weights of one
-(``value_of``).
+A unit is a clip or an exam. A function of ``Scored`` units (n of them) gives (n,) numbers, of
+which `figures` takes means, shares and deviations. A ``Metric`` takes ``weights`` of shape (R, n)
+too, how often each unit counts in each of R variants of the data, and returns (R,) values; NaN
+where a variant leaves it undefined. The value on the data themselves is the metric at weights of
+one (``value_of``).
 """
 
 from __future__ import annotations
@@ -12,9 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-
-Z_95 = 1.959963984540054
-"""97.5 % point of the standard normal distribution."""
+from scipy.special import stdtrit
 
 
 @dataclass(frozen=True)
@@ -26,12 +25,15 @@ class Scored:
         prediction: (n,), as the labels.
         probabilities: (n, K), for a classification into K classes.
         variance: (n,), in unit squared, for a regression.
+        df: (n,), degrees of freedom of the variance, for a regression; infinite where nothing is
+            known of them.
     """
 
     label: np.ndarray
     prediction: np.ndarray
     probabilities: np.ndarray | None = None
     variance: np.ndarray | None = None
+    df: np.ndarray | None = None
 
 
 Metric = Callable[[Scored, np.ndarray], np.ndarray]
@@ -43,13 +45,41 @@ def value_of(metric: Metric, scored: Scored) -> float:
     return float(metric(scored, each_once)[0])
 
 
-def accuracy(scored: Scored, weights: np.ndarray) -> np.ndarray:
-    """Share of units whose predicted class is right."""
-    return _mean(scored.label == scored.prediction, weights)
+def is_right(scored: Scored) -> np.ndarray:
+    """Whether the predicted class is the label."""
+    return scored.label == scored.prediction
+
+
+def error(scored: Scored) -> np.ndarray:
+    """Signed error (prediction minus label), in the task's unit."""
+    return scored.prediction - scored.label
+
+
+def absolute_error(scored: Scored) -> np.ndarray:
+    """Absolute error, in the task's unit."""
+    return np.abs(error(scored))
+
+
+def is_within(limit: float) -> Callable[[Scored], np.ndarray]:
+    """Whether the absolute error is at most ``limit``, in the task's unit."""
+
+    def holds(scored: Scored) -> np.ndarray:
+        return absolute_error(scored) <= limit
+
+    return holds
+
+
+def is_covered(scored: Scored) -> np.ndarray:
+    """Whether the label lies in the predicted 95 % interval, Student's with the unit's `df`."""
+    assert scored.variance is not None
+    assert scored.df is not None
+    # An infinite number of degrees of freedom is asked for as the largest that has a quantile.
+    quantile = stdtrit(np.minimum(scored.df, 1e12), 0.975)
+    return absolute_error(scored) <= quantile * np.sqrt(scored.variance)
 
 
 def macro_f1(scored: Scored, weights: np.ndarray) -> np.ndarray:
-    """Unweighted mean of F1 over the classes that occur among the labels (of the resample)."""
+    """Unweighted mean of F1 over the classes that occur among the labels (of the variant)."""
     total = np.zeros(len(weights))
     classes = np.zeros(len(weights))
     for index in np.unique(scored.label):
@@ -64,67 +94,13 @@ def macro_f1(scored: Scored, weights: np.ndarray) -> np.ndarray:
     return _divide(total, classes)
 
 
-def auc(scored: Scored, weights: np.ndarray) -> np.ndarray:
-    """Area under the ROC curve, of class 1 if there are two, else the mean of one against the rest.
+def macro_f1_independent_n(scored: Scored) -> float:
+    """Number of units that macro-F1 is worth as a share: K squared over the sum of 1 / n per class.
 
-    The mean is over classes that occur, as does at least one unit of another class; ties count one
-    half.
+    It is the mean of K classes' figures, each as uncertain as a share of its own n labelled units.
     """
-    assert scored.probabilities is not None
-    class_count = scored.probabilities.shape[1]
-    classes = [1] if class_count == 2 else range(class_count)
-    areas = [
-        _binary_auc(scored.label == index, scored.probabilities[:, index], weights)
-        for index in classes
-    ]
-    per_class = np.stack(areas)
-    is_defined = ~np.isnan(per_class)
-    total = np.where(is_defined, per_class, 0.0).sum(axis=0)
-    return _divide(total, is_defined.sum(axis=0))
-
-
-def mae(scored: Scored, weights: np.ndarray) -> np.ndarray:
-    """Mean absolute error, in the task's unit."""
-    return _mean(np.abs(_error(scored)), weights)
-
-
-def abs_error_std(scored: Scored, weights: np.ndarray) -> np.ndarray:
-    """Standard deviation of the absolute error, in the task's unit.
-
-    It divides by the number of units, not by one less. It is the figure after the slash in the
-    tables of *Improved Representation Learning with Multitasking in Blind Sweep Obstetric
-    Ultrasound Videos*.
-    """
-    return _std(np.abs(_error(scored)), weights)
-
-
-def bias(scored: Scored, weights: np.ndarray) -> np.ndarray:
-    """Mean signed error (prediction minus label), in the task's unit."""
-    return _mean(_error(scored), weights)
-
-
-def error_std(scored: Scored, weights: np.ndarray) -> np.ndarray:
-    """Standard deviation of the signed error, in the task's unit.
-
-    It divides by the number of units, not by one less.
-    """
-    return _std(_error(scored), weights)
-
-
-def within(limit: float) -> Metric:
-    """Share of units whose absolute error is at most ``limit``, in the task's unit."""
-
-    def share(scored: Scored, weights: np.ndarray) -> np.ndarray:
-        return _mean(np.abs(_error(scored)) <= limit, weights)
-
-    return share
-
-
-def coverage_95(scored: Scored, weights: np.ndarray) -> np.ndarray:
-    """Share of units whose label lies in the predicted 95 % interval, mean +- 1.96 deviations."""
-    assert scored.variance is not None
-    half_width = Z_95 * np.sqrt(scored.variance)
-    return _mean(np.abs(_error(scored)) <= half_width, weights)
+    counts = np.unique(scored.label, return_counts=True)[1]
+    return float(len(counts) ** 2 / (1 / counts).sum())
 
 
 def confusion_matrix(label: np.ndarray, prediction: np.ndarray, classes: int) -> np.ndarray:
@@ -132,37 +108,6 @@ def confusion_matrix(label: np.ndarray, prediction: np.ndarray, classes: int) ->
     matrix = np.zeros((classes, classes), dtype=np.int64)
     np.add.at(matrix, (label.astype(int), prediction.astype(int)), 1)
     return matrix
-
-
-def _binary_auc(positive: np.ndarray, score: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Weighted Mann-Whitney statistic: the share of pairs in which the positive unit scores higher.
-
-    Pairs of one score count one half: units are taken in order of their score, those of one score
-    together.
-    """
-    order = np.argsort(score, kind="stable")
-    starts = np.flatnonzero(np.diff(score[order], prepend=-np.inf) > 0)
-    ordered_weights = weights[:, order]
-    is_positive = positive[order]
-    positives = np.add.reduceat(ordered_weights * is_positive, starts, axis=1)
-    negatives = np.add.reduceat(ordered_weights * ~is_positive, starts, axis=1)
-    negatives_below = np.cumsum(negatives, axis=1) - negatives
-    wins = (positives * (negatives_below + 0.5 * negatives)).sum(axis=1)
-    pairs = positives.sum(axis=1) * negatives.sum(axis=1)
-    return _divide(wins, pairs)
-
-
-def _error(scored: Scored) -> np.ndarray:
-    return scored.prediction - scored.label
-
-
-def _mean(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    return _divide(weights @ values, weights.sum(axis=1))
-
-
-def _std(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    variance = _mean(values**2, weights) - _mean(values, weights) ** 2
-    return np.sqrt(np.maximum(variance, 0.0))  # rounding may leave it below 0
 
 
 def _divide(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:

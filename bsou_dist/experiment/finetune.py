@@ -207,7 +207,7 @@ def _record_predictions(context: Context, job: FinetuneJob, rows: pd.DataFrame) 
         rows = with_ages_in_weeks(rows, label_is_age=job.task.label == AGE_COLUMN)
     write_predictions(rows, path)
     tasks = {job.task.name: job.task}
-    records = evaluate_predictions(read_predictions(path), tasks, seed=context.config.seed)
+    records = evaluate_predictions(read_predictions(path), tasks)
     context.tracker.metrics(records_to_metrics(records))
     context.tracker.artifact(path)
 

@@ -58,7 +58,7 @@ def write_results(config: RunConfig, stage1: Stage1Run | None, data_fingerprint:
     parts = [read_predictions(job.folder / PREDICTIONS) for job in finetune_jobs(config, stage1)]
     predictions = pd.concat(parts, ignore_index=True)
     write_predictions(predictions, config.folder / "predictions.parquet")
-    records = evaluate_predictions(predictions, tasks, seed=config.seed).assign(method=method)
+    records = evaluate_predictions(predictions, tasks).assign(method=method)
     write_text(config.folder / "records.csv", escaped_table(records).to_csv(index=False))
     table = _tables(records, tasks, phantom=phantom)
     write_text(config.folder / "table.txt", table + "\n")

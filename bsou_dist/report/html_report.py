@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import base64
 import html
+import math
 from collections.abc import Iterator, Mapping
 from importlib.resources import files
 from pathlib import Path
@@ -14,6 +15,7 @@ import pandas as pd
 
 from bsou_dist.common.files import write_text
 from bsou_dist.evaluation.evaluate import labelled_units, scored
+from bsou_dist.evaluation.intervals import NOT_ESTIMABLE
 from bsou_dist.report.kinds.make import report_of
 from bsou_dist.report.method_table import PHANTOM_NOTICE, method_table
 from bsou_dist.tasks.task import Task
@@ -111,8 +113,8 @@ def _metrics_table(records: pd.DataFrame) -> str:
         counts = ", ".join(map(str, rows["n"].unique()))
         cells = [str(set_name), str(level), counts, str(metric)]
         for method in methods:
-            of_method = rows[rows["method"].eq(method)].itertuples()
-            values = [f"{row.value:.3f} [{row.low:.3f}, {row.high:.3f}]" for row in of_method]
+            of_method = rows.loc[rows["method"].eq(method), ["value", "low", "high"]]
+            values = [_with_interval(*numbers) for numbers in of_method.to_numpy(float)]
             cells.append(", ".join(values))
         data = "".join(f"<td>{html.escape(cell) or '–'}</td>" for cell in cells)
         body += f"<tr>{data}</tr>"
@@ -121,6 +123,11 @@ def _metrics_table(records: pd.DataFrame) -> str:
         "<details><summary>All metrics with 95 % intervals</summary>"
         f'<div class="scroll">{table}</div></details>'
     )
+
+
+def _with_interval(value: float, low: float, high: float) -> str:
+    interval = NOT_ESTIMABLE if math.isnan(low) else f"[{low:.3f}, {high:.3f}]"
+    return f"{value:.3f} {interval}"
 
 
 def _css_width(png: bytes) -> int:

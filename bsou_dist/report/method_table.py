@@ -14,6 +14,7 @@ from typing import Literal
 import pandas as pd
 
 from bsou_dist.common.errors import InputError
+from bsou_dist.evaluation.intervals import NOT_ESTIMABLE
 from bsou_dist.evaluation.kinds.make import evaluation_of
 from bsou_dist.report.kinds.make import legend_of, report_of
 from bsou_dist.tasks.task import Task
@@ -22,7 +23,7 @@ from bsou_dist.tasks.task_set import table_groups
 PHANTOM_NOTICE = (
     "Phantom results test software and controlled failure modes; they support no clinical finding."
 )
-LEGEND = "In brackets: 95 % interval of the first figure. n: clips or exams."
+LEGEND = "In brackets: 95 % interval of the first figure (n.e.: not estimable). n: clips or exams."
 METHOD_ORDER = ("stsl", "ucon", "mtce", "mtscon")
 """Rows of [P1]'s Table 2, in lower case; other methods follow in the order of the records."""
 BASELINE = "majority / mean"
@@ -177,9 +178,12 @@ def _cell(records: pd.DataFrame, task: Task, prefix: str = "") -> Cell:
     def text(value: float) -> str:
         return report_of(task).figure(task, value)
 
+    interval = f"[{text(record['low'])}, {text(record['high'])}]"
+    if pd.isna(record["low"]):
+        interval = NOT_ESTIMABLE
     return (
         f"{text(record['value'])}/{text(other['value'])}",
-        f"[{text(record['low'])}, {text(record['high'])}]",
+        interval,
         f"n {record['n']}",
     )
 

@@ -68,8 +68,11 @@ def test_labels_that_differ_within_an_exam_are_averaged_where_they_may():
 def test_recalibration_makes_standardised_errors_one_on_validation():
     rng = np.random.default_rng(0)
     valid = pd.DataFrame({"label": 0.0, "prediction": 3 * rng.normal(size=500), "variance": 1.0})
+    valid["patient"] = [f"P{i // 2}" for i in range(500)]
     test = pd.DataFrame({"label": 0.0, "prediction": 0.0, "variance": [1.0, 2.0]})
-    scaled = recalibrate_variance(valid, test)["variance"]
+    recalibrated = recalibrate_variance(valid, test)
+    assert recalibrated["calibration_df"].tolist() == [250, 250]
+    scaled = recalibrated["variance"]
     assert scaled[1] == pytest.approx(2 * scaled[0])
     assert scaled[0] == pytest.approx((valid["prediction"] ** 2).mean())
     assert recalibrate_variance(valid.iloc[:0], test)["variance"].tolist() == [1.0, 2.0]

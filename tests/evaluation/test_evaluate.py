@@ -13,7 +13,7 @@ from bsou_dist.predict.prediction_table import read_predictions, write_predictio
 
 @pytest.fixture(scope="module")
 def records(predictions) -> pd.DataFrame:
-    return evaluate_predictions(predictions, TASKS, resamples=300)
+    return evaluate_predictions(predictions, TASKS)
 
 
 def row(
@@ -78,9 +78,7 @@ def test_exam_values_are_the_inverse_variance_means(records, predictions):
 
 def test_recalibrated_exam_intervals_cover(records, predictions):
     assert 0.9 <= row(records, "ga", "coverage_95", level="exam")["value"] <= 1.0
-    without = evaluate_predictions(
-        predictions[predictions["split"] != "valid"], TASKS, resamples=10
-    )
+    without = evaluate_predictions(predictions[predictions["split"] != "valid"], TASKS)
     assert (
         row(without, "ga", "coverage_95", level="exam")["value"] < 0.85
     )  # clips of an exam share an error
@@ -105,7 +103,7 @@ def test_the_baseline_comes_from_training_labels(records, predictions):
 def test_a_sets_own_training_labels_come_first(predictions):
     ga = predictions[predictions["task"] == "ga"]
     own = ga[ga["split"] == "train"].head(8).assign(set="obese", label=150.0)
-    records = evaluate_predictions(pd.concat([ga, own]), TASKS, resamples=10)
+    records = evaluate_predictions(pd.concat([ga, own]), TASKS)
     obese = ga[ga["set"] == "obese"]
     expected = (obese["label"] - 150.0).abs().mean()
     assert row(records, "ga", "baseline_mae", "obese", "clip")["value"] == pytest.approx(expected)
@@ -131,7 +129,7 @@ def test_a_model_of_chance_has_a_margin_that_holds_zero(predictions):
     rng = np.random.default_rng(5)
     sweep = predictions[predictions["task"] == "sweep"].copy()
     sweep["prediction"] = rng.integers(0, 4, len(sweep)).astype(float)
-    margin = row(evaluate_predictions(sweep, TASKS, resamples=500), "sweep", "margin_accuracy")
+    margin = row(evaluate_predictions(sweep, TASKS), "sweep", "margin_accuracy")
     assert margin["low"] <= 0 <= margin["high"]
 
 
@@ -142,14 +140,12 @@ def test_train_rows_need_only_labels_and_the_file_format_is_read(predictions, re
         stripped["probabilities"].notna(), None
     )
     write_predictions(stripped, tmp_path / "predictions.parquet")
-    again = evaluate_predictions(
-        read_predictions(tmp_path / "predictions.parquet"), TASKS, resamples=300
-    )
+    again = evaluate_predictions(read_predictions(tmp_path / "predictions.parquet"), TASKS)
     pd.testing.assert_frame_equal(again, records)
 
 
 def test_order_of_rows_changes_nothing(predictions, records):
-    again = evaluate_predictions(predictions.sample(frac=1, random_state=0), TASKS, resamples=300)
+    again = evaluate_predictions(predictions.sample(frac=1, random_state=0), TASKS)
     key = ["task", "set", "level", "metric"]
     pd.testing.assert_frame_equal(
         again.sort_values(key, ignore_index=True), records.sort_values(key, ignore_index=True)
@@ -160,7 +156,7 @@ def test_unlabelled_rows_are_left_out(predictions, records):
     unlabelled = predictions[predictions["split"] == "test"].assign(label=np.nan)
     unlabelled["key"] += "-unlabelled"
     both = pd.concat([predictions, unlabelled])
-    assert evaluate_predictions(both, TASKS, resamples=10)["n"].tolist() == records["n"].tolist()
+    assert evaluate_predictions(both, TASKS)["n"].tolist() == records["n"].tolist()
 
 
 def test_the_users_mistakes(predictions):

@@ -20,7 +20,7 @@ def record(
     return {"method": method} | dict(
         zip(
             RECORD_COLUMNS,
-            (task, set_name, level, metric, value, value - 0.05, value + 0.05, 23, 20, "bootstrap"),
+            (task, set_name, level, metric, value, value - 0.05, value + 0.05, 23, 20, "95 %"),
             strict=True,
         )
     )
@@ -135,7 +135,7 @@ class Page(HTMLParser):
 
 
 def test_report_is_one_file_that_loads_nothing(predictions, tmp_path):
-    records = evaluate_predictions(predictions, TASKS, resamples=20).assign(method="MTSCon")
+    records = evaluate_predictions(predictions, TASKS).assign(method="MTSCon")
     write_report(
         records,
         predictions.assign(method="MTSCon"),

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from bsou_dist.evaluation import metrics
+from bsou_dist.evaluation.figures import Area, Share, Weighted
 from bsou_dist.evaluation.kinds.protocol import NamedMetric
 from bsou_dist.evaluation.metrics import Scored
 from bsou_dist.tasks.kinds.classification import ClassificationTask
@@ -29,11 +30,11 @@ class ClassificationEvaluation:
     def metrics(self, task: ClassificationTask, units: Scored) -> list[NamedMetric]:
         """See `EvaluationKind.metrics`."""
         found = [
-            NamedMetric("accuracy", metrics.accuracy, is_share=True),
-            NamedMetric("macro_f1", metrics.macro_f1),
+            NamedMetric("accuracy", Share(metrics.is_right)),
+            NamedMetric("macro_f1", Weighted(metrics.macro_f1, metrics.macro_f1_independent_n)),
         ]
         if units.probabilities is not None:
-            found.append(NamedMetric("auc", metrics.auc))
+            found.append(NamedMetric("auc", Area()))
         return found
 
     def constant(self, task: ClassificationTask, train_labels: pd.Series) -> float:

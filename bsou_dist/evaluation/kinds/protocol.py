@@ -7,7 +7,8 @@ from typing import Any, Protocol
 
 import pandas as pd
 
-from bsou_dist.evaluation.metrics import Metric, Scored
+from bsou_dist.evaluation.figures import Figure
+from bsou_dist.evaluation.metrics import Scored
 
 
 @dataclass(frozen=True)
@@ -15,11 +16,8 @@ class NamedMetric:
     """A metric as records name it."""
 
     name: str
-    metric: Metric
-    is_share: bool = False
-    """Whether it is a share of units, which has an exact interval where patients contribute one
-    unit each.
-    """
+    figure: Figure
+    """How it is estimated, and with that which interval it has."""
 
 
 class EvaluationKind(Protocol):

@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 
 from bsou_dist.evaluation import metrics
-from bsou_dist.evaluation.aggregate import exam_predictions, recalibrate_variance
+from bsou_dist.evaluation.aggregate import CALIBRATION_DF, exam_predictions, recalibrate_variance
+from bsou_dist.evaluation.figures import Deviation, Mean, Share
 from bsou_dist.evaluation.kinds.protocol import NamedMetric
 from bsou_dist.evaluation.metrics import Scored
 from bsou_dist.tasks.kinds.regression import RegressionTask
@@ -24,24 +25,31 @@ class RegressionEvaluation:
         """See `EvaluationKind.scored`; with variances where every row has one."""
         label = units["label"].to_numpy(float)
         prediction = units["prediction"].to_numpy(float)
-        variance = units["variance"].to_numpy(float) if units["variance"].notna().all() else None
-        return Scored(label, prediction, variance=variance)
+        if units["variance"].isna().any():
+            return Scored(label, prediction)
+        variance = units["variance"].to_numpy(float)
+        df = np.full(len(units), np.inf)
+        if CALIBRATION_DF in units:
+            df = units[CALIBRATION_DF].to_numpy(float)
+        return Scored(label, prediction, variance=variance, df=df)
 
     def metrics(self, task: RegressionTask, units: Scored) -> list[NamedMetric]:
         """See `EvaluationKind.metrics`."""
         found = [
-            NamedMetric("mae", metrics.mae),
-            NamedMetric("abs_error_std", metrics.abs_error_std),
-            NamedMetric("bias", metrics.bias),
-            NamedMetric("error_std", metrics.error_std),
+            NamedMetric("mae", Mean(metrics.absolute_error, positive=True)),
+            # The figure after the slash in the tables of *Improved Representation Learning with
+            # Multitasking in Blind Sweep Obstetric Ultrasound Videos*.
+            NamedMetric("abs_error_std", Deviation(metrics.absolute_error)),
+            NamedMetric("bias", Mean(metrics.error)),
+            NamedMetric("error_std", Deviation(metrics.error)),
         ]
         for limit in task.within:
             # A tracker's metric names hold few signs, and a unit such as kg/m2 has others.
             unit = re.sub(r"[^A-Za-z0-9.-]+", "_", task.unit)
             name = f"within_{limit:g}_{unit}"
-            found.append(NamedMetric(name, metrics.within(limit), is_share=True))
+            found.append(NamedMetric(name, Share(metrics.is_within(limit))))
         if units.variance is not None:
-            found.append(NamedMetric("coverage_95", metrics.coverage_95, is_share=True))
+            found.append(NamedMetric("coverage_95", Share(metrics.is_covered)))
         return found
 
     def constant(self, task: RegressionTask, train_labels: pd.Series) -> float:

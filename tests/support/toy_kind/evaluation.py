@@ -3,6 +3,7 @@
 import numpy as np
 
 from bsou_dist.evaluation import metrics
+from bsou_dist.evaluation.figures import Mean
 from bsou_dist.evaluation.kinds.protocol import NamedMetric
 from bsou_dist.evaluation.metrics import Scored
 
@@ -15,7 +16,10 @@ class ScoreEvaluation:
         return Scored(units["label"].to_numpy(float), units["prediction"].to_numpy(float))
 
     def metrics(self, task, units):
-        return [NamedMetric("mae", metrics.mae), NamedMetric("bias", metrics.bias)]
+        return [
+            NamedMetric("mae", Mean(metrics.absolute_error, positive=True)),
+            NamedMetric("bias", Mean(metrics.error)),
+        ]
 
     def constant(self, task, train_labels):
         return float(train_labels.median())

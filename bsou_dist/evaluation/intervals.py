@@ -1,0 +1,155 @@
+"""Intervals of figures and of differences of two methods, for one seed or several.
+
+| what | interval |
+|---|---|
+| share | Wilson's at the effective number of units (`scales.ShareScale`) |
+| area under the ROC curve | Newcombe's score interval (`scales.AreaScale`) |
+| mean error, mean absolute error | Student's, plain or on the logarithmic scale |
+| standard deviation | Student's on the logarithmic scale, degrees of freedom from the data |
+| difference of two shares | Bonett and Price's, at the effective number of pairs |
+| difference of two means | Student's, of the units' differences |
+| another difference | from both methods' own intervals (MOVER), correlation over patients |
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+
+from bsou_dist.evaluation.estimates import Clusters, Estimate, combine_seeds, satterthwaite
+from bsou_dist.evaluation.figures import Figure
+from bsou_dist.evaluation.metrics import Scored
+from bsou_dist.evaluation.scales import PlainScale, ShareScale, design_effect, quantile_of
+
+ESTIMABLE = "95 %"
+NOT_ESTIMABLE = "n.e."
+"""What `Interval.kind`, and a table, say where no interval can be given."""
+_NO_BOUNDS = (math.nan, math.nan)
+
+
+class Interval(NamedTuple):
+    """A value with its 95 % interval and the number of units and patients that it rests on.
+
+    Where an interval can't be honest, `low` and `high` are NaN, and `kind` is `NOT_ESTIMABLE`.
+    """
+
+    value: float
+    low: float
+    high: float
+    n: int
+    n_patients: int
+    kind: str = ESTIMABLE
+
+
+def interval_of(figure: Figure, seeds: Sequence[Scored], patients: np.ndarray) -> Interval:
+    """Interval of a figure, the mean over seeds.
+
+    Args:
+        figure: what to estimate.
+        seeds: the same units, in one order, as predicted after each training.
+        patients: (n,) names each unit's patient.
+    """
+    clusters = Clusters.of(patients)
+    estimate = combine_seeds([figure.estimate(scored, clusters) for scored in seeds])
+    bounds = _NO_BOUNDS if estimate.problem else estimate.scale.bounds(estimate)
+    return _interval(estimate.value, bounds, estimate)
+
+
+def difference_of(
+    figure: Figure, first: Sequence[Scored], second: Sequence[Scored], patients: np.ndarray
+) -> Interval:
+    """Interval of the figure of `first` minus that of `second`, paired.
+
+    Both are seeds of the same units in one order; see `interval_of`.
+    """
+    clusters = Clusters.of(patients)
+    one = combine_seeds([figure.estimate(scored, clusters) for scored in first])
+    other = combine_seeds([figure.estimate(scored, clusters) for scored in second])
+    return _interval(one.value - other.value, _difference_bounds(one, other), one)
+
+
+def _difference_bounds(one: Estimate, other: Estimate) -> tuple[float, float]:
+    if one.problem or other.problem:
+        return _NO_BOUNDS
+    pairs = paired(one, other)
+    if pairs is None:
+        return _from_own_bounds(one, other)
+    if isinstance(pairs.scale, ShareScale):
+        return _share_difference(pairs)
+    return PlainScale().bounds(pairs)
+
+
+def paired(one: Estimate, other: Estimate) -> Estimate | None:
+    """The difference of two means over the same units as the mean of the units' differences.
+
+    None where a figure is no mean, or the two are over different units.
+    """
+    if one.per_unit is None or other.per_unit is None:
+        return None
+    difference = one.per_unit - other.per_unit
+    counts = ~np.isnan(difference)
+    if not one.n == other.n == counts.sum():
+        return None
+    influence = one.influence - other.influence
+    parts = [float((influence**2).sum()), one.seed_variance, other.seed_variance]
+    dfs = [one.n_patients - 1.0, one.seeds - 1.0, other.seeds - 1.0]
+    return replace(
+        one,
+        value=one.value - other.value,
+        influence=influence,
+        seed_variance=one.seed_variance + other.seed_variance,
+        seeds=min(one.seeds, other.seeds),
+        df=satterthwaite(parts, dfs),
+        per_unit=difference,
+        evidence=float((difference[counts] ** 2).sum()),
+    )
+
+
+def _share_difference(pairs: Estimate) -> tuple[float, float]:
+    """Bonett and Price's interval of 2012: one pair is added to either kind of discordant ones.
+
+    It does not collapse where no pair is discordant. Pairs of one patient, and what seeds add,
+    lower the number of pairs by the design effect.
+    """
+    assert pairs.per_unit is not None
+    discordant = pairs.evidence / pairs.n
+    effect = design_effect(pairs, (discordant - pairs.value**2) / pairs.n)
+    count = pairs.n / effect
+    first_alone = ((discordant + pairs.value) / 2 * count + 1) / (count + 2)
+    second_alone = ((discordant - pairs.value) / 2 * count + 1) / (count + 2)
+    centre = first_alone - second_alone
+    variance = (first_alone + second_alone - centre**2) / (count + 2)
+    half = quantile_of(pairs) * math.sqrt(variance)
+    return max(-1.0, centre - half), min(1.0, centre + half)
+
+
+def _from_own_bounds(one: Estimate, other: Estimate) -> tuple[float, float]:
+    """Method of variance estimates recovery (Zou and Donner 2008), with the correlation of both.
+
+    The distances from each value to its own ends stand in for standard errors, so that skewness
+    and perfect values are respected.
+    """
+    low_one, high_one = one.scale.bounds(one)
+    low_other, high_other = other.scale.bounds(other)
+    spread = math.sqrt(one.variance * other.variance)
+    correlation = float(one.influence @ other.influence) / spread if spread > 0 else 0.0
+
+    def distance(of_one: float, of_other: float) -> float:
+        squared = of_one**2 + of_other**2 - 2 * correlation * of_one * of_other
+        return math.sqrt(max(squared, 0.0))
+
+    difference = one.value - other.value
+    below = distance(one.value - low_one, high_other - other.value)
+    above = distance(high_one - one.value, other.value - low_other)
+    if below == 0 or above == 0:
+        return _NO_BOUNDS
+    return difference - below, difference + above
+
+
+def _interval(value: float, bounds: tuple[float, float], estimate: Estimate) -> Interval:
+    kind = NOT_ESTIMABLE if math.isnan(bounds[0]) else ESTIMABLE
+    return Interval(value, *bounds, estimate.n, estimate.n_patients, kind)
