@@ -9,6 +9,8 @@
 | `estimates` | What does each patient, and each seed, add to a figure's uncertainty? |
 | `scales` | On which scale is an interval formed? |
 | `intervals` | How sure is a figure, or the difference of two methods? |
+| `compare` | Which of two methods is better on the same exams? |
+| `significance` | How likely is a difference by chance, and among several? |
 | `aggregate` | What is the value of an exam from those of its clips? |
 
 No file here needs torch.

@@ -70,10 +70,11 @@ class Estimate:
         scale: on which the interval is formed.
         n: number of units.
         n_patients: number of patients who have such units.
-        df: degrees of freedom of the variance.
+        df_patients: degrees of freedom of the variance over patients.
         cluster_size: `mean_cluster_size`, of the rarest class where classes are compared.
         evidence: number of units that inform on spread, such as the wrong ones of a share.
         seed_variance: what training anew adds to the variance.
+        df_seeds: degrees of freedom of `seed_variance`.
         seeds: number of seeds that `value` is the mean of.
         per_unit: (n,), what a mean or a share is the mean of; NaN for units that don't count.
         problem: why no interval is given, if none is.
@@ -84,10 +85,11 @@ class Estimate:
     scale: Scale
     n: int
     n_patients: int
-    df: float
+    df_patients: float
     cluster_size: float = 1.0
     evidence: float = 0.0
     seed_variance: float = 0.0
+    df_seeds: float = 0.0
     seeds: int = 1
     per_unit: np.ndarray | None = None
     problem: str | None = None
@@ -95,7 +97,18 @@ class Estimate:
     @property
     def variance(self) -> float:
         """Variance over patients and seeds."""
-        return float((self.influence**2).sum()) + self.seed_variance
+        return self.patient_variance + self.seed_variance
+
+    @property
+    def patient_variance(self) -> float:
+        """Variance over patients."""
+        return float((self.influence**2).sum())
+
+    @property
+    def df(self) -> float:
+        """Degrees of freedom of the variance."""
+        variances = (self.patient_variance, self.seed_variance)
+        return satterthwaite(variances, (self.df_patients, self.df_seeds))
 
 
 def combine_seeds(estimates: Sequence[Estimate]) -> Estimate:
@@ -122,16 +135,15 @@ def combine_seeds(estimates: Sequence[Estimate]) -> Estimate:
     between_seeds = values.var(ddof=1) / count
     interplay = ((influence - shared) ** 2).sum() / (count * (count - 1))
     seed_variance = max(0.0, float(between_seeds - interplay))
-    df = satterthwaite((float((shared**2).sum()), seed_variance), (first.df, count - 1.0))
     per_unit = [estimate.per_unit for estimate in estimates if estimate.per_unit is not None]
     problems = [estimate.problem for estimate in estimates if estimate.problem]
     return replace(
         first,
         value=float(values.mean()),
         influence=shared,
-        df=df,
         evidence=float(np.mean([estimate.evidence for estimate in estimates])),
         seed_variance=seed_variance,
+        df_seeds=count - 1.0,
         seeds=count,
         per_unit=np.mean(per_unit, axis=0) if per_unit else None,
         problem=problems[0] if problems else None,

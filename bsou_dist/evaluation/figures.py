@@ -91,7 +91,7 @@ class Deviation:
             scale=LogScale(),
             n=len(values),
             n_patients=clusters.count,
-            df=1.0,
+            df_patients=1.0,
             cluster_size=mean_cluster_size(clusters.sizes),
             problem=problem,
         )
@@ -103,7 +103,7 @@ class Deviation:
         widened = clusters.count / (clusters.count - Z_95)
         influence = moves * value * widened
         df = _df_of_influence(influence)
-        return replace(estimate, influence=influence, scale=LogScale(log_bias=bias), df=df)
+        return replace(estimate, influence=influence, scale=LogScale(log_bias=bias), df_patients=df)
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ class Area:
             scale=PlainScale(),
             n=len(scored.label),
             n_patients=clusters.count,
-            df=1.0,
+            df_patients=1.0,
             problem="only one class occurs",
         )
         if not binary:
@@ -144,7 +144,7 @@ class Area:
             value=value,
             influence=np.mean([area.influence for area in binary], axis=0),
             scale=AreaScale([(area.positives, area.negatives) for area in binary]),
-            df=min(area.df for area in binary),
+            df_patients=min(area.df for area in binary),
             cluster_size=float(np.mean([area.cluster_size for area in binary])),
             # Largest at an area of one half, and none at a perfect one.
             evidence=sum(smaller_counts) * 4 * value * (1 - value),
@@ -183,7 +183,7 @@ class Weighted:
             scale=PlainScale(),
             n=len(scored.label),
             n_patients=clusters.count,
-            df=max(1.0, clusters.count - 1.0),
+            df_patients=max(1.0, clusters.count - 1.0),
             cluster_size=mean_cluster_size(clusters.sizes),
             problem=problem,
         )
@@ -278,7 +278,7 @@ def _mean(values: np.ndarray, clusters: Clusters) -> Estimate:
         scale=PlainScale(),
         n=count,
         n_patients=patients,
-        df=max(1.0, patients - 1.0),
+        df_patients=max(1.0, patients - 1.0),
         cluster_size=mean_cluster_size(sizes) if count else 1.0,
         per_unit=values,
         problem=_too_few(patients),

@@ -53,10 +53,14 @@ def interval_of(figure: Figure, seeds: Sequence[Scored], patients: np.ndarray) -
         seeds: the same units, in one order, as predicted after each training.
         patients: (n,) names each unit's patient.
     """
-    clusters = Clusters.of(patients)
-    estimate = combine_seeds([figure.estimate(scored, clusters) for scored in seeds])
+    estimate = estimate_of(figure, seeds, Clusters.of(patients))
     bounds = _NO_BOUNDS if estimate.problem else estimate.scale.bounds(estimate)
     return _interval(estimate.value, bounds, estimate)
+
+
+def estimate_of(figure: Figure, seeds: Sequence[Scored], clusters: Clusters) -> Estimate:
+    """Estimate a figure, the mean over seeds; see `interval_of`."""
+    return combine_seeds([figure.estimate(scored, clusters) for scored in seeds])
 
 
 def difference_of(
@@ -67,45 +71,51 @@ def difference_of(
     Both are seeds of the same units in one order; see `interval_of`.
     """
     clusters = Clusters.of(patients)
-    one = combine_seeds([figure.estimate(scored, clusters) for scored in first])
-    other = combine_seeds([figure.estimate(scored, clusters) for scored in second])
-    return _interval(one.value - other.value, _difference_bounds(one, other), one)
+    one = estimate_of(figure, first, clusters)
+    other = estimate_of(figure, second, clusters)
+    return difference_interval(one, other)
 
 
-def _difference_bounds(one: Estimate, other: Estimate) -> tuple[float, float]:
-    if one.problem or other.problem:
-        return _NO_BOUNDS
+def difference_interval(one: Estimate, other: Estimate) -> Interval:
+    """Interval of the difference of two estimates of one figure from the same units."""
     pairs = paired(one, other)
-    if pairs is None:
-        return _from_own_bounds(one, other)
-    if isinstance(pairs.scale, ShareScale):
-        return _share_difference(pairs)
-    return PlainScale().bounds(pairs)
+    if pairs.problem:
+        bounds = _NO_BOUNDS
+    elif pairs.per_unit is None:
+        bounds = _from_own_bounds(one, other)
+    elif isinstance(pairs.scale, ShareScale):
+        bounds = _share_difference(pairs)
+    else:
+        bounds = PlainScale().bounds(pairs)
+    return _interval(pairs.value, bounds, pairs)
 
 
-def paired(one: Estimate, other: Estimate) -> Estimate | None:
-    """The difference of two means over the same units as the mean of the units' differences.
+def paired(one: Estimate, other: Estimate) -> Estimate:
+    """The difference of two estimates of one figure from the same units, by patient.
 
-    None where a figure is no mean, or the two are over different units.
+    Where both are means over the same units, `per_unit` has the units' differences, else None.
     """
-    if one.per_unit is None or other.per_unit is None:
-        return None
-    difference = one.per_unit - other.per_unit
-    counts = ~np.isnan(difference)
-    if not one.n == other.n == counts.sum():
-        return None
     influence = one.influence - other.influence
-    parts = [float((influence**2).sum()), one.seed_variance, other.seed_variance]
-    dfs = [one.n_patients - 1.0, one.seeds - 1.0, other.seeds - 1.0]
+    seed_variances = (one.seed_variance, other.seed_variance)
+    per_unit = None
+    evidence = 0.0
+    if one.per_unit is not None and other.per_unit is not None:
+        difference = one.per_unit - other.per_unit
+        counts = ~np.isnan(difference)
+        if one.n == other.n == counts.sum():
+            per_unit = difference
+            evidence = float((difference[counts] ** 2).sum())
     return replace(
         one,
         value=one.value - other.value,
         influence=influence,
         seed_variance=one.seed_variance + other.seed_variance,
+        df_seeds=satterthwaite(seed_variances, (one.df_seeds, other.df_seeds)),
         seeds=min(one.seeds, other.seeds),
-        df=satterthwaite(parts, dfs),
-        per_unit=difference,
-        evidence=float((difference[counts] ** 2).sum()),
+        df_patients=min(one.df_patients, other.df_patients),
+        per_unit=per_unit,
+        evidence=evidence,
+        problem=one.problem or other.problem,
     )
 
 

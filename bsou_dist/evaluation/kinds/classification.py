@@ -17,6 +17,7 @@ class ClassificationEvaluation:
 
     primary = ("accuracy", "macro_f1")
     lower_is_better = False
+    compared: tuple[str, ...] = ("accuracy", "auc")
 
     def scored(self, task: ClassificationTask, units: pd.DataFrame) -> Scored:
         """See `EvaluationKind.scored`; with probabilities where every row has them."""

@@ -27,6 +27,8 @@ class EvaluationKind(Protocol):
     """The two figures of a table's cell; the first carries the interval and the margin."""
     lower_is_better: bool
     """Of the primary figures."""
+    compared: tuple[str, ...]
+    """Names of the metrics by which methods are compared with each other."""
 
     def scored(self, task: Any, units: pd.DataFrame) -> Scored:
         """Arrays of labelled and predicted rows of `predictions.parquet`."""

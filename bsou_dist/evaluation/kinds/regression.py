@@ -20,6 +20,7 @@ class RegressionEvaluation:
 
     primary = ("mae", "abs_error_std")
     lower_is_better = True
+    compared: tuple[str, ...] = ("mae",)
 
     def scored(self, task: RegressionTask, units: pd.DataFrame) -> Scored:
         """See `EvaluationKind.scored`; with variances where every row has one."""

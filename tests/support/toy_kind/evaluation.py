@@ -11,6 +11,7 @@ from bsou_dist.evaluation.metrics import Scored
 class ScoreEvaluation:
     primary = ("mae", "bias")
     lower_is_better = True
+    compared = ("mae",)
 
     def scored(self, task, units):
         return Scored(units["label"].to_numpy(float), units["prediction"].to_numpy(float))
