@@ -5,6 +5,8 @@
 | `evaluate` | Which records follow from `predictions.parquet`? |
 | `kinds/` | What is reported of a kind of task, and what is the predictor to beat? |
 | `metrics` | What is measured of each unit? |
+| `binary` | What do a threshold and a ranking say of two classes, one of them rare? |
+| `calibration` | Do probabilities of classes mean what they say? |
 | `figures` | Which kinds of figure are there, and how is each estimated? |
 | `estimates` | What does each patient, and each seed, add to a figure's uncertainty? |
 | `scales` | On which scale is an interval formed? |

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
 import pandas as pd
 
 from bsou_dist.common.errors import InputError
@@ -40,15 +43,7 @@ def exam_predictions(clips: pd.DataFrame, *, labels_differ: bool = False) -> pd.
             "prediction "
             "and a positive variance are needed"
         )
-    unique = ["patient"] if labels_differ else ["label", "patient"]
-    contradictory = clips.groupby(_EXAM)[unique].nunique().gt(1)
-    for column in unique:
-        torn = contradictory.index[contradictory[column]]
-        if len(torn):
-            raise InputError(
-                f"{len(torn)} exams have two values of {column}, first {torn[0][-1]!r} of task "
-                f"{torn[0][0]!r}; an exam is one visit of one patient"
-            )
+    _check_unique(clips, ["patient"] if labels_differ else ["label", "patient"])
     weight = 1.0 / clips["variance"]
     groups = clips.assign(weight=weight, weighted=clips["prediction"] * weight).groupby(
         _EXAM, sort=True
@@ -59,6 +54,36 @@ def exam_predictions(clips: pd.DataFrame, *, labels_differ: bool = False) -> pd.
     exams = groups[["label", *shared]].first().assign(**values)
     if labels_differ:
         exams["label"] = groups["label"].mean()
+    exams = exams.reset_index()
+    return exams.assign(level="exam", key=exams["exam"]).reindex(columns=clips.columns)
+
+
+def exam_classes(clips: pd.DataFrame) -> pd.DataFrame | None:
+    """Mean of the class probabilities over the clips of each exam, and its most probable class.
+
+    Args:
+        clips: clip rows of classification tasks, in the columns of ``predictions.parquet``.
+
+    Returns:
+        A row per (task, set, split, exam), ``key`` being the exam; None where a clip has no
+        probabilities, or two clips of one exam have different labels.
+
+    Raises:
+        InputError: an exam has two patients.
+    """
+    groups = clips.groupby(_EXAM, sort=True)
+    _check_unique(clips, ["patient"])
+    if clips["probabilities"].isna().any() or groups["label"].nunique().gt(1).any():
+        return None
+    shared = [name for name in _SHARED if name in clips.columns]
+    exams = groups[["label", *shared]].first()
+    exam_of_clip = groups.ngroup().to_numpy()
+    of_clips = np.stack(clips["probabilities"].tolist())
+    sums = np.zeros((len(exams), of_clips.shape[1]))
+    np.add.at(sums, exam_of_clip, of_clips)
+    means = sums / np.bincount(exam_of_clip)[:, None]
+    exams["probabilities"] = means.tolist()
+    exams["prediction"] = means.argmax(axis=1).astype(float)
     exams = exams.reset_index()
     return exams.assign(level="exam", key=exams["exam"]).reindex(columns=clips.columns)
 
@@ -79,3 +104,15 @@ def recalibrate_variance(valid_exams: pd.DataFrame, test_exams: pd.DataFrame) ->
     recalibrated = test_exams.assign(variance=test_exams["variance"] * factor)
     recalibrated[CALIBRATION_DF] = float(patients)
     return recalibrated
+
+
+def _check_unique(clips: pd.DataFrame, columns: Sequence[str]) -> None:
+    """InputError if clips of one exam differ in one of some columns."""
+    contradictory = clips.groupby(_EXAM)[list(columns)].nunique().gt(1)
+    for column in columns:
+        torn = contradictory.index[contradictory[column]]
+        if len(torn):
+            raise InputError(
+                f"{len(torn)} exams have two values of {column}, first {torn[0][-1]!r} of task "
+                f"{torn[0][0]!r}; an exam is one visit of one patient"
+            )

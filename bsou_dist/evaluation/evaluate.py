@@ -4,9 +4,11 @@ interval.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import pandas as pd
 
 from bsou_dist.common.errors import InputError
@@ -28,6 +30,9 @@ RECORD_COLUMNS = [
     "interval",
 ]
 
+NO_INTERVAL = "none"
+"""What column `interval` says of a count or a threshold."""
+
 
 @dataclass(frozen=True)
 class LabelledUnits:
@@ -39,7 +44,11 @@ class LabelledUnits:
     rows: pd.DataFrame
     """Rows of `predictions.parquet`, all with a label."""
     train_labels: pd.Series
-    """Labels that the majority or mean predictor is made from."""
+    """Labels that the median or majority predictor is made from."""
+    validation: pd.DataFrame | None = None
+    """Rows of the validation split by which thresholds are fixed; None where there are none, or
+    where they are what is evaluated.
+    """
 
 
 def evaluate_predictions(
@@ -50,12 +59,13 @@ def evaluate_predictions(
 ) -> pd.DataFrame:
     """Compute the metrics of every task and set found in `predictions`.
 
-    Rows without a label are left out. What is predicted per clip and averaged over exams, such as a
-    regression, is evaluated at both levels, certainties recalibrated on the exams of split `valid`.
-    For the primary metrics m there are three rows: `m`, `baseline_m` (majority class or mean of the
-    training labels of the same set, or of set `main` where the set has no training split) and
-    `margin_m`, by how much the model is better than the baseline (positive is better, whatever the
-    metric), paired over units.
+    Rows without a label are left out. What is predicted per clip and averaged over exams is
+    evaluated at both levels, certainties recalibrated and thresholds fixed on split `valid`. For
+    each metric m there are rows `m` and `baseline_m`, that of the median or the majority class of
+    the training labels of the same set (of set `main` where the set has no training split); and
+    for the primary ones `margin_m`, by how much the model is better than the baseline (positive is
+    better, whatever the metric), paired over units. Counts of classes and thresholds have rows
+    without an interval.
 
     Several trainings of one method are told apart by a column `seed`. A figure is then the mean
     over seeds, and its interval holds what patients and what seeds differ by.
@@ -146,14 +156,21 @@ def labelled_units(
         for set_label, units in evaluated.groupby("set", sort=False):
             set_name = str(set_label)
             own_train = _own_or_main(train, set_name)
-            yield LabelledUnits(task, set_name, str(level), units, own_train["label"])
+            own_valid = None if split == "valid" else _own_or_main(valid, set_name)
+            if own_valid is not None and own_valid.empty:
+                own_valid = None
+            yield LabelledUnits(task, set_name, str(level), units, own_train["label"], own_valid)
             if level == "exam":
                 continue
-            own_valid = None if split == "valid" else _own_or_main(valid, set_name)
-            exams = evaluation_of(task).exam_values(task, units, own_valid)
-            if exams is not None:
-                labels_of_exams = own_train.drop_duplicates("exam")["label"]
-                yield LabelledUnits(task, set_name, "exam", exams, labels_of_exams)
+            kind = evaluation_of(task)
+            exams = kind.exam_values(task, units, own_valid)
+            if exams is None:
+                continue
+            valid_exams = None
+            if own_valid is not None:
+                valid_exams = kind.exam_values(task, own_valid, None)
+            labels_of_exams = own_train.drop_duplicates("exam")["label"]
+            yield LabelledUnits(task, set_name, "exam", exams, labels_of_exams, valid_exams)
 
 
 def _own_or_main(rows: pd.DataFrame, set_name: str) -> pd.DataFrame:
@@ -174,7 +191,7 @@ def scored(units: LabelledUnits) -> Scored:
             f"{int(unpredicted.sum())} labelled rows of task {units.task.name!r} have no "
             f"prediction, first {units.rows.loc[unpredicted, 'key'].iloc[0]!r}"
         )
-    return evaluation_of(units.task).scored(units.task, units.rows)
+    return evaluation_of(units.task).scored(units.task, units.rows, units.validation)
 
 
 def _evaluate_units(seeds: Sequence[LabelledUnits]) -> Iterator[tuple[str, Interval]]:
@@ -183,22 +200,35 @@ def _evaluate_units(seeds: Sequence[LabelledUnits]) -> Iterator[tuple[str, Inter
     kind = evaluation_of(task)
     models = [scored(units) for units in seeds]
     constants = [
-        kind.predict_constant(task, model, _constant(units))
+        kind.constant_predictions(task, model, _train_labels(units))
         for model, units in zip(models, seeds, strict=True)
     ]
     patients = seeds[0].rows["patient"].to_numpy()
     for named in kind.metrics(task, models[0]):
         yield named.name, interval_of(named.figure, models, patients)
-        if named.name not in kind.primary:
-            continue
+        if named.name in kind.primary:
+            better, worse = (constants, models) if kind.lower_is_better else (models, constants)
+            yield f"margin_{named.name}", difference_of(named.figure, better, worse, patients)
+    for named in kind.metrics(task, constants[0]):
         # The constant is the same for every seed: they share their training labels.
         yield f"baseline_{named.name}", interval_of(named.figure, constants[:1], patients)
-        better, worse = (constants, models) if kind.lower_is_better else (models, constants)
-        yield f"margin_{named.name}", difference_of(named.figure, better, worse, patients)
+    for count in kind.counts(task, models[0], patients):
+        yield count.name, _plain(count.n, count.n, count.n_patients)
+    validation = seeds[0].validation
+    n = 0 if validation is None else len(validation)
+    n_patients = 0 if validation is None else validation["patient"].nunique()
+    for name in kind.fixed(task, models[0]):
+        values = [kind.fixed(task, model)[name] for model in models]
+        yield name, _plain(float(np.mean(values)), n, n_patients)
 
 
-def _constant(units: LabelledUnits) -> float:
-    """The prediction of who knows the training labels and sees no picture.
+def _plain(value: float, n: int, n_patients: int) -> Interval:
+    """A figure without an interval."""
+    return Interval(value, math.nan, math.nan, n, n_patients, NO_INTERVAL)
+
+
+def _train_labels(units: LabelledUnits) -> pd.Series:
+    """Labels that are known to who sees no picture.
 
     Raises:
         InputError: there is no training label.
@@ -207,7 +237,7 @@ def _constant(units: LabelledUnits) -> float:
     if known.empty:
         raise InputError(
             f"predictions hold no training labels of task {units.task.name!r}, so there is no "
-            "majority or mean to compare with; write rows of split 'train' too (their prediction "
+            "median or majority to compare with; write rows of split 'train' too (their prediction "
             "may be empty)"
         )
-    return evaluation_of(units.task).constant(units.task, known)
+    return known

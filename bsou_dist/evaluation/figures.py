@@ -82,7 +82,7 @@ class Deviation:
         count = np.array(float(len(values)))
         value = float(_deviation(count, sums.sum(), squares.sum()))
         left_out = _deviation(count - clusters.sizes, sums.sum() - sums, squares.sum() - squares)
-        problem = _too_few(clusters.count)
+        problem = too_few(clusters.count)
         if problem is None and not (left_out > 0).all():
             problem = "all spread is one patient's"
         estimate = Estimate(
@@ -148,7 +148,7 @@ class Area:
             cluster_size=float(np.mean([area.cluster_size for area in binary])),
             # Largest at an area of one half, and none at a perfect one.
             evidence=sum(smaller_counts) * 4 * value * (1 - value),
-            problem=_too_few(fewest, " of a class"),
+            problem=too_few(fewest, " of a class"),
         )
 
 
@@ -166,7 +166,7 @@ class Weighted:
     def estimate(self, scored: Scored, clusters: Clusters) -> Estimate:
         """See `Figure.estimate`."""
         value = value_of(self.metric, scored)
-        problem = _too_few(clusters.count)
+        problem = too_few(clusters.count)
         if np.isnan(value):
             problem = "it is undefined"
         influence = np.zeros(clusters.count)
@@ -281,11 +281,12 @@ def _mean(values: np.ndarray, clusters: Clusters) -> Estimate:
         df_patients=max(1.0, patients - 1.0),
         cluster_size=mean_cluster_size(sizes) if count else 1.0,
         per_unit=values,
-        problem=_too_few(patients),
+        problem=too_few(patients),
     )
 
 
-def _too_few(patients: int, of_what: str = "") -> str | None:
+def too_few(patients: int, of_what: str = "") -> str | None:
+    """Why there is no interval where patients are too few; None where they are enough."""
     if patients >= MIN_PATIENTS:
         return None
     return f"{patients} patients{of_what}; an interval takes {MIN_PATIENTS}"

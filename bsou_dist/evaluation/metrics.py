@@ -15,6 +15,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import stdtrit
 
+EVEN_THRESHOLD = 0.5
+"""The threshold of who has no validation units to fix one by: the more probable class."""
+
 
 @dataclass(frozen=True)
 class Scored:
@@ -27,6 +30,8 @@ class Scored:
         variance: (n,), in unit squared, for a regression.
         df: (n,), degrees of freedom of the variance, for a regression; infinite where nothing is
             known of them.
+        threshold: probability at and above which a unit is called positive, fixed without these
+            units, for a classification into two classes.
     """
 
     label: np.ndarray
@@ -34,6 +39,7 @@ class Scored:
     probabilities: np.ndarray | None = None
     variance: np.ndarray | None = None
     df: np.ndarray | None = None
+    threshold: float = EVEN_THRESHOLD
 
 
 Metric = Callable[[Scored, np.ndarray], np.ndarray]
@@ -87,11 +93,11 @@ def macro_f1(scored: Scored, weights: np.ndarray) -> np.ndarray:
         is_predicted = scored.prediction == index
         labelled = weights @ is_labelled
         hits = weights @ (is_labelled & is_predicted)
-        f1 = _divide(2 * hits, labelled + weights @ is_predicted)
+        f1 = divide(2 * hits, labelled + weights @ is_predicted)
         occurs = labelled > 0
         total += np.where(occurs, f1, 0.0)
         classes += occurs
-    return _divide(total, classes)
+    return divide(total, classes)
 
 
 def macro_f1_independent_n(scored: Scored) -> float:
@@ -110,7 +116,7 @@ def confusion_matrix(label: np.ndarray, prediction: np.ndarray, classes: int) ->
     return matrix
 
 
-def _divide(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
+def divide(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
     """Quotients (R,), NaN where the denominator is not above 0."""
     quotient = np.full(len(numerator), np.nan)
     return np.divide(numerator, denominator, out=quotient, where=denominator > 0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import pandas as pd
 
@@ -15,6 +15,7 @@ from bsou_dist.experiment.config import PatientSet, RunConfig
 from bsou_dist.experiment.finetune import PREDICTIONS, finetune_jobs
 from bsou_dist.experiment.record import SUPERVISED, Stage1Run
 from bsou_dist.predict.prediction_table import read_predictions, write_predictions
+from bsou_dist.report.detail_table import detail_tables
 from bsou_dist.report.html_report import write_report
 from bsou_dist.report.method_table import Style, method_table
 from bsou_dist.tasks.task import Task
@@ -40,9 +41,10 @@ def _tables(
     for name in get_args(PatientSet):
         if not records["set"].eq(name).any():
             continue
-        table = method_table(records, tasks, set_name=name, phantom=phantom, style=style)
+        of_set: dict[str, Any] = {"set_name": name, "phantom": phantom, "style": style}
+        table = method_table(records, tasks, **of_set)
         heading = f"Patients: {name}\n" if style == "text" else f"## Patients: {name}\n\n"
-        tables.append(heading + table)
+        tables += [heading + table, *detail_tables(records, tasks, **of_set)]
     return "\n\n".join(tables)
 
 

@@ -98,7 +98,7 @@ def predict(
 def labels_only(task: Task, dataset: ClipSet | ExamSet) -> pd.DataFrame:
     """Rows of a set with their label and no prediction.
 
-    A majority or mean predictor is made from them.
+    A median or majority predictor is made from them.
     """
     rows = _identity(task, dataset, np.arange(len(dataset)))
     return rows.assign(label=labels_as_numbers(dataset.labels[task.name]))

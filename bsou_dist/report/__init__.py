@@ -3,6 +3,8 @@
 | file | question |
 |---|---|
 | `method_table` | How do methods compare, task by task? |
+| `detail_table` | What is found of a rare class, and how near are numbers? |
+| `recorded` | Which records stand behind a row of a table? |
 | `html_report` | What does one page say of a run? |
 | `kinds/` | How are a kind's figures written, and what is drawn? |
 | `plots` | What do a confusion matrix and an agreement plot look like? |

@@ -16,6 +16,7 @@ import pandas as pd
 from bsou_dist.common.files import write_text
 from bsou_dist.evaluation.evaluate import labelled_units, scored
 from bsou_dist.evaluation.intervals import NOT_ESTIMABLE
+from bsou_dist.report.detail_table import detail_tables
 from bsou_dist.report.kinds.make import report_of
 from bsou_dist.report.method_table import PHANTOM_NOTICE, method_table
 from bsou_dist.tasks.task import Task
@@ -54,7 +55,8 @@ def write_report(
     for set_name in dict.fromkeys(records["set"]):
         table = method_table(records, tasks, set_name=set_name, phantom=phantom, style="html")
         sections.append(f"<h2>Results, {html.escape(set_name)} set</h2>")
-        sections.append(f'<div class="scroll">{table}</div>')
+        details = detail_tables(records, tasks, set_name=set_name, phantom=phantom, style="html")
+        sections += [f'<div class="scroll">{part}</div>' for part in (table, *details)]
     for task_name in dict.fromkeys(predictions["task"]):
         of_task = predictions[predictions["task"].eq(task_name)]
         figures = "".join(_figures(of_task, tasks, split))

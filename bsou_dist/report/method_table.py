@@ -7,6 +7,7 @@ Ultrasound Videos*.
 from __future__ import annotations
 
 import html
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -14,23 +15,26 @@ from typing import Literal
 import pandas as pd
 
 from bsou_dist.common.errors import InputError
-from bsou_dist.evaluation.intervals import NOT_ESTIMABLE
 from bsou_dist.evaluation.kinds.make import evaluation_of
 from bsou_dist.report.kinds.make import legend_of, report_of
+from bsou_dist.report.recorded import ABSENT, BASELINE_PREFIX, Cell, Recorded, interval_text
 from bsou_dist.tasks.task import Task
 from bsou_dist.tasks.task_set import table_groups
 
 PHANTOM_NOTICE = (
     "Phantom results test software and controlled failure modes; they support no clinical finding."
 )
-LEGEND = "In brackets: 95 % interval of the first figure (n.e.: not estimable). n: clips or exams."
+LEGEND = (
+    "In brackets: 95 % interval of the first figure; n.e.: not estimable. n: clips or exams / "
+    "patients, and those of the class that is looked for."
+)
 METHOD_ORDER = ("stsl", "ucon", "mtce", "mtscon")
 """Rows of [P1]'s Table 2, in lower case; other methods follow in the order of the records."""
-BASELINE = "majority / mean"
+BASELINE = "median / majority"
+
+_FOOTER_WIDTH = 110
 
 Style = Literal["text", "markdown", "html"]
-Cell = tuple[str, ...]
-"""Lines of one cell."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,8 @@ class MethodTable:
     rows: Mapping[str, Sequence[Cell]]
     """A cell per column, by the row's label."""
     footer: Sequence[str]
+    corner: str = "method"
+    """What the labels of rows are."""
 
     def format(self, style: Style) -> str:
         """Write the table in one style."""
@@ -50,7 +56,7 @@ class MethodTable:
         return formats[style]()
 
     def _text(self) -> str:
-        label_width = max(len(label) for label in ("method", *self.rows))
+        label_width = max(len(label) for label in (self.corner, *self.rows))
         widths = [self._column_width(index) for index in range(len(self.columns))]
 
         def line(label: str, texts: Sequence[str]) -> str:
@@ -63,7 +69,7 @@ class MethodTable:
             width = sum(widths[first : first + span]) + 2 * (span - 1)
             headings += "  " + heading.ljust(width)
             first += span
-        names = line("method", self.columns)
+        names = line(self.corner, self.columns)
         rule = "-" * len(names)
         lines = [headings, names, rule]
         for label, cells in self.rows.items():
@@ -71,7 +77,8 @@ class MethodTable:
             for depth in range(height):
                 texts = [cell[depth] if depth < len(cell) else "" for cell in cells]
                 lines.append(line(label if depth == 0 else "", texts))
-        return "\n".join(text.rstrip() for text in [*lines, rule, *self.footer])
+        footer = [textwrap.fill(text, _FOOTER_WIDTH) for text in self.footer]
+        return "\n".join(text.rstrip() for text in [*lines, rule, *footer])
 
     def _column_width(self, index: int) -> int:
         lengths = [len(self.columns[index])]
@@ -85,7 +92,7 @@ class MethodTable:
             f"{group}: {column}" if group else column
             for group, column in zip(groups, self.columns, strict=True)
         ]
-        lines = [f"| method | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
+        lines = [f"| {self.corner} | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
         for label, cells in self.rows.items():
             texts = ["<br>".join(cell) for cell in cells]
             lines.append(f"| {label} | {' | '.join(texts)} |")
@@ -105,7 +112,7 @@ class MethodTable:
         footer = "".join(f"<p>{html.escape(text)}</p>" for text in self.footer)
         return (
             f'<table class="methods"><thead><tr><td></td>{spans}</tr>'
-            f"<tr><th>method</th>{names}</tr></thead>"
+            f"<tr><th>{html.escape(self.corner)}</th>{names}</tr></thead>"
             f'<tbody>{body}</tbody></table><div class="footer">{footer}</div>'
         )
 
@@ -118,7 +125,7 @@ def method_table(
     phantom: bool = False,
     style: Style = "text",
 ) -> str:
-    """Write methods by tasks, with the majority or mean predictor as the last row.
+    """Write methods by tasks, with the median or majority predictor as the last row.
 
     Every task that has a record has a column, under the heading of its group.
 
@@ -133,21 +140,13 @@ def method_table(
     Raises:
         InputError: no record of that set, or records of a task that is not among `tasks`.
     """
-    chosen = records[records["set"].eq(set_name)]
-    if chosen.empty:
-        found = ", ".join(sorted(records["set"].unique())) or "no set"
-        raise InputError(f"no results for set {set_name!r}; there are results for {found}")
-    recorded = set(records["task"])
-    unknown = sorted(recorded - set(tasks))
-    if unknown:
-        raise InputError(f"results of unknown tasks {unknown}; known are {', '.join(tasks)}")
-    groups = table_groups(task for name, task in tasks.items() if name in recorded)
-    shown = [tasks[name] for names in groups.values() for name in names]
+    chosen, shown = chosen_records(records, tasks, set_name)
+    groups = table_groups(shown)
     rows: dict[str, list[Cell]] = {}
-    for method in sorted(dict.fromkeys(chosen["method"]), key=_place):
+    for method in methods_in_order(chosen):
         of_method = chosen[chosen["method"].eq(method)]
         rows[method] = [_cell(of_method, task) for task in shown]
-    rows[BASELINE] = [_cell(chosen, task, "baseline_") for task in shown]
+    rows[BASELINE] = [_cell(chosen, task, BASELINE_PREFIX) for task in shown]
     table = MethodTable(
         groups={heading: len(names) for heading, names in groups.items()},
         columns=[report_of(task).heading(task) for task in shown],
@@ -157,34 +156,51 @@ def method_table(
     return table.format(style)
 
 
+def chosen_records(
+    records: pd.DataFrame, tasks: Mapping[str, Task], set_name: str
+) -> tuple[pd.DataFrame, list[Task]]:
+    """Records of one set of patients, and every task that has a record, in the order of tables.
+
+    Raises:
+        InputError: as `method_table`.
+    """
+    chosen = records[records["set"].eq(set_name)]
+    if chosen.empty:
+        found = ", ".join(sorted(records["set"].unique())) or "no set"
+        raise InputError(f"no results for set {set_name!r}; there are results for {found}")
+    recorded = set(records["task"])
+    unknown = sorted(recorded - set(tasks))
+    if unknown:
+        raise InputError(f"results of unknown tasks {unknown}; known are {', '.join(tasks)}")
+    groups = table_groups(task for name, task in tasks.items() if name in recorded)
+    return chosen, [tasks[name] for names in groups.values() for name in names]
+
+
+def methods_in_order(records: pd.DataFrame) -> list[str]:
+    """Methods as tables list them."""
+    return sorted(dict.fromkeys(records["method"]), key=_place)
+
+
 def _place(method: str) -> int:
     name = method.lower()
     return METHOD_ORDER.index(name) if name in METHOD_ORDER else len(METHOD_ORDER)
 
 
 def _cell(records: pd.DataFrame, task: Task, prefix: str = "") -> Cell:
-    """Both primary figures, the interval of the first, and n; of the first method that has them."""
-    of_task = records[records["task"].eq(task.name)]
-    per_exam = of_task["level"].eq("exam")
-    if per_exam.any():
-        of_task = of_task[per_exam]
-    first, second = evaluation_of(task).primary
-    found_first = of_task[of_task["metric"].eq(prefix + first)]
-    found_second = of_task[of_task["metric"].eq(prefix + second)]
-    if found_first.empty or found_second.empty:
-        return ("–",)
-    record, other = found_first.iloc[0], found_second.iloc[0]
+    """Both primary figures, the interval of the first, and how many units they rest on."""
+    recorded = Recorded.find(records, task.name, prefix)
+    first, second = (recorded.figure(metric) for metric in evaluation_of(task).primary)
+    if first is None or second is None:
+        return (ABSENT,)
 
     def text(value: float) -> str:
         return report_of(task).figure(task, value)
 
-    interval = f"[{text(record['low'])}, {text(record['high'])}]"
-    if pd.isna(record["low"]):
-        interval = NOT_ESTIMABLE
     return (
-        f"{text(record['value'])}/{text(other['value'])}",
-        interval,
-        f"n {record['n']}",
+        f"{text(first.value)}/{text(second.value)}",
+        interval_text(first, text),
+        f"n {first.n}/{first.n_patients}",
+        *report_of(task).counts(task, recorded),
     )
 
 

@@ -142,7 +142,7 @@ def test_a_run_stopped_in_stage_2_goes_on_there(write_config, tmp_path):
         if disturbed:
             with Job(config, f"name={name}") as job:
                 assert job.codes() == [0], job.said()
-                assert "majority / mean" in job.said()
+                assert "median / majority" in job.said()
         ends.append(pd.read_parquet(run / "predictions.parquet"))
     pd.testing.assert_frame_equal(*ends)
 

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from bsou_dist.common.errors import InputError
-from bsou_dist.evaluation.aggregate import exam_predictions, recalibrate_variance
+from bsou_dist.evaluation.aggregate import exam_classes, exam_predictions, recalibrate_variance
 from bsou_dist.predict.prediction_table import SCHEMA
 
 
@@ -76,3 +76,31 @@ def test_recalibration_makes_standardised_errors_one_on_validation():
     assert scaled[1] == pytest.approx(2 * scaled[0])
     assert scaled[0] == pytest.approx((valid["prediction"] ** 2).mean())
     assert recalibrate_variance(valid.iloc[:0], test)["variance"].tolist() == [1.0, 2.0]
+
+
+def classified(*rows: tuple[str, float, list[float] | None]) -> pd.DataFrame:
+    frame = pd.DataFrame(rows, columns=["exam", "label", "probabilities"])
+    keys = [f"k{number}" for number in range(len(rows))]
+    frame = frame.assign(task="multiple", set="main", split="test", level="clip", key=keys)
+    return frame.assign(patient="P", study="S", device="GE").reindex(columns=SCHEMA.names)
+
+
+def test_mean_probabilities_by_hand():
+    exams = exam_classes(
+        classified(("B", 1, [0.1, 0.9]), ("A", 0, [0.9, 0.1]), ("A", 0, [0.2, 0.8]))
+    )
+    assert exams["key"].tolist() == ["A", "B"]
+    np.testing.assert_allclose(
+        np.stack(exams["probabilities"].tolist()), [[0.55, 0.45], [0.1, 0.9]]
+    )
+    assert exams["prediction"].tolist() == [0.0, 1.0]
+    assert exams["label"].tolist() == [0.0, 1.0]
+    assert exams["device"].tolist() == ["GE", "GE"]
+
+
+def test_classes_that_differ_within_an_exam_have_no_mean():
+    assert exam_classes(classified(("A", 0, [0.9, 0.1]), ("A", 1, [0.2, 0.8]))) is None
+    assert exam_classes(classified(("A", 0, [0.9, 0.1]), ("A", 0, None))) is None
+    of_two = classified(("A", 0, [0.9, 0.1]), ("A", 0, [0.2, 0.8])).assign(patient=["P", "Q"])
+    with pytest.raises(InputError, match="two values of patient"):
+        exam_classes(of_two)

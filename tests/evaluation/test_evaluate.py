@@ -7,7 +7,8 @@ from p1_tasks import TASKS
 
 from bsou_dist.common.errors import InputError
 from bsou_dist.evaluation.aggregate import exam_predictions
-from bsou_dist.evaluation.evaluate import RECORD_COLUMNS, evaluate_predictions
+from bsou_dist.evaluation.binary import youden_threshold
+from bsou_dist.evaluation.evaluate import NO_INTERVAL, RECORD_COLUMNS, evaluate_predictions
 from bsou_dist.predict.prediction_table import read_predictions, write_predictions
 
 
@@ -30,31 +31,33 @@ def row(
 def test_records_are_complete(records):
     assert list(records.columns) == RECORD_COLUMNS
     assert not records.duplicated(["task", "set", "level", "metric"]).any()
-    assert records[["value", "low", "high"]].notna().all(axis=None)
+    plain = records["interval"].eq(NO_INTERVAL)
+    # A constant ranks nothing, and the set 'obese' has few of a class.
+    is_unsure = records["metric"].str.startswith("baseline_") | records["set"].eq("obese")
+    with_interval = records[~plain & ~is_unsure]
+    assert with_interval[["low", "high"]].notna().all(axis=None)
+    assert records.loc[plain, "value"].notna().all()
     assert set(records[records["task"] == "ga"]["level"]) == {"clip", "exam"}
+    assert set(records[records["task"] == "sweep"]["level"]) == {"clip"}
     metrics_of = records.groupby("task")["metric"].agg(set)
-    assert metrics_of["sweep"] == {
-        "accuracy",
-        "baseline_accuracy",
-        "margin_accuracy",
-        "macro_f1",
-        "baseline_macro_f1",
-        "margin_macro_f1",
-        "auc",
-    }
-    assert metrics_of["ga"] == {
-        "mae",
-        "baseline_mae",
-        "margin_mae",
-        "abs_error_std",
-        "baseline_abs_error_std",
-        "margin_abs_error_std",
-        "bias",
-        "error_std",
-        "within_7_days",
-        "within_14_days",
-        "coverage_95",
-    }
+    of_classes = {"accuracy", "macro_f1", "auc", "brier"}
+    at_threshold = {"sensitivity", "specificity", "ppv", "npv", "balanced_accuracy"}
+    of_two = {"pr_auc", "calibration_slope", "calibration_intercept", *of_classes, *at_threshold}
+    margins = {"margin_accuracy", "margin_macro_f1"}
+    assert metrics_of["sweep"] == (
+        with_baseline(of_classes) | margins | {f"class_{index}" for index in range(6)}
+    )
+    assert metrics_of["presentation"] == (
+        with_baseline(of_two) | margins | {"class_0", "class_1", "threshold"}
+    )
+    errors = {"mae", "abs_error_std", "bias", "error_std", "within_7_days", "within_14_days"}
+    assert metrics_of["ga"] == (
+        with_baseline(errors) | {"coverage_95", "margin_mae", "margin_abs_error_std"}
+    )
+
+
+def with_baseline(metrics: set[str]) -> set[str]:
+    return metrics | {f"baseline_{metric}" for metric in metrics}
 
 
 def test_counts_are_units_and_patients(records):
@@ -62,6 +65,75 @@ def test_counts_are_units_and_patients(records):
     assert tuple(row(records, "presentation", "accuracy")[["n", "n_patients"]]) == (120, 60)
     assert tuple(row(records, "ga", "mae", level="exam")[["n", "n_patients"]]) == (120, 60)
     assert tuple(row(records, "presentation", "accuracy", "obese")[["n", "n_patients"]]) == (20, 10)
+
+
+def test_classes_are_counted(records, predictions):
+    test = predictions.query("task == 'presentation' and split == 'test' and set == 'main'")
+    positive = test[test["label"] == 1]
+    counted = row(records, "presentation", "class_1")
+    assert counted["value"] == counted["n"] == len(positive)
+    assert counted["n_patients"] == positive["patient"].nunique()
+
+
+def test_thresholds_are_those_of_the_validation_split(records, predictions):
+    of_task = predictions.query("task == 'presentation' and set == 'main'")
+    valid, test = (of_task[of_task["split"] == split] for split in ("valid", "test"))
+    positive = valid["label"].to_numpy() == 1
+    expected = youden_threshold(positive, np.stack(valid["probabilities"].tolist())[:, 1])
+    threshold = row(records, "presentation", "threshold")
+    assert threshold["value"] == expected
+    assert tuple(threshold[["n", "n_patients"]]) == (60, 30)
+    called = np.stack(test["probabilities"].tolist())[:, 1] >= expected
+    found = called[test["label"] == 1].mean()
+    assert row(records, "presentation", "sensitivity")["value"] == pytest.approx(found)
+
+
+def test_without_validation_the_threshold_is_one_half(predictions):
+    records = evaluate_predictions(predictions[predictions["split"] != "valid"], TASKS)
+    assert tuple(row(records, "presentation", "threshold")[["value", "n"]]) == (0.5, 0)
+    of_valid = evaluate_predictions(predictions, TASKS, split="valid")
+    assert tuple(row(of_valid, "presentation", "threshold")[["value", "n"]]) == (0.5, 0)
+
+
+def test_a_wanted_sensitivity_and_the_other_class(predictions):
+    other = TASKS["presentation"].model_copy(
+        update={"positive": "cephalic", "wanted_sensitivity": 0.95}
+    )
+    presentation = predictions[predictions["task"] == "presentation"]
+    of_valid = presentation[presentation["split"] == "valid"].assign(split="test")
+    both = pd.concat([presentation[presentation["split"] != "test"], of_valid])
+    records = evaluate_predictions(both, {"presentation": other})
+    assert 0.95 <= row(records, "presentation", "sensitivity")["value"] < 1
+    assert row(records, "presentation", "baseline_sensitivity")["value"] == 1, "the majority"
+
+
+def test_the_majority_finds_no_rare_class(records):
+    assert row(records, "presentation", "baseline_sensitivity")["value"] == 0
+    assert row(records, "presentation", "baseline_specificity")["value"] == 1
+    assert np.isnan(row(records, "presentation", "baseline_ppv")["value"])
+    assert row(records, "presentation", "baseline_auc")["value"] == 0.5
+    prevalence = row(records, "presentation", "class_1")["value"] / 120
+    assert row(records, "presentation", "baseline_pr_auc")["value"] == pytest.approx(prevalence)
+
+
+def test_clips_classes_have_an_exam_value(predictions):
+    multiple = predictions[predictions["task"] == "sweep"].copy()
+    one_class = multiple.groupby("exam")["label"].transform("first")
+    chance = multiple["probabilities"].map(lambda of_clip: of_clip[0])
+    multiple["label"] = (one_class + multiple["exam"].str.len()) % 2
+    multiple["probabilities"] = [[1 - share, share] for share in chance]
+    multiple["prediction"] = (chance > 0.5).astype(float)
+    records = evaluate_predictions(
+        multiple.assign(task="multiple"), {"multiple": TASKS["multiple"]}
+    )
+    test = multiple.query("split == 'test' and set == 'main'").assign(share=chance)
+    exams = test.groupby("exam")[["label", "share"]].mean()
+    expected = (exams["label"] == (exams["share"] > 0.5)).mean()
+    found = row(records, "multiple", "accuracy", level="exam")
+    assert found["value"] == pytest.approx(expected)
+    assert tuple(found[["n", "n_patients"]]) == (120, 60)
+    assert row(records, "multiple", "threshold", level="exam")["n"] == 60
+    assert row(records, "multiple", "threshold", level="clip")["n"] == 240
 
 
 def test_exam_values_are_the_inverse_variance_means(records, predictions):
@@ -107,6 +179,16 @@ def test_a_sets_own_training_labels_come_first(predictions):
     obese = ga[ga["set"] == "obese"]
     expected = (obese["label"] - 150.0).abs().mean()
     assert row(records, "ga", "baseline_mae", "obese", "clip")["value"] == pytest.approx(expected)
+
+
+def test_numbers_are_compared_with_the_median(records, predictions):
+    ga = predictions[predictions["task"] == "ga"]
+    median = ga[ga["split"] == "train"]["label"].median()
+    test = ga.query("split == 'test' and set == 'main'")
+    expected = (test["label"] - median).abs().mean()
+    assert row(records, "ga", "baseline_mae", level="clip")["value"] == pytest.approx(expected)
+    bias = (median - test["label"]).mean()
+    assert row(records, "ga", "baseline_bias", level="clip")["value"] == pytest.approx(bias)
 
 
 def test_margins_are_positive_where_the_model_is_better(records):

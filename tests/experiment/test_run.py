@@ -68,7 +68,7 @@ def test_predictions_cover_every_test_unit_once(run, corpus):
 def test_evaluate_and_compare_print_the_table_of_the_run(run, capsys):
     table = (run / "table.txt").read_text()
     assert "MTSCon" in table
-    assert "majority / mean" in table
+    assert "median / majority" in table
     assert "support no clinical finding" in table
     (run / "table.txt").unlink()
     capsys.readouterr()

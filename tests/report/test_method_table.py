@@ -67,8 +67,8 @@ def test_text_has_the_papers_layout(records):
     ]
     assert re.match(r"mtscon +14\.3/14\.3 +88\.3/88\.3 +–$", lines[6])
     assert re.match(r" +\[14\.2, 14\.4\] +\[83\.3, 93\.3\]$", lines[7])
-    assert re.match(r" +n 23 +n 23$", lines[8])
-    assert re.match(r"majority / mean +24\.3/24\.3 +68\.3/68\.3 +11\.00/11\.00$", lines[12])
+    assert re.match(r" +n 23/20 +n 23/20$", lines[8])
+    assert re.match(r"median / majority +24\.3/24\.3 +68\.3/68\.3 +11\.00/11\.00$", lines[12])
     assert PHANTOM_NOTICE not in text
 
 
@@ -86,7 +86,8 @@ def test_markdown_is_one_line_per_method(records):
     )
     assert (
         lines[3]
-        == "| mtscon | 14.3/14.3<br>[14.2, 14.4]<br>n 23 | 88.3/88.3<br>[83.3, 93.3]<br>n 23 | – |"
+        == "| mtscon | 14.3/14.3<br>[14.2, 14.4]<br>n 23/20 | 88.3/88.3<br>[83.3, 93.3]<br>n 23/20 "
+        "| – |"
     )
 
 
@@ -158,7 +159,7 @@ def test_report_is_one_file_that_loads_nothing(predictions, tmp_path):
     ]
     assert all(source.startswith("data:image/png;base64,") for source in sources)
     assert not {"script", "link"} & {tag for tag, _ in page.tags}
-    assert page.text.count(PHANTOM_NOTICE) == 3  # at the top and under the table of each set
+    assert page.text.count(PHANTOM_NOTICE) == 1 + 2 * 4  # at the top, under each set's tables
     for fact in (
         "A <title>",
         "<i>a&b.yaml",

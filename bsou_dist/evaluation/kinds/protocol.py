@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
+import numpy as np
 import pandas as pd
 
 from bsou_dist.evaluation.figures import Figure
@@ -20,6 +21,14 @@ class NamedMetric:
     """How it is estimated, and with that which interval it has."""
 
 
+class Count(NamedTuple):
+    """How many units, and of how many patients, are such as `name` says."""
+
+    name: str
+    n: int
+    n_patients: int
+
+
 class EvaluationKind(Protocol):
     """The evaluation of one kind of task. `task` is always a task of that kind."""
 
@@ -30,17 +39,25 @@ class EvaluationKind(Protocol):
     compared: tuple[str, ...]
     """Names of the metrics by which methods are compared with each other."""
 
-    def scored(self, task: Any, units: pd.DataFrame) -> Scored:
-        """Arrays of labelled and predicted rows of `predictions.parquet`."""
+    def scored(
+        self, task: Any, units: pd.DataFrame, validation: pd.DataFrame | None = None
+    ) -> Scored:
+        """Arrays of labelled and predicted rows of `predictions.parquet`.
+
+        `validation` holds such rows of the validation split, by which a kind may fix a threshold.
+        """
 
     def metrics(self, task: Any, units: Scored) -> list[NamedMetric]:
         """All that is reported of these units, the primary figures first."""
 
-    def constant(self, task: Any, train_labels: pd.Series) -> float:
-        """The prediction of who knows the training labels and sees no picture."""
+    def counts(self, task: Any, units: Scored, patients: np.ndarray) -> list[Count]:
+        """Count the units, whose `patients` are (n,), such as those of a rare class."""
 
-    def predict_constant(self, task: Any, units: Scored, constant: float) -> Scored:
-        """The same units, all predicted as `constant`."""
+    def fixed(self, task: Any, units: Scored) -> dict[str, float]:
+        """What was fixed without these units before they were evaluated, such as a threshold."""
+
+    def constant_predictions(self, task: Any, units: Scored, train_labels: pd.Series) -> Scored:
+        """The same units as who knows the training labels, and sees no picture, predicts them."""
 
     def exam_values(
         self, task: Any, units: pd.DataFrame, valid: pd.DataFrame | None

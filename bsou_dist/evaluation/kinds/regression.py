@@ -10,7 +10,7 @@ import pandas as pd
 from bsou_dist.evaluation import metrics
 from bsou_dist.evaluation.aggregate import CALIBRATION_DF, exam_predictions, recalibrate_variance
 from bsou_dist.evaluation.figures import Deviation, Mean, Share
-from bsou_dist.evaluation.kinds.protocol import NamedMetric
+from bsou_dist.evaluation.kinds.protocol import Count, NamedMetric
 from bsou_dist.evaluation.metrics import Scored
 from bsou_dist.tasks.kinds.regression import RegressionTask
 
@@ -22,7 +22,9 @@ class RegressionEvaluation:
     lower_is_better = True
     compared: tuple[str, ...] = ("mae",)
 
-    def scored(self, task: RegressionTask, units: pd.DataFrame) -> Scored:
+    def scored(
+        self, task: RegressionTask, units: pd.DataFrame, validation: pd.DataFrame | None = None
+    ) -> Scored:
         """See `EvaluationKind.scored`; with variances where every row has one."""
         label = units["label"].to_numpy(float)
         prediction = units["prediction"].to_numpy(float)
@@ -45,21 +47,28 @@ class RegressionEvaluation:
             NamedMetric("error_std", Deviation(metrics.error)),
         ]
         for limit in task.within:
-            # A tracker's metric names hold few signs, and a unit such as kg/m2 has others.
-            unit = re.sub(r"[^A-Za-z0-9.-]+", "_", task.unit)
-            name = f"within_{limit:g}_{unit}"
+            name = within_name(task, limit)
             found.append(NamedMetric(name, Share(metrics.is_within(limit))))
         if units.variance is not None:
             found.append(NamedMetric("coverage_95", Share(metrics.is_covered)))
         return found
 
-    def constant(self, task: RegressionTask, train_labels: pd.Series) -> float:
-        """Mean of the training labels, in the task's unit."""
-        return float(train_labels.mean())
+    def counts(self, task: RegressionTask, units: Scored, patients: np.ndarray) -> list[Count]:
+        """See `EvaluationKind.counts`; there are none."""
+        return []
 
-    def predict_constant(self, task: RegressionTask, units: Scored, constant: float) -> Scored:
-        """See `EvaluationKind.predict_constant`; without a variance."""
-        return Scored(units.label, np.full(len(units.label), constant))
+    def fixed(self, task: RegressionTask, units: Scored) -> dict[str, float]:
+        """See `EvaluationKind.fixed`; nothing is."""
+        return {}
+
+    def constant_predictions(
+        self, task: RegressionTask, units: Scored, train_labels: pd.Series
+    ) -> Scored:
+        """See `EvaluationKind.constant_predictions`; the median, without a variance.
+
+        Of all constants the median has the least mean absolute error.
+        """
+        return Scored(units.label, np.full(len(units.label), float(train_labels.median())))
 
     def exam_values(
         self, task: RegressionTask, units: pd.DataFrame, valid: pd.DataFrame | None
@@ -70,3 +79,10 @@ class RegressionEvaluation:
         if valid is None:
             return exams
         return recalibrate_variance(exam_predictions(valid, labels_differ=differs), exams)
+
+
+def within_name(task: RegressionTask, limit: float) -> str:
+    """Name of the share of errors up to `limit`, such as `within_7_days`."""
+    # A tracker's metric names hold few signs, and a unit such as kg/m2 has others.
+    unit = re.sub(r"[^A-Za-z0-9.-]+", "_", task.unit)
+    return f"within_{limit:g}_{unit}"

@@ -2,15 +2,50 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 from bsou_dist.evaluation.metrics import Scored, confusion_matrix
 from bsou_dist.report.plots import confusion_png
+from bsou_dist.report.recorded import Cell, Recorded, as_fraction, as_share
 from bsou_dist.tasks.kinds.classification import ClassificationTask
+
+_FOUND = "Classes: what is found"
+_PROBABILITIES = "Classes: what probabilities are worth"
+_SHARES = {
+    "sensitivity": "sensitivity ↑",
+    "specificity": "specificity ↑",
+    "ppv": "PPV ↑",
+    "npv": "NPV ↑",
+    "balanced_accuracy": "balanced ↑",
+}
+_FRACTIONS = {
+    "auc": "AUC ↑",
+    "pr_auc": "PR-AUC ↑",
+    "brier": "Brier ↓",
+    "calibration_slope": "slope",
+    "calibration_intercept": "intercept",
+}
 
 
 class ClassificationReport:
     """See `ReportKind`."""
 
     legend = "Classes: accuracy / macro-F1 in %."
+    details_legends: ClassVar[Mapping[str, str]] = {
+        _FOUND: (
+            "positives: units of the class that is looked for / all, and patients. Sensitivity, "
+            "specificity, predictive values (PPV, NPV) and balanced accuracy, in %, at the "
+            "threshold that the validation split fixed (0.50 for the baseline, and where "
+            "validation lacks a class)."
+        ),
+        _PROBABILITIES: (
+            "PR-AUC: average precision, which by chance is the share of positives. Brier: mean "
+            "squared error, lower is better. Slope of calibration: 1 is right, below it "
+            "predictions are too extreme; intercept: 0 is right, above it positives are more "
+            "frequent than predicted."
+        ),
+    }
 
     def heading(self, task: ClassificationTask) -> str:
         """See `ReportKind.heading`."""
@@ -18,7 +53,40 @@ class ClassificationReport:
 
     def figure(self, task: ClassificationTask, value: float) -> str:
         """See `ReportKind.figure`; a share in percent."""
-        return f"{100 * value:.1f}"
+        return as_share(value)
+
+    def counts(self, task: ClassificationTask, recorded: Recorded) -> list[str]:
+        """See `ReportKind.counts`; the units and patients of the positive class."""
+        positive = task.positive_class
+        record = recorded.count(f"class_{positive}")
+        if record is None or positive is None:
+            return []
+        return [f"{task.classes[positive]} {record.value:.0f}/{record.n_patients}"]
+
+    def details(self, task: ClassificationTask, recorded: Recorded) -> dict[str, dict[str, Cell]]:
+        """See `ReportKind.details`."""
+        tables = {
+            _FOUND: {**self._positives(task, recorded), **recorded.cells(_SHARES, as_share)},
+            _PROBABILITIES: recorded.cells(_FRACTIONS, as_fraction),
+        }
+        return {heading: cells for heading, cells in tables.items() if cells}
+
+    def _positives(self, task: ClassificationTask, recorded: Recorded) -> dict[str, Cell]:
+        """How many there are to be found, and at which threshold they are looked for."""
+        positive = recorded.count(f"class_{task.positive_class}")
+        accuracy = recorded.figure("accuracy")
+        if positive is None or accuracy is None:
+            return {}
+        cells: dict[str, Cell] = {
+            "positives": (
+                f"{positive.value:.0f}/{accuracy.n}",
+                f"{positive.n_patients}/{accuracy.n_patients} patients",
+            )
+        }
+        threshold = recorded.count("threshold")
+        if threshold is not None and not recorded.is_baseline:
+            cells["threshold"] = (as_fraction(threshold.value),)
+        return cells
 
     def plot(self, task: ClassificationTask, units: Scored, level: str) -> bytes:
         """See `ReportKind.plot`; the confusion matrix."""

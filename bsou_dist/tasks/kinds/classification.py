@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-from pydantic import field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from bsou_dist.tasks.labels import MISSING_CLASS
 from bsou_dist.tasks.task import Task, is_empty
@@ -27,6 +27,18 @@ class ClassificationTask(Task):
     """Names of the classes, at least two; of bins, from the lowest to the highest."""
     bin_edges: tuple[float, ...] = ()
     """Rising numbers between the classes, one fewer than there are classes."""
+    differs_within_exam: bool = False
+    """Whether each clip of an exam has a class of its own, such as its sweep: then exams have no
+    value.
+    """
+    positive: str | None = None
+    """Of two classes the one that is looked for, by default the last: sensitivity, predictive
+    values and the precision-recall curve are of it.
+    """
+    wanted_sensitivity: float | None = Field(default=None, gt=0, le=1)
+    """Sensitivity on the validation split that the threshold is chosen for; by default it is the
+    one of the highest Youden index, sensitivity + specificity - 1.
+    """
 
     @field_validator("classes", mode="before")
     @classmethod
@@ -67,6 +79,27 @@ class ClassificationTask(Task):
                 f"{list(self.bin_edges)}"
             )
         return self
+
+    @model_validator(mode="after")
+    def _one_of_two_is_positive(self) -> ClassificationTask:
+        is_set = self.positive is not None or self.wanted_sensitivity is not None
+        if is_set and len(self.classes) != 2:
+            raise ValueError(
+                f"'positive' and 'wanted_sensitivity' are for two classes, and there are "
+                f"{len(self.classes)}; leave them out"
+            )
+        if self.positive is not None and self.positive not in self.classes:
+            raise ValueError(
+                f"positive is {self.positive!r}; it is one of the classes {', '.join(self.classes)}"
+            )
+        return self
+
+    @property
+    def positive_class(self) -> int | None:
+        """Index of the class that is looked for; None with more than two classes."""
+        if len(self.classes) != 2:
+            return None
+        return 1 if self.positive is None else self.classes.index(self.positive)
 
     @property
     def allowed_labels(self) -> str:

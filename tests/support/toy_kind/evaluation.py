@@ -13,7 +13,7 @@ class ScoreEvaluation:
     lower_is_better = True
     compared = ("mae",)
 
-    def scored(self, task, units):
+    def scored(self, task, units, validation=None):
         return Scored(units["label"].to_numpy(float), units["prediction"].to_numpy(float))
 
     def metrics(self, task, units):
@@ -22,11 +22,14 @@ class ScoreEvaluation:
             NamedMetric("bias", Mean(metrics.error)),
         ]
 
-    def constant(self, task, train_labels):
-        return float(train_labels.median())
+    def counts(self, task, units, patients):
+        return []
 
-    def predict_constant(self, task, units, constant):
-        return Scored(units.label, np.full(len(units.label), constant))
+    def fixed(self, task, units):
+        return {}
+
+    def constant_predictions(self, task, units, train_labels):
+        return Scored(units.label, np.full(len(units.label), float(train_labels.median())))
 
     def exam_values(self, task, units, valid):
         return None

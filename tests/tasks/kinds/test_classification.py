@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from p1_tasks import TASKS
+from pydantic import ValidationError
 
 from bsou_dist.common.errors import InputError
 from bsou_dist.tasks.kinds.classification import ClassificationTask
@@ -51,3 +52,15 @@ def test_labels_are_counted_by_class() -> None:
         ["posterior", "2"],
         ["missing", "1"],
     ]
+
+
+def test_one_of_two_classes_is_looked_for() -> None:
+    presentation = TASKS["presentation"]
+    assert presentation.positive_class == 1
+    assert TASKS["sweep"].positive_class is None
+    found = ClassificationTask(name="p", label="p", classes=["a", "b"], positive="a")
+    assert found.positive_class == 0
+    with pytest.raises(ValidationError, match="positive is 'c'; it is one of the classes a, b"):
+        ClassificationTask(name="p", label="p", classes=["a", "b"], positive="c")
+    with pytest.raises(ValidationError, match="are for two classes, and there are 3"):
+        ClassificationTask(name="p", label="p", classes=["a", "b", "c"], wanted_sensitivity=0.9)
