@@ -24,7 +24,7 @@ from bsou_dist.engine.not_finite import first_not_finite
 from bsou_dist.engine.processes import Processes
 from bsou_dist.engine.protocol import Engine
 
-FORMAT = 4
+FORMAT = 5
 """Goes up with every change of what is in the file; files of another format are refused."""
 BEST = "best.pt"
 STEPS = "step-*.pt"
@@ -64,8 +64,11 @@ class Checkpoint:
     losses: float
     """Sum of the training losses of the epoch so far."""
     best_loss: float
+    """Lowest validation loss so far."""
+    best: float
+    """Lowest value so far by which weights are chosen."""
     since_best: int
-    """Epochs since the best validation loss."""
+    """Epochs since then."""
     averages: dict[str, Tensor] = field(default_factory=dict)
     """Moving averages of the weights, where a stage keeps them."""
     skipped: int = 0
@@ -179,6 +182,7 @@ def take_checkpoint(
     step: int,
     losses: float,
     best_loss: float,
+    best: float,
     since_best: int,
     skipped: int,
     metadata: dict[str, Any],
@@ -198,6 +202,7 @@ def take_checkpoint(
         step=step,
         losses=losses,
         best_loss=best_loss,
+        best=best,
         since_best=since_best,
         averages=averages,
         skipped=skipped,

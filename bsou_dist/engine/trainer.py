@@ -35,6 +35,9 @@ from bsou_dist.feed.batch import Batch
 from bsou_dist.feed.protocol import Feed
 from bsou_dist.objective.batch_objectives import Objective
 
+Probe = Callable[[], float]
+"""Judges the network's weights: the lower, the better. Collective, the same on every rank."""
+
 Report = Callable[[dict[str, float], int], None]
 """Takes named values and the number of optimizer steps done."""
 
@@ -56,6 +59,8 @@ class TrainState:
     """Sum of the training losses of those steps."""
     best_loss: float = math.inf
     """Lowest validation loss so far."""
+    best: float = math.inf
+    """Lowest value so far by which weights are chosen: the probe's, or else the validation loss."""
     since_best: int = 0
     """Epochs since then."""
     skipped: int = 0
@@ -66,9 +71,10 @@ class TrainState:
 class Trainer:
     """All that a stage trains with.
 
-    `schedule` moves the learning rate. After `early_stopping` epochs without a better validation
-    loss the stage ends, whatever `epochs` says. Where there is an `average` of the weights, it is
-    what is validated and kept as the best.
+    `schedule` moves the learning rate. The best weights are those of the lowest validation loss, or
+    where there is a `probe`, of its lowest value; it judges every so many epochs, and the last one.
+    After `early_stopping` epochs without better weights the stage ends, whatever `epochs` says.
+    Where there is an `average` of the weights, it is what is validated and kept as the best.
     """
 
     engine: Engine
@@ -87,6 +93,8 @@ class Trainer:
     cached: CachedStep | None = None
     early_stopping: int | None = None
     average: MovingAverage | None = None
+    probe: Probe | None = None
+    probe_every: int = 1
     max_skips: int = 0
     """How many batches of an epoch may be passed over because loss or gradient is not finite."""
     line_every_s: float = 60.0
@@ -113,8 +121,8 @@ class Trainer:
                 times = self.train_epoch(state, batches, bar, own_time)
                 # Before validation, which must see the batch-norm statistics that this averages.
                 checkpoint = self.take_checkpoint(state)
-                valid_loss = self.validate(checkpoint)
-                self.after_epoch(state, checkpoint, times, valid_loss, bar)
+                valid_loss, value = self.validate(state, checkpoint)
+                self.after_epoch(state, checkpoint, times, valid_loss, value, bar)
             self.saver.finish()
         self.processes.at(None)
         return state
@@ -131,6 +139,7 @@ class Trainer:
             start.step,
             start.losses,
             start.best_loss,
+            start.best,
             start.since_best,
             start.skipped,
         )
@@ -226,15 +235,23 @@ class Trainer:
         vote.cast(max(self.processes.signals.received, wish))
         return decision == SAVE
 
-    def validate(self, checkpoint: Checkpoint) -> float:
-        """The validation loss. Where stopped, `checkpoint` is saved: its epoch is trained, and only
-        validation is left of it. Collective.
+    def validate(self, state: TrainState, checkpoint: Checkpoint) -> tuple[float, float]:
+        """The validation loss, and the value by which weights are chosen; infinite without a probe
+        where one is due later. Collective.
+
+        Where stopped, `checkpoint` is saved: its epoch is trained, and only validation is left of
+        it.
         """
+        epoch = state.epoch + 1
+        is_due = epoch % self.probe_every == 0 or epoch == self.epochs
         try:
             with self.average.in_place() if self.average else nullcontext():
-                return validate(
+                loss = validate(
                     self.engine, self.valid_feed, self.objective, self.processes, self.name
                 )
+                if self.probe is None:
+                    return loss, loss
+                return loss, self.probe() if is_due else math.inf
         except Stopped:
             self.save(checkpoint)
             self.saver.finish()
@@ -246,14 +263,16 @@ class Trainer:
         checkpoint: Checkpoint,
         times: EpochTimes,
         valid_loss: float,
+        value: float,
         bar: StepBar,
     ) -> None:
         """Steer the schedule, move on to the next epoch, report, save. Collective.
 
-        `checkpoint` has the weights of the trained epoch, which validation has left alone.
+        `checkpoint` has the weights of the trained epoch, which validation has left alone; `value`
+        is what they are chosen by.
         """
         self.schedule.epoch_done(valid_loss)
-        improved = valid_loss < state.best_loss
+        improved = value < state.best
         steps_taken = self.train_feed.steps() - state.skipped
         train_loss = state.losses / max(steps_taken, 1)
 
@@ -262,6 +281,7 @@ class Trainer:
         state.losses = 0.0
         skipped, state.skipped = state.skipped, 0
         state.best_loss = min(state.best_loss, valid_loss)
+        state.best = min(state.best, value)
         state.since_best = 0 if improved else state.since_best + 1
 
         values = {
@@ -274,6 +294,8 @@ class Trainer:
             ),
             **times.values(self.train_feed.global_batch, self._unit()),
         }
+        if self.probe and math.isfinite(value):
+            values["valid/probe"] = value
         # Before the checkpoint: a run that is killed in between reports the epoch again, which its
         # tracker knows by the number of steps; the other way round the report would be lost.
         self.report(values, self._steps_done(state))
@@ -282,9 +304,9 @@ class Trainer:
         bar.epoch(state.epoch, train_loss, valid_loss, last=self.is_over(state))
         if self.is_over(state) and state.epoch < self.epochs and self.processes.first:
             print(
-                f"note: {self.name} ends after epoch {state.epoch} of {self.epochs}: the "
-                f"validation loss has not fallen below {state.best_loss:.4f} for "
-                f"{state.since_best} epochs (optim.early_stopping)",
+                f"note: {self.name} ends after epoch {state.epoch} of {self.epochs}: "
+                f"{'the probe' if self.probe else 'the validation loss'} has not fallen below "
+                f"{state.best:.4f} for {state.since_best} epochs (optim.early_stopping)",
                 file=sys.stderr,
             )
 

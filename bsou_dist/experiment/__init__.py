@@ -11,6 +11,7 @@
 | `corpus` | Which clips with which labels and splits does a run have? |
 | `methods` | What do the four methods of [P1] put on the encoder in stage 1? |
 | `pretrain` | How is an encoder pretrained (stage 1)? |
+| `probe` | How good are the embeddings of stage 1, told by their neighbours? |
 | `finetune` | How is a task tuned and tested (stage 2)? |
 | `stage` | What does training a network mean in either stage? |
 | `embeddings` | Where does stage 2 get its encoder, or its embeddings? |

@@ -5,6 +5,7 @@ touched.
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -45,8 +46,18 @@ class StageConfig(StrictConfig):
     spans them all.
     """
     epochs: int = Field(ge=1)
+    min_steps: int = Field(0, ge=0)
+    """Optimizer steps at least: where `epochs` are fewer, as many epochs as it takes.
+
+    So a small set of patients trains long enough, and methods that are compared take equally many
+    steps.
+    """
     optim: OptimConfig
     order: OrderConfig = OrderConfig()
+
+    def epochs_of(self, steps: int) -> int:
+        """Epochs of `steps` steps each that the stage takes."""
+        return max(self.epochs, math.ceil(self.min_steps / steps))
 
     @model_validator(mode="before")
     @classmethod
@@ -73,6 +84,21 @@ class FinetuneOptim(OptimConfig):
     learning_rate: float = Field(default=3e-4, gt=0, allow_inf_nan=False)
 
 
+class ProbeConfig(StrictConfig):
+    """How stage 1's weights are chosen: by what the nearest embeddings tell of the tasks' classes.
+
+    A contrastive validation loss says little about that: it may rise while the embeddings get
+    better.
+    """
+
+    neighbours: int = Field(default=20, ge=1)
+    """Clips of the training split that vote on a validation clip, the more alike the louder."""
+    clips: int = Field(default=1024, ge=2)
+    """Clips of the training split among which they are searched: a fixed draw."""
+    every_epochs: int = Field(default=1, ge=1)
+    """Epochs from one probe to the next; the last epoch always has one."""
+
+
 class PretrainConfig(StageConfig):
     """Stage 1 ([P1] 3.2): one encoder for all tasks, or for STSL one per task.
 
@@ -85,6 +111,8 @@ class PretrainConfig(StageConfig):
     temperature: float = Field(0.1, gt=0, allow_inf_nan=False)
     """Ours: [P1] does not state its own."""
     positives: PositiveRule = "label"
+    probe: ProbeConfig | None = None
+    """How the weights that stage 2 starts from are chosen; None: by the validation loss."""
     cache_rows: int | None = Field(default=None, ge=1)
     """Gradient caching: rows (clips times views) that a process embeds at once, however large its
     part of a batch.
@@ -168,6 +196,11 @@ class RunConfig(StrictConfig):
         if pretrain is None and finetune is None:
             raise ValueError(
                 "nothing to do: give a 'pretrain' section, a 'finetune' section or both"
+            )
+        if pretrain and pretrain.probe and self.engine.zero_stage == 3:
+            raise ValueError(
+                "pretrain.probe embeds clips by a whole encoder, and with engine.zero_stage 3 no "
+                "process holds one: leave the probe out, or use zero_stage 2"
             )
         if self.encoder.norm == "frozen_batch" and self.encoder.weights == "none":
             raise ValueError(

@@ -90,8 +90,9 @@ class Context:
         global_batch: int,
         training: bool,
         order: OrderConfig | None = None,
+        keep_all: bool = False,
     ) -> Loader:
-        """This process's rows of every global batch."""
+        """This process's rows of every global batch; see `Loader`."""
         return Loader(
             dataset,
             source,
@@ -99,6 +100,7 @@ class Context:
             seed=self.config.seed,
             training=training,
             order=order,
+            keep_all=keep_all,
             prefetch=self.config.feed.prefetch,
             rank=self.processes.rank,
             world=self.processes.world,

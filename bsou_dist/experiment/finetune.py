@@ -256,4 +256,11 @@ def _loader(
                 f"{job.name} has {len(dataset)} {job.task.level}s to train on, fewer than the "
                 f"{context.processes.world} processes; start fewer processes, or leave it out"
             )
-    return context.loader(dataset, source, global_batch=batch, training=training, order=stage.order)
+    return context.loader(
+        dataset,
+        source,
+        global_batch=batch,
+        training=training,
+        order=stage.order,
+        keep_all=True,
+    )

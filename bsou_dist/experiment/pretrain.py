@@ -13,6 +13,7 @@ from bsou_dist.engine.optim.freezing import check_names
 from bsou_dist.experiment.config import PretrainConfig
 from bsou_dist.experiment.context import Context
 from bsou_dist.experiment.methods import METHODS, stage1_encoders
+from bsou_dist.experiment.probe import NeighbourProbe, make_probe
 from bsou_dist.experiment.stage import train_stage
 from bsou_dist.feed.loader import Loader
 from bsou_dist.feed.order.make import OrderConfig
@@ -69,6 +70,8 @@ def _pretrain_one(context: Context, stage: PretrainConfig, encoder: str, names: 
             valid_feed=prepared.valid_feed,
             metadata={"stage": 1, "tasks": tasks},
             cached=_cached(stage, context.processes.world),
+            probe=prepared.probe,
+            probe_every=stage.probe.every_epochs if stage.probe else 1,
         )
     context.finish(folder, {"best_valid_loss": best_loss, "tracking_run": run})
 
@@ -82,6 +85,7 @@ class PreparedStage1:
     """With the classes that clips are compared by; of a regression, its bins."""
     train_feed: Loader
     valid_feed: Loader
+    probe: NeighbourProbe | None
 
 
 def prepare(context: Context, stage: PretrainConfig, names: list[str]) -> PreparedStage1:
@@ -95,9 +99,10 @@ def prepare(context: Context, stage: PretrainConfig, names: list[str]) -> Prepar
     tasks = [known[name] for name in names]
     labelled = tasks if method.uses_labels else []
     corpus.require(labelled, SPLIT_COLUMN, ("train", "valid"))
-    if method.uses_labels:
+    if method.uses_labels or stage.probe:
         train_rows = corpus.rows(SPLIT_COLUMN, "train")
         tasks = [task.for_stage1(corpus.labels(task)[train_rows]) for task in tasks]
+    if method.uses_labels:
         labelled = tasks
     train = corpus.clips(SPLIT_COLUMN, "train", with_balanced(labelled, stage.order, known))
     # Shuffled, or the positives in a batch would mostly be other clips of the same exam.
@@ -115,7 +120,10 @@ def prepare(context: Context, stage: PretrainConfig, names: list[str]) -> Prepar
     torch.manual_seed(config.seed)
     encoder = build_encoder(config.encoder, frames=config.feed.frames, size_px=config.feed.size_px)
     network = PretrainNetwork(encoder, method.heads(tasks, encoder.dim))
-    return PreparedStage1(network, tasks, train_feed, valid_feed)
+    probe = None
+    if stage.probe:
+        probe = make_probe(context, stage.probe, tasks, encoder, SPLIT_COLUMN)
+    return PreparedStage1(network, tasks, train_feed, valid_feed, probe)
 
 
 def with_balanced(

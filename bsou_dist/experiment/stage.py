@@ -17,7 +17,7 @@ from bsou_dist.engine.optim.moving_average import MovingAverage
 from bsou_dist.engine.optim.schedule import Schedule
 from bsou_dist.engine.profile import StepProfile
 from bsou_dist.engine.saver import Saver
-from bsou_dist.engine.trainer import Trainer
+from bsou_dist.engine.trainer import Probe, Trainer
 from bsou_dist.experiment.config import StageConfig
 from bsou_dist.experiment.context import Context
 from bsou_dist.feed.loader import Loader
@@ -38,6 +38,8 @@ def train_stage(
     valid_feed: Loader,
     metadata: dict[str, Any],
     cached: CachedStep | None = None,
+    probe: Probe | None = None,
+    probe_every: int = 1,
 ) -> float:
     """Train a network to the end of a stage, from the newest checkpoint in `folder` if any.
 
@@ -54,6 +56,7 @@ def train_stage(
         valid_feed: batches whose loss steers the schedule and chooses the best weights.
         metadata: plain values that a checkpoint keeps beside the weights.
         cached: gradient caching.
+        probe: chooses the best weights, else their validation loss does; every so many epochs.
 
     Returns:
         The best validation loss.
@@ -64,6 +67,7 @@ def train_stage(
     """
     config = context.config
     checkpoints = Checkpoints(folder, config.checkpoint.keep)
+    epochs = stage.epochs_of(train_feed.steps())
     # Of a small set of patients, a batch is smaller than the stage says.
     optim = stage.optim.scaled_to(train_feed.global_batch)
     if optim.learning_rate != stage.optim.learning_rate and context.processes.first:
@@ -91,10 +95,10 @@ def train_stage(
             train_feed=train_feed,
             valid_feed=valid_feed,
             objective=objective,
-            schedule=Schedule(optim, epochs=stage.epochs, steps=train_feed.steps()),
+            schedule=Schedule(optim, epochs=epochs, steps=train_feed.steps()),
             average=MovingAverage(network, optim.ema) if optim.ema else None,
             early_stopping=optim.early_stopping,
-            epochs=stage.epochs,
+            epochs=epochs,
             seed=config.seed,
             saver=Saver(checkpoints, context.processes),
             saving=config.checkpoint,
@@ -103,12 +107,14 @@ def train_stage(
             processes=context.processes,
             report=context.report,
             cached=cached,
+            probe=probe,
+            probe_every=probe_every,
             max_skips=config.engine.allowed_skips,
             line_every_s=config.tracking.line_every_s,
             profile=profile,
         )
         # Where parameters thaw, what an engine holds changes: it is made anew, as after a stop.
-        thaw = next_thaw(optim, start.epoch if start else 0, stage.epochs)
+        thaw = next_thaw(optim, start.epoch if start else 0, epochs)
         end = trainer.run(start, until=thaw)
         engine.close()
         profile = None  # it has seen what it was to see

@@ -92,6 +92,8 @@ class Loader:
         seed: seed of all random choices.
         training: whether to draw an order, or to evaluate.
         order: which order training takes; evaluation has but one.
+        keep_all: train on every item in each epoch, in batches that may be smaller; else on whole
+            batches only, which a loss that compares the rows of a batch needs.
         prefetch: batches made ahead.
         rank, world: this process and the number of processes, which share a global batch.
 
@@ -109,6 +111,7 @@ class Loader:
         seed: int,
         training: bool,
         order: OrderConfig | None = None,
+        keep_all: bool = False,
         prefetch: int = 2,
         rank: int = 0,
         world: int = 1,
@@ -121,7 +124,9 @@ class Loader:
         self.prefetch = prefetch
         self.order: Order
         if training:
-            self.order = make_order(order or OrderConfig(), dataset, global_batch, seed)
+            self.order = make_order(
+                order or OrderConfig(), dataset, global_batch, seed, keep_all=keep_all
+            )
         else:
             self.order = InTurn(len(dataset), global_batch)
         self.planner: Planner | None = None

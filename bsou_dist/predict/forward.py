@@ -21,11 +21,17 @@ from bsou_dist.tasks.task import Task
 
 @torch.no_grad()
 def embed(
-    encoder: Encoder, feed: Feed, processes: Processes, name: str, speed: SpeedConfig
+    encoder: Encoder,
+    feed: Feed,
+    processes: Processes,
+    name: str,
+    speed: SpeedConfig,
+    *,
+    shown: bool = True,
 ) -> tuple[np.ndarray, np.ndarray] | None:
     """Embeddings of every clip of `feed`, in its set's order, in the precision of `speed`.
 
-    Collective; a signal raises `Stopped` on every rank.
+    Collective; a signal raises `Stopped` on every rank. Progress is `shown` on the first one.
 
     Returns:
         On the first rank float32 (n, C), and bool (n,), False for clips that could not be decoded
@@ -35,7 +41,7 @@ def embed(
     encoder.to(processes.device).eval()
     indices: list[np.ndarray] = [np.zeros(0, np.int64)]
     embeddings: list[np.ndarray] = [np.zeros((0, encoder.dim), np.float32)]
-    hidden = None if processes.first else True
+    hidden = None if processes.first and shown else True
     for batch in tqdm(feed.epoch(0), total=feed.steps(), desc=name, unit="batch", disable=hidden):
         processes.at(f"{name}, batch {batch.step + 1}")
         processes.check_stop()

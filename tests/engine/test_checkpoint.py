@@ -40,6 +40,7 @@ def example(epoch: int = 1) -> Checkpoint:
         step=7,
         losses=2.5,
         best_loss=0.5,
+        best=0.5,
         since_best=2,
         metadata={"stage": 1},
     )
@@ -166,7 +167,7 @@ def test_checkpoints_of_format_2_are_refused(tmp_path, alone):
     content["facts"] = content.pop("metadata")
     path = tmp_path / "step-000000017.pt"
     torch.save({"format": 2, "digest": checkpoint._digest(content), **content}, path)
-    refusal = f"{path.name} has checkpoint format 2; this version reads 4"
+    refusal = f"{path.name} has checkpoint format 2; this version reads {checkpoint.FORMAT}"
     with pytest.raises(InputError, match=refusal):
         load_checkpoint(path)
     with pytest.raises(InputError, match=rf"no whole checkpoint in .*{refusal}.*train this stage"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import Event
 from types import SimpleNamespace
@@ -136,6 +136,8 @@ def train(
     optim: OptimConfig = PLAIN,
     max_skips: int = 0,
     kept: Checkpoints | None = None,
+    probe: Callable[[], float] | None = None,
+    probe_every: int = 1,
 ) -> tuple[float, Checkpoint]:
     torch.manual_seed(0)
     kept = kept or Checkpoints(folder, keep=2)
@@ -163,6 +165,8 @@ def train(
             report=lambda values, step: reports.append((step, values)),
             early_stopping=optim.early_stopping,
             max_skips=max_skips,
+            probe=probe,
+            probe_every=probe_every,
             average=MovingAverage(engine.network, optim.ema) if optim.ema else None,
         )
         .run(start)
@@ -243,6 +247,32 @@ def test_the_moving_average_is_what_is_validated_and_kept_as_the_best(tmp_path):
                 MeanSquare()(net(batch.clips, batch.slots), batch) for batch in Feed().epoch(0)
             ]
         assert (torch.stack(losses).mean().item() == pytest.approx(best_loss)) == is_validated
+
+
+def test_a_probe_chooses_the_best_weights_whatever_the_loss(tmp_path):
+    judged = iter([0.5, 0.2, 0.4])
+    reports: list = []
+    with start_processes() as processes:
+        best_loss, end = train(tmp_path, processes, Feed(), reports, probe=lambda: next(judged))
+    assert load_checkpoint(tmp_path / BEST).epoch == 2
+    assert (end.best, end.since_best) == (0.2, 1)
+    assert end.best_loss == best_loss == min(loss for *_, loss in epochs_of(reports))
+    probed = [values["valid/probe"] for _, values in reports if "valid/probe" in values]
+    assert probed == [0.5, 0.2, 0.4]
+
+
+def test_a_probe_is_asked_at_its_epochs_and_the_last_and_what_it_said_is_kept(tmp_path):
+    judged = iter([0.1, 0.2])
+    settings = {"probe": lambda: next(judged), "probe_every": 2}
+    with start_processes() as processes:
+        stopping = Feed(processes, stop_at=2, stop_step=0)
+        with pytest.raises(Stopped):
+            train(tmp_path, processes, Feed(), [], stopping, **settings)
+    with start_processes() as processes:
+        _, end = train(tmp_path, processes, Feed(), [], **settings)
+    assert load_checkpoint(tmp_path / BEST).epoch == 2
+    assert (end.epoch, end.best, end.since_best) == (3, 0.1, 1)
+    assert next(judged, None) is None
 
 
 def test_a_stage_whose_loss_no_longer_falls_ends_early_and_stays_so(tmp_path, capsys):

@@ -99,6 +99,18 @@ def test_rows_do_not_depend_on_the_world(
         assert torch.equal(join(parts, "ga").nan_to_num(-1), join([whole], "ga").nan_to_num(-1))
 
 
+def test_training_on_all_items_masks_what_a_batch_lacks(shards, tmp_path) -> None:
+    settings = {"global_batch": 8, "keep_all": True, "world": 3}
+    ranks = [
+        list(loader(clip_set(shards), tmp_path, **settings, rank=rank).epoch(1))
+        for rank in range(3)
+    ]
+    batches = list(zip(*ranks, strict=True))
+    assert [sum(int(part.valid.sum()) for part in parts) for parts in batches] == [7] * 4
+    keys = [key for parts in batches for part in parts for key in part.key if key]
+    assert sorted(keys) == sorted(shards[1]["key"])
+
+
 ORDERS = [
     OrderConfig(),
     OrderConfig(kind="windowed", window_shards=1),

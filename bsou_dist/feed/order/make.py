@@ -44,9 +44,17 @@ class OrderConfig(StrictConfig):
 
 
 def make_order(
-    config: OrderConfig, dataset: ClipSet | ExamSet, global_batch: int, seed: int
+    config: OrderConfig,
+    dataset: ClipSet | ExamSet,
+    global_batch: int,
+    seed: int,
+    *,
+    keep_all: bool = False,
 ) -> Order:
     """The training order of `dataset`.
+
+    With `keep_all` an epoch of 'shuffled' and 'windowed' holds every item, in batches that may be
+    smaller; the other orders have epochs of their own making.
 
     Raises:
         InputError: fewer items than a batch, or an order that they cannot fill.
@@ -66,13 +74,14 @@ def make_order(
         source = mixture.source[dataset.first_clip]
         return Mixed(source, mixture.weights, global_batch, seed)
     if config.kind == "windowed":
-        return Windowed(shard_of(dataset), global_batch, seed, config.window_shards)
+        shards = shard_of(dataset)
+        return Windowed(shards, global_batch, seed, config.window_shards, keep_all)
     if config.kind == "grouped":
         return Grouped(dataset.study, global_batch, seed, config.group)
     if config.kind == "balanced":
         task = config.by or next(iter(dataset.labels))
         return Balanced(dataset.labels[task], global_batch, seed)
-    return Shuffled(len(dataset), global_batch, seed)
+    return Shuffled(len(dataset), global_batch, seed, keep_all)
 
 
 def shard_of(dataset: ClipSet | ExamSet) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Protocol
 
 import numpy as np
@@ -26,6 +27,20 @@ def whole_batches(index: np.ndarray, global_batch: int) -> np.ndarray:
     """Whole batches (steps, global_batch); the ragged tail is dropped."""
     steps = len(index) // global_batch
     return index[: steps * global_batch].reshape(steps, global_batch)
+
+
+def even_batches(index: np.ndarray, global_batch: int) -> np.ndarray:
+    """All items in as few batches (steps, global_batch) as hold them, of sizes that differ by at
+    most one.
+
+    Places that stay free are PADDING. They are spread evenly over a batch, so that ranks, which
+    take slices of it, hold about equally many items.
+    """
+    steps = math.ceil(len(index) / global_batch)
+    batches = np.full((steps, global_batch), PADDING, dtype=np.int64)
+    for batch, items in zip(batches, np.array_split(index, steps), strict=True):
+        batch[np.arange(len(items)) * global_batch // len(items)] = items
+    return batches
 
 
 def rank_slice(count: int, rank: int, world: int) -> slice:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
 from bsou_dist.common.keyed_random import keyed_permutation
-from bsou_dist.feed.order.protocol import whole_batches
+from bsou_dist.feed.order.protocol import even_batches, whole_batches
 
 
 @dataclass(frozen=True, eq=False)
@@ -15,16 +16,20 @@ class Windowed:
     """Shards in a random order, and items shuffled within a window of `window` shards.
 
     Each shard can be read once and in sequence. `shard` (n,) is the number of the shard that holds
-    an item. The ragged tail of an epoch is dropped.
+    an item. What an epoch holds over whole batches is dropped, or with `keep_all` all items are
+    shared evenly by one batch more.
     """
 
     shard: np.ndarray
     global_batch: int
     seed: int
     window: int
+    keep_all: bool = False
 
     def steps(self) -> int:
         """See `Order`."""
+        if self.keep_all:
+            return math.ceil(len(self.shard) / self.global_batch)
         return len(self.shard) // self.global_batch
 
     def epoch(self, epoch: int) -> np.ndarray:
@@ -34,7 +39,8 @@ class Windowed:
         window_of_item = window_of_shard[self.shard]
         # A stable sort by window leaves the items of a window shuffled.
         by_window = np.argsort(window_of_item[shuffled], kind="stable")
-        return whole_batches(shuffled[by_window], self.global_batch)
+        in_batches = even_batches if self.keep_all else whole_batches
+        return in_batches(shuffled[by_window], self.global_batch)
 
     def windows(self, epoch: int) -> list[tuple[int, list[int]]]:
         """Per window, the position in the epoch at which it begins, and its shards as read."""

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from bsou_dist.common.errors import InputError
 from bsou_dist.feed.order.balanced import Balanced
 from bsou_dist.feed.order.grouped import Grouped
-from bsou_dist.feed.order.protocol import Order, rank_slice
+from bsou_dist.feed.order.protocol import PADDING, Order, even_batches, rank_slice
 from bsou_dist.feed.order.shuffled import Shuffled
 from bsou_dist.feed.order.windowed import Windowed
 
@@ -35,6 +35,27 @@ def test_each_order_is_a_function_of_seed_and_epoch(kind: int) -> None:
     assert order.epoch(2).shape == (order.steps(), 8)
     assert (order.epoch(2) == order.epoch(3)).mean() < 0.2
     assert (order.epoch(2) == other.epoch(2)).mean() < 0.2
+
+
+@given(n=st.integers(1, 60), batch=st.integers(1, 20), world=st.integers(1, 4))
+def test_even_batches_hold_every_item_once_and_ranks_about_as_many(
+    n: int, batch: int, world: int
+) -> None:
+    world = min(world, batch)
+    batches = even_batches(np.arange(n), batch)
+    assert batches.shape == (-(-n // batch), batch)
+    assert batches[batches != PADDING].tolist() == list(range(n))
+    assert np.ptp((batches != PADDING).sum(axis=1)) <= 1
+    for row in batches:
+        held = [(row[rank_slice(batch, rank, world)] != PADDING).sum() for rank in range(world)]
+        assert np.ptp(held) <= 2
+
+
+@pytest.mark.parametrize("made", [Shuffled(60, 8, 3, True), Windowed(SHARD, 8, 3, 3, True)])
+def test_all_items_are_kept_where_asked_for(made: Order) -> None:
+    trained = made.epoch(1)
+    assert trained.shape == (made.steps(), 8) == (8, 8)
+    assert sorted(trained[trained != PADDING]) == list(range(60))
 
 
 @given(count=st.integers(1, 50), world=st.integers(1, 50))
