@@ -68,7 +68,7 @@ def measure(rows: int, cached: bool, gradients: Path) -> dict[str, float]:
         engine = make_engine(
             network, EngineConfig(name="ddp"), OptimConfig(learning_rate=1e-30), processes
         )
-        objective = MultitaskContrastive(list(TASKS), temperature=0.1, positives="label")
+        objective = MultitaskContrastive(list(TASKS), temperature=0.1)
 
         def step(rows: int) -> float:
             way = CachedStep(CACHE_ROWS, math.ceil(rows / CACHE_ROWS)) if cached else None

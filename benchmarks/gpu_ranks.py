@@ -180,7 +180,7 @@ def network_and_batch(job: Job, device: str, rank: int, world: int) -> tuple[Any
         epoch=0,
         step=0,
     )
-    objective = MultitaskContrastive(tasks, temperature=TEMPERATURE, positives="label")
+    objective = MultitaskContrastive(tasks, temperature=TEMPERATURE)
     return network, batch, objective
 
 

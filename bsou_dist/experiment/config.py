@@ -22,7 +22,9 @@ from bsou_dist.feed.order.make import OrderConfig
 from bsou_dist.feed.pixels import FeedConfig
 from bsou_dist.model.encoder import EncoderConfig
 from bsou_dist.model.norm import BY_BATCH
-from bsou_dist.objective.batch_objectives import PositiveRule
+from bsou_dist.objective.batch_objectives import PositiveCondition
+from bsou_dist.objective.contrastive_plan import Denominator
+from bsou_dist.objective.supervised import TaskWeighting
 from bsou_dist.tasks.task import Task
 from bsou_dist.tasks.task_set import TaskSetConfig
 from bsou_dist.tracking.mlflow_store import check_uri, local_uri
@@ -34,6 +36,13 @@ AgePrecision = Literal["days", "weeks"]
 
 MOVED = {"learning_rate": "optim.learning_rate", "plateau": "optim.schedule"}
 """Keys of a stage that were once elsewhere, and where they are now."""
+
+
+ONCE_POSITIVES = {
+    "label_and_sweep": "[same_label, same_sweep]",
+    "other_patients": "[same_label, other_patient]",
+}
+"""Values of `pretrain.positives` when it was one word, and how they are written now."""
 
 
 class StageConfig(StrictConfig):
@@ -110,7 +119,14 @@ class PretrainConfig(StageConfig):
     optim: PretrainOptim = PretrainOptim()
     temperature: float = Field(0.1, gt=0, allow_inf_nan=False)
     """Ours: [P1] does not state its own."""
-    positives: PositiveRule = "label"
+    positives: tuple[PositiveCondition, ...] = ("same_label",)
+    """What a pair of clips must have in common to be positives; every one of these."""
+    denominator: Denominator = "all_others"
+    """Which clips a positive is compared with; [P1] eq. 2 calls them both 'all others' and
+    'negatives'.
+    """
+    equal: TaskWeighting = "pairs"
+    """What weighs the same in MTCE where labels are missing."""
     probe: ProbeConfig | None = None
     """How the weights that stage 2 starts from are chosen; None: by the validation loss."""
     cache_rows: int | None = Field(default=None, ge=1)
@@ -121,6 +137,27 @@ class PretrainConfig(StageConfig):
     """Allow that with batch norm, which then normalises by chunks: another step than that on the
     whole batch.
     """
+
+    @field_validator("positives", mode="before")
+    @classmethod
+    def _known_conditions(cls, given: Any) -> Any:
+        if isinstance(given, str):
+            now = ONCE_POSITIVES.get(given, "[same_label]")
+            raise ValueError(
+                f"{given!r} is now written as a list of conditions that must all hold, "
+                f"same_label among them: positives: {now} (docs/configs.md)"
+            )
+        return given
+
+    @field_validator("positives")
+    @classmethod
+    def _same_label(cls, given: tuple[PositiveCondition, ...]) -> tuple[PositiveCondition, ...]:
+        if "same_label" not in given or len(set(given)) < len(given):
+            raise ValueError(
+                f"is {list(given)}; name same_label, and with it same_sweep or other_patient or "
+                "both, each once"
+            )
+        return given
 
     @model_validator(mode="after")
     def _enough_to_compare(self) -> PretrainConfig:

@@ -45,11 +45,11 @@ def _one_projection(tasks: Sequence[Task], dim: int) -> dict[str, nn.Module]:
 
 
 def _cross_entropy(config: PretrainConfig, names: list[str]) -> Objective:
-    return MultitaskCrossEntropy(names)
+    return MultitaskCrossEntropy(names, config.equal)
 
 
 def _contrastive(config: PretrainConfig, names: list[str]) -> Objective:
-    return MultitaskContrastive(names, config.temperature, config.positives)
+    return MultitaskContrastive(names, config.temperature, config.positives, config.denominator)
 
 
 def _two_views(config: PretrainConfig, names: list[str]) -> Objective:

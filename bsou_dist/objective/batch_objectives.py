@@ -11,11 +11,11 @@ from torch import Tensor
 from bsou_dist.feed.batch import Batch
 from bsou_dist.feed.global_rows import GlobalRows
 from bsou_dist.objective.contrastive import multitask_supcon, planned_supcon, ucon
-from bsou_dist.objective.contrastive_plan import Plan, make_plan
-from bsou_dist.objective.supervised import multitask_cross_entropy
+from bsou_dist.objective.contrastive_plan import Denominator, Plan, make_plan
+from bsou_dist.objective.supervised import TaskWeighting, multitask_cross_entropy
 from bsou_dist.tasks.labels import MISSING_CLASS
 
-PositiveRule = Literal["label", "label_and_sweep", "other_patients"]
+PositiveCondition = Literal["same_label", "same_sweep", "other_patient"]
 
 
 class Objective(Protocol):
@@ -39,12 +39,22 @@ class PlansAhead(Protocol):
 class MultitaskContrastive:
     """MTSCon ([P1] eq. 2) of T projections.
 
-    `positives` chooses between `multitask_supcon`'s sweep and subject.
+    `positives` are the conditions that a pair must all meet; `denominator` is that of
+    `multitask_supcon`.
     """
 
     tasks: list[str]
     temperature: float
-    positives: PositiveRule
+    positives: tuple[PositiveCondition, ...] = ("same_label",)
+    denominator: Denominator = "all_others"
+
+    @property
+    def _by_sweep(self) -> bool:
+        return "same_sweep" in self.positives
+
+    @property
+    def _by_subject(self) -> bool:
+        return "other_patient" in self.positives
 
     def plan(self, rows: GlobalRows) -> Plan:
         """See `PlansAhead`."""
@@ -52,8 +62,9 @@ class MultitaskContrastive:
             rows.labels(self.tasks),
             rows.counts,
             rows.rank,
-            sweep=rows.sweep() if self.positives == "label_and_sweep" else None,
-            subject=rows.subject() if self.positives == "other_patients" else None,
+            sweep=rows.sweep() if self._by_sweep else None,
+            subject=rows.subject() if self._by_subject else None,
+            denominator=self.denominator,
         )
 
     def __call__(self, outputs: list[Tensor], batch: Batch) -> Tensor:
@@ -66,8 +77,9 @@ class MultitaskContrastive:
             _labels(self.tasks, batch),
             temperature=self.temperature,
             valid=batch.valid,
-            sweep=batch.sweep if self.positives == "label_and_sweep" else None,
-            subject=batch.subject if self.positives == "other_patients" else None,
+            sweep=batch.sweep if self._by_sweep else None,
+            subject=batch.subject if self._by_subject else None,
+            denominator=self.denominator,
         )
 
     def weight(self, batch: Batch) -> Tensor:
@@ -98,14 +110,21 @@ class TwoViews:
 
 @dataclass(frozen=True)
 class MultitaskCrossEntropy:
-    """MTCE ([P1] eq. 1) of T linear heads; STSL with one."""
+    """MTCE ([P1] eq. 1) of T linear heads; STSL with one.
+
+    Where labels are missing, labelled (clip, task) `pairs` weigh the same, or `tasks` do.
+    """
 
     tasks: list[str]
+    equal: TaskWeighting = "pairs"
 
     def __call__(self, outputs: list[Tensor], batch: Batch) -> Tensor:
-        return multitask_cross_entropy(outputs, _labels(self.tasks, batch), valid=batch.valid)
+        labels = _labels(self.tasks, batch)
+        return multitask_cross_entropy(outputs, labels, valid=batch.valid, equal=self.equal)
 
     def weight(self, batch: Batch) -> Tensor:
+        if self.equal == "tasks":
+            return batch.valid.sum()
         return ((_labels(self.tasks, batch) != MISSING_CLASS) & batch.valid).sum()
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from bsou_dist.objective.collective import Group, gather_equal, padded, world_of
 from bsou_dist.objective.contrastive_inputs import agree, gather_labels
-from bsou_dist.objective.contrastive_plan import Plan, make_plan
+from bsou_dist.objective.contrastive_plan import Denominator, Plan, make_plan
 from bsou_dist.objective.contrastive_tiled import TiledSupcon
 
 
@@ -23,6 +23,7 @@ def multitask_supcon(
     sweep: Tensor | None = None,
     subject: Tensor | None = None,
     valid: Tensor | None = None,
+    denominator: Denominator = "all_others",
     group: Group | None = None,
 ) -> Tensor:
     """Multi-head supervised contrastive loss over the global batch B of all ranks.
@@ -33,8 +34,8 @@ def multitask_supcon(
             [z_i.z_p / tau - log sum_{a in A_t(i)} exp(z_i.z_a / tau)]
 
     A_t(i) holds every other clip with a label for task t; P_t(i) those of A_t(i) with the label of
-    i. An anchor with an empty P_t(i) or without a label adds 0; |B| counts every valid row. Without
-    any positive the loss is exactly 0.
+    i. An anchor with an empty P_t(i) or A_t(i), or without a label, adds 0; |B| counts every valid
+    row. Without any positive the loss is exactly 0.
 
     Args:
         embeddings: (T, N, D), unit norm, this rank's rows; N may differ between ranks and may be 0.
@@ -45,6 +46,9 @@ def multitask_supcon(
         subject: (N,) int64; if given, a positive must come from another patient.
         valid: (N,) bool; rows that are padding are False and enter neither positives, denominators
             nor |B|.
+        denominator: what A_t(i) holds in the sum over a: `all_others`; `without_excluded`, the same
+            but for clips with the label of i that sweep or subject keep from being its positives;
+            or `negatives`, clips with another label only.
         group: None means the default group if one is initialised, else this process alone.
 
     Returns:
@@ -67,6 +71,7 @@ def multitask_supcon(
         world_of(group)[0],
         sweep=None if of_all.sweep is None else of_all.sweep.numpy(),
         subject=None if of_all.subject is None else of_all.subject.numpy(),
+        denominator=denominator,
     )
     return _planned(
         embeddings,

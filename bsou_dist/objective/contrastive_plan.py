@@ -10,8 +10,9 @@ hand, L of those M on this rank.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
+from typing import Literal
 
 import numpy as np
 import torch
@@ -19,6 +20,14 @@ from torch import Tensor
 
 from bsou_dist.feed.side_stream import to_device
 from bsou_dist.tasks.labels import MISSING_CLASS
+
+Denominator = Literal["all_others", "without_excluded", "negatives"]
+"""Which rows stand in the denominator of an anchor.
+
+They are A_t(i) in equation 2 of [P1], which calls them both 'all others' and 'negatives': every
+other row with a label; or these without the rows that share the anchor's label and are no positive
+of it by another condition; or rows of other labels only.
+"""
 
 
 @dataclass(frozen=True)
@@ -41,6 +50,8 @@ class TaskPlan:
     """(M,) of 0 .. parts-1, equal for rows of one patient in one group, which are not; None where
     only the row itself is left out."""
     parts: int
+    label: Tensor | None
+    """(M,), equal for rows of one label; None where the denominator holds all others."""
     start: int
     stop: int
 
@@ -69,10 +80,11 @@ class Plan:
     """T."""
     tasks: list[TaskPlan]
     """Those in which at least one row has a positive."""
+    denominator: Denominator
 
     def to(self, device: str | torch.device) -> Plan:
         """The same with tensors on a device, in one copy."""
-        names = ("gathered", "own", "group", "part")
+        names = ("gathered", "own", "group", "part", "label")
         found = [getattr(task, name) for task in self.tasks for name in names]
         there = [tensor for tensor in found if tensor is not None]
         if not there:
@@ -83,7 +95,7 @@ class Plan:
         for task in self.tasks:
             moved = {name: next(tensors) for name in names if getattr(task, name) is not None}
             tasks.append(TaskPlan(**{**vars(task), **moved}))
-        return Plan(self.counts, self.rank, self.task_count, tasks)
+        return replace(self, tasks=tasks)
 
 
 def make_plan(
@@ -93,6 +105,7 @@ def make_plan(
     *,
     sweep: np.ndarray | None = None,
     subject: np.ndarray | None = None,
+    denominator: Denominator = "all_others",
 ) -> Plan:
     """The plan of a global batch.
 
@@ -102,6 +115,7 @@ def make_plan(
         rank: this one.
         sweep: (R,) int64; if given, a positive must have the same sweep, and -1 matches nothing.
         subject: (R,) int64; if given, a positive must come from another patient.
+        denominator: which rows an anchor is compared with.
     """
     owner = np.repeat(np.arange(len(counts)), counts)
     starts = np.array([0, *accumulate(counts)])
@@ -132,11 +146,12 @@ def make_plan(
                 groups=groups,
                 part=None if part is None else torch.from_numpy(part),
                 parts=parts,
+                label=None if denominator == "all_others" else torch.from_numpy(label[rows]),
                 start=first,
                 stop=last,
             )
         )
-    return Plan(counts, rank, task_count, tasks)
+    return Plan(counts, rank, task_count, tasks, denominator)
 
 
 def _with_sweep(group: np.ndarray, sweep: np.ndarray) -> tuple[np.ndarray, int]:

@@ -34,6 +34,13 @@ class PositiveSets:
     where only the row itself is left out."""
     parts: int
 
+    def between(self, rows: slice, columns: slice) -> Tensor:
+        """Which pairs of two rows are positives of each other, bool, but for a row with itself."""
+        alike = self.group[rows, None] == self.group[columns]
+        if self.part is not None:
+            alike &= self.part[rows, None] != self.part[columns]
+        return alike
+
     def counts(self) -> Tensor:
         """Number of positives of every row, (M,) int64."""
         of_group = _count_by(self.group, self.groups, self.there)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from bsou_dist.objective.collective import Group, gather_equal, gather_rows
 from bsou_dist.objective.contrastive_inputs import gather_labels
+from bsou_dist.objective.contrastive_plan import Denominator
 from bsou_dist.tasks.labels import MISSING_CLASS
 
 
@@ -22,6 +23,7 @@ def reference_multitask_supcon(
     sweep: Tensor | None = None,
     subject: Tensor | None = None,
     valid: Tensor | None = None,
+    denominator: Denominator = "all_others",
     group: Group | None = None,
 ) -> Tensor:
     """`contrastive.multitask_supcon`, argument for argument, for valid input."""
@@ -40,12 +42,22 @@ def reference_multitask_supcon(
     total = rows.sum() * 0.0  # keeps the graph where no anchor has a positive
     for task, label in enumerate(of_all.labels):
         total = total + _supcon_sum(
-            rows[:, task], label.to(rows.device), allowed.to(rows.device), temperature
+            rows[:, task],
+            label.to(rows.device),
+            allowed.to(rows.device),
+            temperature,
+            denominator,
         )
     return total / max(int(of_all.valid.sum()), 1)
 
 
-def _supcon_sum(z: Tensor, label: Tensor, allowed: Tensor, temperature: float | Tensor) -> Tensor:
+def _supcon_sum(
+    z: Tensor,
+    label: Tensor,
+    allowed: Tensor,
+    temperature: float | Tensor,
+    denominator: Denominator,
+) -> Tensor:
     """Sum over anchors for one task.
 
     z (R, D), label (R,) with -1 for missing, allowed (R, R): which pairs may be positive beside
@@ -53,9 +65,14 @@ def _supcon_sum(z: Tensor, label: Tensor, allowed: Tensor, temperature: float | 
     """
     itself = torch.eye(len(z), dtype=torch.bool, device=z.device)
     others = (label != MISSING_CLASS)[None, :] & ~itself
-    positives = others & (label[:, None] == label) & allowed
-    # Rows without a positive add 0, and would be NaN where they have no other row at all.
-    anchors = positives.any(dim=1)
+    same_label = label[:, None] == label
+    positives = others & same_label & allowed
+    if denominator == "negatives":
+        others &= ~same_label
+    elif denominator == "without_excluded":
+        others &= ~same_label | positives
+    # Rows without a positive, or with nothing to compare it with, add 0 and would be infinite.
+    anchors = positives.any(dim=1) & others.any(dim=1)
     positives = positives[anchors]  # (A, R)
     others = others[anchors]  # (A, R)
     scores = z[anchors] @ z.T / temperature  # (A, R)

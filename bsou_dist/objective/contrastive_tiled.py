@@ -16,6 +16,8 @@ In the notation of equation 2 of [P1] (see `contrastive.py`), with s_ij = z_i.z_
   with u_i = 1 for an anchor that has a positive and 0 for another row.
 - A pair of tiles whose rows are both local is computed once: it serves its rows and, transposed,
   its columns.
+- Pairs that the denominator leaves out have a score of -inf, which costs a pass over each tile
+  that the usual denominator, of all other rows, does without.
 - Rows that are labelled but not there (a clip that could not be decoded) are known on the device
   only. Their z is 0 and their exponentials are multiplied by 0, so that no shape depends on them.
 """
@@ -33,7 +35,7 @@ import torch
 from torch import Tensor
 
 from bsou_dist.objective.collective import Group, gather_equal, padded, world_of
-from bsou_dist.objective.contrastive_plan import Plan, TaskPlan
+from bsou_dist.objective.contrastive_plan import Denominator, Plan, TaskPlan
 from bsou_dist.objective.contrastive_positives import TILE_ROWS, PositiveSets, tiles
 from bsou_dist.objective.tile_threads import Job, one_thread_per_product, rounds, run_jobs
 
@@ -63,7 +65,11 @@ class LabelledRows:
     positive_counts: Tensor
     """Number of positives of every row, (M,) int64."""
     anchors: Tensor
-    """Whether a row has a positive, (M,) bool."""
+    """Whether a row has a positive, and a row to compare it with, (M,) bool."""
+    label: Tensor | None
+    """(M,); None where every other row is in the denominator."""
+    positives_stay: bool
+    """Of the rows with an anchor's label, whether its positives are in the denominator."""
     shift: Tensor | None
     """A bound of all |s|, scalar, where it can stand for every row's maximum; else None.
 
@@ -114,7 +120,7 @@ class LabelledRows:
         return slice(rows.start - self.start, rows.stop - self.start)
 
     def scores(self, job: Job, scratch: Tensor) -> Tensor:
-        """Scores s of a pair of tiles, in `scratch`; -inf for a row with itself."""
+        """Scores s of a pair of tiles, in `scratch`; -inf for pairs that the denominator lacks."""
         rows, columns = job.rows, job.columns
         height = rows.stop - rows.start
         width = columns.stop - columns.start
@@ -122,6 +128,11 @@ class LabelledRows:
         torch.addmm(scores, self.z[rows], self.z[columns].T, beta=0, alpha=1 / self.tau, out=scores)
         if rows == columns:
             scores.fill_diagonal_(-torch.inf)
+        if self.label is not None:
+            left_out = self.label[rows, None] == self.label[columns]
+            if self.positives_stay:
+                left_out &= ~self.positives.between(rows, columns)
+            scores.masked_fill_(left_out, -torch.inf)
         return scores
 
     def scratch(self) -> Tensor:
@@ -133,7 +144,7 @@ class LabelledRows:
         return self.z.new_empty(0)
 
     def log_sum_exps(self, threads: int) -> Tensor:
-        """lse of the local rows over all other rows that are there, (L,); -inf where none is."""
+        """lse of the local rows over the rows of their denominators, (L,); -inf where none is."""
         shift = self.shift
         if shift is None:
             return self._log_sum_exps_by_maxima(threads)
@@ -321,7 +332,7 @@ class TiledSupcon(torch.autograd.Function):
             tasks = []
             own_lse = z.new_zeros(plan.task_count, most)
             for task_plan in plan.tasks:
-                rows = _labelled_rows(z, there, task_plan, tau, largest_square)
+                rows = _labelled_rows(z, there, task_plan, plan.denominator, tau, largest_square)
                 lse = rows.log_sum_exps(threads)
                 task_plan.put_own(own_lse[task_plan.task, : own.shape[1]], lse)
                 tasks.append(rows)
@@ -361,24 +372,42 @@ class TiledSupcon(torch.autograd.Function):
 
 
 def _labelled_rows(
-    z: Tensor, there: Tensor, plan: TaskPlan, tau: float, largest_square: float
+    z: Tensor,
+    there: Tensor,
+    plan: TaskPlan,
+    denominator: Denominator,
+    tau: float,
+    largest_square: float,
 ) -> LabelledRows:
     """The labelled rows of a task, of z (ranks, T, most, D) and there (ranks, T, most)."""
     of_task = plan.rows_of(z)
     there_of_task = plan.rows_of(there)
     positives = PositiveSets(there_of_task, plan.group, plan.groups, plan.part, plan.parts)
     positive_counts = positives.counts()
+    anchors = positive_counts > 0
+    if denominator == "negatives":
+        assert plan.label is not None
+        anchors &= _has_other(plan.label, there_of_task)
     return LabelledRows(
         z=of_task,
         there=there_of_task,
         positives=positives,
         positive_counts=positive_counts,
-        anchors=positive_counts > 0,
+        anchors=anchors,
+        label=plan.label,
+        positives_stay=denominator == "without_excluded",
         shift=_shift(of_task, tau, largest_square),
         start=plan.start,
         stop=plan.stop,
         tau=tau,
     )
+
+
+def _has_other(label: Tensor, there: Tensor) -> Tensor:
+    """Whether a row of another label is there, (M,) bool, for every row."""
+    lowest = label.masked_fill(~there, torch.iinfo(label.dtype).max).min()
+    highest = label.masked_fill(~there, torch.iinfo(label.dtype).min).max()
+    return (lowest < label) | (highest > label)
 
 
 def _shift(z: Tensor, tau: float, largest_square: float) -> Tensor | None:

@@ -8,6 +8,7 @@ a rank with few or no labels weighs what its labels weigh.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -17,27 +18,43 @@ from bsou_dist.model.heads.regression import LOG_VARIANCE_BOUND
 from bsou_dist.objective.collective import Group, global_sum
 from bsou_dist.tasks.labels import MISSING_CLASS
 
+TaskWeighting = Literal["pairs", "tasks"]
+"""What weighs the same in a loss over tasks whose labels are missing here and there."""
+
 
 def multitask_cross_entropy(
-    logits: Sequence[Tensor], labels: Tensor, *, valid: Tensor, group: Group | None = None
+    logits: Sequence[Tensor],
+    labels: Tensor,
+    *,
+    valid: Tensor,
+    equal: TaskWeighting = "pairs",
+    group: Group | None = None,
 ) -> Tensor:
     """Mean cross-entropy over the labelled (clip, task) pairs of the global batch.
 
-    [P1] eq. 1: MTCE, and STSL with T = 1.
+    [P1] eq. 1: MTCE, and STSL with T = 1. With equal `tasks` it is the mean over the tasks that
+    have a label in the batch, of each the mean over its labelled clips: a task with few labels
+    weighs as much as one with many. Where no label is missing the two are one.
 
     Args:
         logits: T tensors (N, classes of the task).
         labels: (T, N) int64, -1 where missing.
         valid: (N,) bool, False for padding.
+        equal: what weighs the same.
     """
-    total, count = torch.zeros((), device=labels.device), labels.new_zeros(())
-    for scores, label in zip(logits, labels, strict=True):
-        label = torch.where(valid, label, MISSING_CLASS)
-        total = total + F.cross_entropy(
-            scores.float(), label, ignore_index=MISSING_CLASS, reduction="sum"
-        )
-        count = count + (label != MISSING_CLASS).sum()
-    return _mean(total, count, group)
+    labels = torch.where(valid, labels, MISSING_CLASS)
+    totals = torch.stack(
+        [
+            F.cross_entropy(scores.float(), label, ignore_index=MISSING_CLASS, reduction="sum")
+            for scores, label in zip(logits, labels, strict=True)
+        ]
+    )
+    counts = (labels != MISSING_CLASS).sum(dim=1)
+    if equal == "pairs":
+        return _mean(totals.sum(), counts.sum(), group)
+    means = _mean(totals, counts, group)
+    labelled_tasks = (global_sum(counts.to(totals.dtype), group) > 0).sum()
+    return means.sum() / labelled_tasks.clamp(min=1)
 
 
 def weighted_cross_entropy(

@@ -19,7 +19,7 @@ from bsou_dist.model.norm import with_norm
 from bsou_dist.objective.batch_objectives import MultitaskContrastive, MultitaskCrossEntropy
 
 ENGINES = [("ddp", 0), ("deepspeed", 0), ("deepspeed", 1), ("deepspeed", 2), ("deepspeed", 3)]
-OBJECTIVE = MultitaskContrastive(["a", "b"], temperature=0.1, positives="label")
+OBJECTIVE = MultitaskContrastive(["a", "b"], temperature=0.1)
 ROWS, STEPS = 7, 2
 
 

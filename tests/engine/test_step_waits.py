@@ -152,8 +152,8 @@ def batch(world: int, device: str, *, planned: bool = True) -> Batch:
     )
 
 
-OBJECTIVE = MultitaskContrastive(TASKS, temperature=0.1, positives="other_patients")
-BY_LABEL = MultitaskContrastive(TASKS, temperature=0.1, positives="label")
+OBJECTIVE = MultitaskContrastive(TASKS, temperature=0.1, positives=("same_label", "other_patient"))
+BY_LABEL = MultitaskContrastive(TASKS, temperature=0.1)
 """For batches without a plan: the labels that the fake group brings are copies of this rank's."""
 
 

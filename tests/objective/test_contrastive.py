@@ -25,7 +25,13 @@ def small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def double_loop(
-    z: Tensor, labels: Tensor, tau: Tensor | float, sweep=None, subject=None, valid=None
+    z: Tensor,
+    labels: Tensor,
+    tau: Tensor | float,
+    sweep=None,
+    subject=None,
+    valid=None,
+    denominator="all_others",
 ) -> Tensor:
     """[P1] eq. 2 written out, one anchor at a time."""
     tasks, rows, _ = z.shape
@@ -40,11 +46,13 @@ def double_loop(
                 positives = [p for p in positives if sweep[p] == sweep[i] and sweep[i] >= 0]
             if subject is not None:
                 positives = [p for p in positives if subject[p] != subject[i]]
-            if positives:
-                denominator = torch.stack(
-                    [torch.exp(z[t, i] @ z[t, a] / tau) for a in others]
-                ).sum()
-                terms = [z[t, i] @ z[t, p] / tau - torch.log(denominator) for p in positives]
+            if denominator == "negatives":
+                others = [a for a in others if labels[t, a] != labels[t, i]]
+            if denominator == "without_excluded":
+                others = [a for a in others if labels[t, a] != labels[t, i] or a in positives]
+            if positives and others:
+                total = torch.stack([torch.exp(z[t, i] @ z[t, a] / tau) for a in others]).sum()
+                terms = [z[t, i] @ z[t, p] / tau - torch.log(total) for p in positives]
                 loss = loss - torch.stack(terms).mean()
     return loss / max(int(valid.sum()), 1)
 
@@ -79,6 +87,39 @@ def test_equals_the_double_loop(extra, temperature, form):
     for got, want in zip(grads, torch.autograd.grad(expected, (z, tau)), strict=True):
         torch.testing.assert_close(got, want, rtol=1e-10, atol=1e-12)
     assert grads[0].abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("temperature", [TEMPERATURE, 0.02])  # the second one needs row maxima
+@pytest.mark.parametrize("denominator", ["without_excluded", "negatives"])
+@pytest.mark.parametrize("extra", [(), ("sweep",), ("subject",), ("sweep", "subject", "valid")])
+def test_other_denominators_equal_the_double_loop(extra, denominator, temperature, form):
+    data = case()
+    options = {name: data[name] for name in extra} | {"denominator": denominator}
+    z = data["z"].clone().requires_grad_()
+    tau = torch.tensor(temperature, dtype=torch.float64, requires_grad=True)
+    loss = FORMS[form](z, data["labels"], temperature=tau, **options)
+    grads = torch.autograd.grad(loss, (z, tau))
+    expected = double_loop(z, data["labels"], tau, **options)
+    torch.testing.assert_close(loss, expected, rtol=1e-12, atol=1e-12)
+    for got, want in zip(grads, torch.autograd.grad(expected, (z, tau)), strict=True):
+        torch.testing.assert_close(got, want, rtol=1e-10, atol=1e-12)
+    usual = FORMS[form](
+        z, data["labels"], temperature=tau, **options | {"denominator": "all_others"}
+    )
+    assert (loss == usual) == (denominator == "without_excluded" and not extra)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_an_anchor_without_negatives_adds_nothing_where_these_alone_count(form):
+    z = case(rows=4, tasks=2)["z"].clone().requires_grad_()
+    labels = torch.tensor([[1, 1, 1, 1], [0, 0, 2, -1]])
+    loss = FORMS[form](z, labels, temperature=TEMPERATURE, denominator="negatives")
+    loss.backward()
+    expected = double_loop(z, labels, TEMPERATURE, denominator="negatives")
+    torch.testing.assert_close(loss, expected, rtol=1e-12, atol=1e-12)
+    assert z.grad.isfinite().all()
+    assert not z.grad[0].any()
 
 
 def test_gradcheck():

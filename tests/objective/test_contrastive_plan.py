@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from itertools import product
+from typing import get_args
+
 import numpy as np
 import pytest
 import torch
@@ -11,7 +14,7 @@ from torch.nn import functional as F
 
 from bsou_dist.objective import contrastive_tiled as tiled
 from bsou_dist.objective.contrastive import planned_supcon
-from bsou_dist.objective.contrastive_plan import Plan, make_plan
+from bsou_dist.objective.contrastive_plan import Denominator, Plan, make_plan
 from bsou_dist.objective.contrastive_reference import reference_multitask_supcon
 
 ROWS, TASKS, DIM = 17, 3, 8
@@ -19,6 +22,7 @@ CUTS = {1: [(17,)], 3: [(5, 12, 0), (6, 6, 5)]}
 TEMPERATURES = (0.1, 0.002)
 """The second one needs row maxima."""
 EXTRAS: list[tuple[str, ...]] = [(), ("sweep",), ("subject",), ("sweep", "subject")]
+DENOMINATORS: tuple[Denominator, ...] = get_args(Denominator)
 
 
 def case() -> dict[str, Tensor]:
@@ -33,10 +37,16 @@ def case() -> dict[str, Tensor]:
     }
 
 
-def plan_of(data: dict[str, Tensor], extra: tuple[str, ...], counts: list[int], rank: int) -> Plan:
+def plan_of(
+    data: dict[str, Tensor],
+    extra: tuple[str, ...],
+    counts: list[int],
+    rank: int,
+    denominator: Denominator,
+) -> Plan:
     """The plan holds labels of rows that will turn out not to be there."""
     options = {name: data[name].numpy() for name in extra}
-    return make_plan(data["labels"].numpy(), counts, rank, **options)
+    return make_plan(data["labels"].numpy(), counts, rank, **options, denominator=denominator)
 
 
 def _on_rank(rank: int, world: int) -> list[tuple[float, Tensor]]:
@@ -47,11 +57,11 @@ def _on_rank(rank: int, world: int) -> list[tuple[float, Tensor]]:
         start = sum(counts[:rank])
         mine = slice(start, start + counts[rank])
         for temperature in TEMPERATURES:
-            for extra in EXTRAS:
+            for extra, denominator in product(EXTRAS, DENOMINATORS):
                 # What stands in a row that is not there must not matter.
                 z = torch.where(data["valid"][:, None], data["z"], torch.nan)[:, mine]
                 z.requires_grad_()
-                plan = plan_of(data, extra, list(counts), rank)
+                plan = plan_of(data, extra, list(counts), rank, denominator)
                 loss = planned_supcon(z, plan, temperature=temperature, valid=data["valid"][mine])
                 loss.backward()
                 out.append((loss.item(), z.grad))
@@ -65,11 +75,15 @@ def test_values_and_gradients_are_those_of_the_plain_form_of_the_rows_that_are_t
     number = 0
     for _counts in CUTS[world]:
         for temperature in TEMPERATURES:
-            for extra in EXTRAS:
+            for extra, denominator in product(EXTRAS, DENOMINATORS):
                 z = data["z"].clone().requires_grad_()
                 options = {name: data[name] for name in (*extra, "valid")}
                 loss = reference_multitask_supcon(
-                    z, data["labels"], temperature=temperature, **options
+                    z,
+                    data["labels"],
+                    temperature=temperature,
+                    **options,
+                    denominator=denominator,
                 )
                 loss.backward()
                 losses, gradients = zip(*(result[number] for result in results), strict=True)
@@ -81,7 +95,7 @@ def test_values_and_gradients_are_those_of_the_plain_form_of_the_rows_that_are_t
 
 def test_rows_that_are_longer_than_told_give_nan_not_a_wrong_loss():
     data = case()
-    plan = plan_of(data, (), [ROWS], 0)
+    plan = plan_of(data, (), [ROWS], 0, "all_others")
     valid = torch.ones(ROWS, dtype=torch.bool)
     loss = planned_supcon(100 * data["z"].float(), plan, temperature=0.1, valid=valid)
     assert loss.isnan()

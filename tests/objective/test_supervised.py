@@ -47,6 +47,7 @@ def losses(d: dict[str, Tensor], rows: slice) -> list[tuple[Tensor, Tensor]]:
     out = []
     for loss, inputs in (
         (multitask_cross_entropy([a, b], labels, valid=valid), (a, b)),
+        (multitask_cross_entropy([a, b], labels, valid=valid, equal="tasks"), (a, b)),
         (weighted_cross_entropy(a, labels[0], class_weights=d["weights"], valid=valid), (a,)),
         (heteroscedastic_gaussian(a[:, 0], a[:, 1], target, valid=valid), (a,)),
     ):
@@ -55,9 +56,21 @@ def losses(d: dict[str, Tensor], rows: slice) -> list[tuple[Tensor, Tensor]]:
     return out
 
 
+def test_a_task_without_labels_is_none_of_those_that_weigh_the_same():
+    d = data()
+    labels = torch.stack([d["labels"][0], torch.full((ROWS,), -1)])
+    found = multitask_cross_entropy([d["a"], d["b"]], labels, valid=d["valid"], equal="tasks")
+    alone = multitask_cross_entropy([d["a"]], labels[:1], valid=d["valid"])
+    torch.testing.assert_close(found, alone)
+    nothing = multitask_cross_entropy(
+        [d["a"], d["b"]], torch.full_like(labels, -1), valid=d["valid"], equal="tasks"
+    )
+    assert nothing == 0.0
+
+
 def test_equal_plain_formulas():
     d = data()
-    mtce, weighted, gaussian = (loss for loss, _ in losses(d, slice(None)))
+    mtce, mtce_of_tasks, weighted, gaussian = (loss for loss, _ in losses(d, slice(None)))
     pairs = [
         F.cross_entropy(d[name][i], d["labels"][t, i])
         for t, name in enumerate("ab")
@@ -65,6 +78,12 @@ def test_equal_plain_formulas():
         if d["valid"][i] and d["labels"][t, i] >= 0
     ]
     torch.testing.assert_close(mtce, torch.stack(pairs).mean())
+    means = []
+    for t, name in enumerate("ab"):
+        rows = [i for i in range(ROWS) if d["valid"][i] and d["labels"][t, i] >= 0]
+        means.append(F.cross_entropy(d[name][rows], d["labels"][t, rows]))
+    torch.testing.assert_close(mtce_of_tasks, torch.stack(means).mean())
+    assert abs(mtce_of_tasks - mtce) > 1e-4
     rows = [i for i in range(ROWS) if d["valid"][i] and d["labels"][0, i] >= 0]
     expected = F.cross_entropy(d["a"][rows], d["labels"][0, rows], weight=d["weights"])
     torch.testing.assert_close(weighted, expected)
