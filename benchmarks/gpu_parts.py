@@ -183,11 +183,12 @@ def loss(scale: Scale, device: str) -> Rows:
     """The contrastive loss, forward and backward, with compiled and with eager tiles, beside its
     matrix products.
     """
-    from bsou_dist.objective import contrastive_tiled as tiled
+    from bsou_dist.objective import fused_tiles
     from bsou_dist.objective.contrastive import multitask_supcon
+    from bsou_dist.objective.contrastive_positives import TILE_ROWS
 
     kind = torch.device(device).type
-    default = tiled.FUSED[kind]
+    default = fused_tiles.FUSED[kind]
     for number in scale.loss_rows:
         generator = torch.Generator().manual_seed(0)
         z = (
@@ -200,10 +201,10 @@ def loss(scale: Scale, device: str) -> Rows:
         def both(z: torch.Tensor = z, labels: torch.Tensor = labels) -> torch.Tensor:
             return torch.autograd.grad(multitask_supcon(z, labels, temperature=TEMPERATURE), z)[0]
 
-        products_s = seconds(lambda z=z: matrix_products(z.detach(), tiled.TILE_ROWS[kind]), device)
+        products_s = seconds(lambda z=z: matrix_products(z.detach(), TILE_ROWS[kind]), device)
         gradients, rows = {}, []
         for fused in (True, False):
-            tiled.FUSED[kind] = fused
+            fused_tiles.FUSED[kind] = fused
             row = {
                 "rows": number,
                 "tiles": "compiled" if fused else "eager",
@@ -216,7 +217,7 @@ def loss(scale: Scale, device: str) -> Rows:
             }
             gradients[fused] = both()
             rows.append(row)
-        tiled.FUSED[kind] = default
+        fused_tiles.FUSED[kind] = default
         apart = (gradients[True] - gradients[False]).norm() / gradients[False].norm()
         yield from (row | judged(float(apart), 1e-4) for row in rows)
 

@@ -8,6 +8,7 @@ Ultrasound Videos*.
 | `batch_objectives` | Which loss of a network's outputs and a batch does a training step call? |
 | `contrastive` | What is the contrastive loss over all tasks and ranks ([P1] eq. 2 and 3)? |
 | `contrastive_reference` | What is right? |
+| `fused_tiles` | What is done to a tile of scores in one pass over it? |
 | `contrastive_tiled` | How does it do without a matrix of all pairs, forward and backward? |
 | `contrastive_plan` | What of it follows from labels alone, and is made ahead on the CPU? |
 | `tile_threads` | How do threads of a CPU share it, and always come to the same? |

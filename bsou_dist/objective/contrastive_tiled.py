@@ -25,10 +25,7 @@ In the notation of equation 2 of [P1] (see `contrastive.py`), with s_ij = z_i.z_
 from __future__ import annotations
 
 import math
-import sys
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import torch
@@ -37,13 +34,8 @@ from torch import Tensor
 from bsou_dist.objective.collective import Group, gather_equal, padded, world_of
 from bsou_dist.objective.contrastive_plan import Denominator, Plan, TaskPlan
 from bsou_dist.objective.contrastive_positives import TILE_ROWS, PositiveSets, tiles
+from bsou_dist.objective.fused_tiles import exp_sums, fused, weigh
 from bsou_dist.objective.tile_threads import Job, one_thread_per_product, rounds, run_jobs
-
-FUSED = {"cpu": False, "cuda": True}
-"""Whether what is done to a tile between its matrix products is compiled into one pass over it.
-
-A GPU needs that, being bound by memory there; a CPU gains little and would wait for its compiler.
-"""
 
 LEAST_SIDE = 128
 """Rows of a tile on a CPU where there are few: enough tiles for several threads, as long as they
@@ -150,11 +142,11 @@ class LabelledRows:
             return self._log_sum_exps_by_maxima(threads)
         sums = self.z.new_zeros(self.stop - self.start)
         counted = self.there.to(self.z.dtype)
-        exp_sums = _fused(_exp_sums, self.z.device)
+        sums_of_tile = fused(exp_sums, self.z.device)
 
         def add(job: Job, scratch: Tensor) -> None:
             scores = self.scores(job, scratch)
-            row_sums, column_sums = exp_sums(
+            row_sums, column_sums = sums_of_tile(
                 scores, shift, counted[job.rows], counted[job.columns], job.both
             )
             sums[self.local(job.rows)] += row_sums
@@ -230,7 +222,7 @@ class LabelledRows:
         """tau times the gradient of sum_i u_i lse_i with respect to the local rows, (L, D)."""
         shift = self.shift
         gradient = self.z.new_zeros(self.stop - self.start, self.z.shape[1])
-        weigh = _fused(_weigh, self.z.device)
+        weigh_tile = fused(weigh, self.z.device)
         if shift is not None:
             factor = torch.where(self.anchors, torch.exp(shift - lse), 0.0)
         else:
@@ -240,7 +232,7 @@ class LabelledRows:
             rows, columns = job.rows, job.columns
             scores = self.scores(job, scratch)
             if shift is not None:
-                weigh(scores, shift, factor[rows], factor[columns])
+                weigh_tile(scores, shift, factor[rows], factor[columns])
             else:
                 of_rows = (scores - no_anchors_out[rows, None]).exp_()
                 scores.sub_(no_anchors_out[columns]).exp_().add_(of_rows)
@@ -250,51 +242,6 @@ class LabelledRows:
 
         run_jobs(self.pairs(), add, self.scratch, threads)
         return gradient
-
-
-def _fused(function: Callable[..., Any], device: torch.device) -> Callable[..., Any]:
-    """`function`, compiled where that is wanted and possible."""
-    if FUSED[device.type] and _can_compile(device.type):
-        return _compiled(function)
-    return function
-
-
-@cache
-def _can_compile(device: str) -> bool:
-    """Whether torch finds the compilers that it needs for a device; said where it does not."""
-    try:
-        torch.compile(lambda x: x.exp().sum(), dynamic=True)(torch.ones(2, 2, device=device))
-    except Exception as error:
-        reason = str(error).splitlines()[0]
-        print(
-            f"note: torch cannot compile for {device} here ({reason}); the contrastive loss is as "
-            "exact without, and slower",
-            file=sys.stderr,
-        )
-        return False
-    return True
-
-
-@cache
-def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    return torch.compile(function, dynamic=True)
-
-
-def _exp_sums(
-    scores: Tensor, shift: Tensor, row_counts: Tensor, column_counts: Tensor, both: bool
-) -> tuple[Tensor, Tensor | None]:
-    """Sums of exp(scores - shift) along rows and, if `both`, columns.
-
-    What is summed counts by `column_counts` and `row_counts`: 1 for a row that is there, else 0.
-    """
-    # The difference is not made in place: compiled, the exponentials are never written to memory.
-    exps = (scores - shift).exp_()
-    return torch.mv(exps, column_counts), torch.mv(exps.T, row_counts) if both else None
-
-
-def _weigh(scores: Tensor, shift: Tensor, row_factor: Tensor, column_factor: Tensor) -> None:
-    """Replace scores by exp(scores - shift) (row_factor_i + column_factor_j)."""
-    scores.sub_(shift).exp_().mul_(row_factor[:, None] + column_factor)
 
 
 class TiledSupcon(torch.autograd.Function):

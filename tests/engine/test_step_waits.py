@@ -30,9 +30,10 @@ from bsou_dist.feed.batch import Batch
 from bsou_dist.feed.filled_slots import FilledSlots
 from bsou_dist.model.encoder import EncoderConfig, build_encoder
 from bsou_dist.model.network import PretrainNetwork, projection_heads
-from bsou_dist.objective import contrastive_tiled as tiled
+from bsou_dist.objective import fused_tiles
 from bsou_dist.objective.batch_objectives import MultitaskContrastive
 from bsou_dist.objective.contrastive_plan import make_plan
+from bsou_dist.objective.contrastive_positives import TILE_ROWS
 
 RANK, ROWS = 2, 6
 TASKS = ["a", "b"]
@@ -175,7 +176,7 @@ def on_a_gpu(world: int) -> Count:
 
 
 def test_nothing_on_a_gpu_is_looked_at_and_128_ranks_launch_what_4_do(monkeypatch):
-    monkeypatch.setitem(tiled.FUSED, "cuda", False)
+    monkeypatch.setitem(fused_tiles.FUSED, "cuda", False)
     few, many = on_a_gpu(4), on_a_gpu(128)
     assert few.waits == many.waits == []
     assert few.launches == many.launches
@@ -208,7 +209,7 @@ def _average(state, bucket):  # DDP would want annotations that are no strings
 
 
 def test_a_step_waits_once_and_128_ranks_launch_what_4_do(monkeypatch):
-    monkeypatch.setitem(tiled.TILE_ROWS, "cpu", ROWS * 128)  # all rows in one tile, as on a GPU
+    monkeypatch.setitem(TILE_ROWS, "cpu", ROWS * 128)  # all rows in one tile, as on a GPU
     few, many = step(4, OBJECTIVE), step(128, OBJECTIVE)
     assert len(few.waits) == len(many.waits) == 1, (few.waits, many.waits)
     assert few.launches == many.launches

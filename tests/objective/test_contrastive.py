@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from bsou_dist.objective import contrastive_tiled as tiled
+from bsou_dist.objective import fused_tiles
 from bsou_dist.objective.contrastive import multitask_supcon, ucon
 from bsou_dist.objective.contrastive_reference import reference_multitask_supcon
 
@@ -182,11 +183,11 @@ def test_fused_tiles_change_nothing(monkeypatch):
         return torch.autograd.grad(loss, z)[0]
 
     eager = gradient()
-    monkeypatch.setitem(tiled.FUSED, "cpu", True)
-    monkeypatch.setattr(tiled, "_can_compile", lambda device: True)
-    monkeypatch.setattr(tiled, "_compiled", trace)
+    monkeypatch.setitem(fused_tiles.FUSED, "cpu", True)
+    monkeypatch.setattr(fused_tiles, "_can_compile", lambda device: True)
+    monkeypatch.setattr(fused_tiles, "_compiled", trace)
     torch.testing.assert_close(gradient(), eager, rtol=1e-12, atol=1e-12)
-    assert set(traced) == {tiled._exp_sums, tiled._weigh}
+    assert set(traced) == {fused_tiles.exp_sums, fused_tiles.weigh}
 
 
 @pytest.mark.gpu
