@@ -14,7 +14,9 @@ import numpy as np
 
 from bsou_dist.common.errors import InputError
 from bsou_dist.common.keyed_random import keyed_permutation
-from bsou_dist.evaluation.metrics import Scored, auc, value_of
+from bsou_dist.evaluation.estimates import Clusters
+from bsou_dist.evaluation.figures import Area
+from bsou_dist.evaluation.metrics import Scored
 from bsou_dist.experiment.config import ProbeConfig
 from bsou_dist.experiment.context import Context
 from bsou_dist.feed.dataset import ClipSet
@@ -163,4 +165,5 @@ def _area(
         np.add.at(totals, exam_of_clip, share)
         share = totals / clips_of_exam[:, None]
         label = mean_label
-    return value_of(auc, Scored(label, share.argmax(axis=1), share))
+    each_alone = Clusters.of(np.arange(len(label)))
+    return Area().estimate(Scored(label, share.argmax(axis=1), share), each_alone).value

@@ -50,6 +50,21 @@ def test_keys_that_have_moved(write_config, capsys):
     assert "finetune: 'plateau' is now 'optim.schedule'" in message
 
 
+def test_positives_are_a_list_of_conditions(write_config, capsys):
+    message = refused(capsys, "train", write_config(), "pretrain.positives=label_and_sweep")
+    assert "pretrain.positives: 'label_and_sweep' is now written as a list" in message
+    assert "positives: [same_label, same_sweep]" in message
+    message = refused(capsys, "train", write_config(), "pretrain.positives=[same_sweep]")
+    assert "pretrain.positives: is ['same_sweep']; name same_label" in message
+
+
+def test_a_probe_and_sharded_weights_do_not_go_together(write_config, capsys):
+    zero = ["engine={name: deepspeed, zero_stage: 3}", "pretrain.probe={}"]
+    assert "pretrain.probe embeds clips by a whole encoder" in refused(
+        capsys, "train", write_config(), *zero
+    )
+
+
 def test_an_optimizer_that_does_not_fit_the_networks_or_the_engine(write_config, capsys):
     groups = "optim={learning_rate: 1e-3, groups: [{match: 'encoder.*', rate: 0.1}]}"
     check = ["train", write_config(), "--check", "1"]
