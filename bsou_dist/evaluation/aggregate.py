@@ -12,7 +12,7 @@ from bsou_dist.common.errors import InputError
 _EXAM = ["task", "set", "split", "exam"]
 CALIBRATION_DF = "calibration_df"
 """Degrees of freedom of a recalibrated variance."""
-_SHARED = ["study", "patient", "device", "operator", "site", "bmi", "ga_days"]
+_SHARED = ["study", "patient", "device", "operator", "site", "bmi", "ga_days", "sweeps_present"]
 
 
 def exam_predictions(clips: pd.DataFrame, *, labels_differ: bool = False) -> pd.DataFrame:

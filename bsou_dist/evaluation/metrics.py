@@ -41,6 +41,21 @@ class Scored:
     df: np.ndarray | None = None
     threshold: float = EVEN_THRESHOLD
 
+    def where(self, members: np.ndarray) -> Scored:
+        """Those units for which `members`, bool (n,), holds."""
+
+        def part(values: np.ndarray | None) -> np.ndarray | None:
+            return None if values is None else values[members]
+
+        return Scored(
+            label=self.label[members],
+            prediction=self.prediction[members],
+            probabilities=part(self.probabilities),
+            variance=part(self.variance),
+            df=part(self.df),
+            threshold=self.threshold,
+        )
+
 
 Metric = Callable[[Scored, np.ndarray], np.ndarray]
 

@@ -16,6 +16,7 @@ from bsou_dist.common.strict_config import StrictConfig
 from bsou_dist.engine.checkpoint import CheckpointConfig
 from bsou_dist.engine.make import EngineConfig
 from bsou_dist.engine.optim.config import OptimConfig
+from bsou_dist.evaluation.subgroups import SubgroupConfig
 from bsou_dist.experiment.data_config import DataConfig
 from bsou_dist.feed.augment import AugmentConfig
 from bsou_dist.feed.order.make import OrderConfig
@@ -226,6 +227,8 @@ class RunConfig(StrictConfig):
     stage1: Path | None = None
     """Folder of a run on the same data whose finished stage 1 this run's stage 2 starts from."""
     finetune: FinetuneConfig | None = None
+    subgroups: SubgroupConfig = SubgroupConfig()
+    """Groups of patients that results are broken down by."""
 
     @model_validator(mode="after")
     def _stages_that_can_be_done(self) -> RunConfig:

@@ -11,6 +11,7 @@ import pandas as pd
 from bsou_dist.common.csv_cells import escaped_table
 from bsou_dist.common.files import write_text
 from bsou_dist.evaluation.evaluate import evaluate_predictions
+from bsou_dist.evaluation.subgroups import subgroup_records
 from bsou_dist.experiment.config import PatientSet, RunConfig
 from bsou_dist.experiment.finetune import PREDICTIONS, finetune_jobs
 from bsou_dist.experiment.record import SUPERVISED, Stage1Run
@@ -51,8 +52,8 @@ def _tables(
 def write_results(config: RunConfig, stage1: Stage1Run | None, data_fingerprint: str) -> str:
     """Gather the predictions of a run and evaluate them; the table.
 
-    Leaves `predictions.parquet`, `records.csv`, `table.txt`, `table.md` and `report.html` in the
-    run's folder.
+    Leaves `predictions.parquet`, `records.csv`, `subgroups.csv`, `table.txt`, `table.md` and
+    `report.html` in the run's folder.
     """
     method = stage1.title if stage1 else SUPERVISED
     tasks = config.used_tasks
@@ -62,6 +63,8 @@ def write_results(config: RunConfig, stage1: Stage1Run | None, data_fingerprint:
     write_predictions(predictions, config.folder / "predictions.parquet")
     records = evaluate_predictions(predictions, tasks).assign(method=method)
     write_text(config.folder / "records.csv", escaped_table(records).to_csv(index=False))
+    subgroups = subgroup_records(predictions, tasks, config=config.subgroups).assign(method=method)
+    write_text(config.folder / "subgroups.csv", escaped_table(subgroups).to_csv(index=False))
     table = _tables(records, tasks, phantom=phantom)
     write_text(config.folder / "table.txt", table + "\n")
     markdown = _tables(records, tasks, phantom=phantom, style="markdown")
@@ -84,5 +87,6 @@ def write_results(config: RunConfig, stage1: Stage1Run | None, data_fingerprint:
         title=f"{config.name}: {method}",
         phantom=phantom,
         metadata=metadata,
+        subgroups=subgroups,
     )
     return table

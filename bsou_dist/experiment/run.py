@@ -65,6 +65,8 @@ MAY_CHANGE = (
     "data.column_map",
     "data.pseudonym_key",
     "data.cache",
+    "subgroups.bmi_edges",
+    "subgroups.min_patients",
 )
 """Keys that do not enter what is learned (but for rounding), so that a run may go on with other
 values. Where the data lie may change; what they are is compared by their fingerprint.

@@ -116,4 +116,11 @@ def _identity(task: Task, dataset: ClipSet | ExamSet, index: np.ndarray) -> pd.D
     known = first_clips[[column for column in SCHEMA.names if column in first_clips]]
     sweeps = [SWEEPS[code] if code >= 0 else None for code in dataset.sweep[index]]
     keys = [dataset.key[item] for item in index]
-    return known.assign(task=task.name, level=task.level, key=keys, sweep=sweeps)
+    present = dataset.clips.manifest.groupby("exam")["sweep"].nunique()
+    return known.assign(
+        task=task.name,
+        level=task.level,
+        key=keys,
+        sweep=sweeps,
+        sweeps_present=first_clips["exam"].map(present).astype(float),
+    )

@@ -30,6 +30,7 @@ SCHEMA = pa.schema(
         ("site", pa.string()),
         ("bmi", pa.float64()),  # kg/m2
         ("ga_days", pa.float64()),
+        ("sweeps_present", pa.float64()),  # how many of the canonical sweeps the exam has
         ("label", pa.float64()),  # class index, or the target in the task's unit; NaN where missing
         ("prediction", pa.float64()),  # class index, or the mean in the task's unit
         (
@@ -42,6 +43,9 @@ SCHEMA = pa.schema(
         ),  # classification: one per class; null for regression
     ]
 )
+
+_OLDER_NAMES = [name for name in SCHEMA.names if name != "sweeps_present"]
+"""Columns of files that were written before there was that column."""
 
 AGE_COLUMN = "ga_days"
 """Column with the gestational age, of predictions and of a cohort."""
@@ -78,6 +82,6 @@ def read_predictions(path: Path) -> pd.DataFrame:
             "go on"
         )
     table = pq.read_table(path)
-    if table.schema.names != SCHEMA.names:
+    if table.schema.names not in (SCHEMA.names, _OLDER_NAMES):
         raise InputError(f"{path} has columns {table.schema.names}; expected {SCHEMA.names}")
-    return table.to_pandas()
+    return table.to_pandas().reindex(columns=SCHEMA.names)

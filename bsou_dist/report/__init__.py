@@ -7,7 +7,10 @@
 | `recorded` | Which records stand behind a row of a table? |
 | `html_report` | What does one page say of a run? |
 | `kinds/` | How are a kind's figures written, and what is drawn? |
-| `plots` | What do a confusion matrix and an agreement plot look like? |
+| `plots` | What do a confusion matrix, a calibration curve and an agreement plot look like? |
+| `subgroup_section` | How well does it go in each subgroup of patients? |
+| `forest_plot` | What do figures by subgroup look like? |
+| `pictures` | How does a picture stand in a page? |
 | `exclusion_plot` | Who was left out of a cohort, and at which step? |
 | `report.css` | What does the page look like? |
 """

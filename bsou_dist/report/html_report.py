@@ -4,7 +4,6 @@ trust it.
 
 from __future__ import annotations
 
-import base64
 import html
 import math
 from collections.abc import Iterator, Mapping
@@ -19,6 +18,8 @@ from bsou_dist.evaluation.intervals import NOT_ESTIMABLE
 from bsou_dist.report.detail_table import detail_tables
 from bsou_dist.report.kinds.make import report_of
 from bsou_dist.report.method_table import PHANTOM_NOTICE, method_table
+from bsou_dist.report.pictures import figure_html
+from bsou_dist.report.subgroup_section import subgroup_section
 from bsou_dist.tasks.task import Task
 
 _CSS = files("bsou_dist.report").joinpath("report.css").read_text(encoding="utf-8")
@@ -34,6 +35,7 @@ def write_report(
     phantom: bool,
     metadata: Mapping[str, object],
     split: str = "test",
+    subgroups: pd.DataFrame | None = None,
 ) -> None:
     """Write the report, whole or not at all. It loads nothing from outside the file.
 
@@ -48,6 +50,7 @@ def write_report(
         metadata: what to state about the run (config, data fingerprint, code version, counts), in
             order.
         split: which split the figures show; that of the records.
+        subgroups: records of `subgroup_records` with a column `method`.
     """
     sections = [f"<h1>{html.escape(title)}</h1>"]
     if phantom:
@@ -60,6 +63,8 @@ def write_report(
     for task_name in dict.fromkeys(predictions["task"]):
         of_task = predictions[predictions["task"].eq(task_name)]
         figures = "".join(_figures(of_task, tasks, split))
+        if subgroups is not None:
+            figures += subgroup_section(subgroups, records, tasks[str(task_name)])
         if figures:
             sections.append(f"<h2>{html.escape(task_name)}</h2>")
             sections.append(f'<div class="figures">{figures}</div>')
@@ -85,21 +90,14 @@ def _figures(predictions: pd.DataFrame, tasks: Mapping[str, Task], split: str) -
     """Draw a figure per method, set and level of one task, where its kind has one."""
     for method, rows in predictions.groupby("method", sort=False):
         for units in labelled_units(rows, tasks, split):
-            png = report_of(units.task).plot(units.task, scored(units), units.level)
-            if png is None:
-                continue
             patients = units.rows["patient"].nunique()
-            caption = (
+            counted = (
                 f"{units.set_name} set, {len(units.rows)} {units.level}s of {patients} patients"
             )
-            alt = html.escape(f"{units.task.name}, {method}, {caption}")
-            image = base64.b64encode(png).decode()
-            yield (
-                f"<figure><h3>{html.escape(str(method))}</h3>"
-                f'<div class="caption">{html.escape(caption)}</div>'
-                f'<img alt="{alt}" width="{_css_width(png)}" src="data:image/png;base64,{image}">'
-                "</figure>"
-            )
+            pictures = report_of(units.task).plots(units.task, scored(units), units.level)
+            for shown, png in pictures.items():
+                caption = f"{counted}: {shown}"
+                yield figure_html(png, str(method), caption, units.task.name)
 
 
 def _metrics_table(records: pd.DataFrame) -> str:
@@ -130,9 +128,3 @@ def _metrics_table(records: pd.DataFrame) -> str:
 def _with_interval(value: float, low: float, high: float) -> str:
     interval = NOT_ESTIMABLE if math.isnan(low) else f"[{low:.3f}, {high:.3f}]"
     return f"{value:.3f} {interval}"
-
-
-def _css_width(png: bytes) -> int:
-    """Width in CSS pixels of a PNG drawn at 1.5 times the resolution of a screen."""
-    # Bytes 16 to 20 of a PNG hold its width in pixels.
-    return int.from_bytes(png[16:20], "big") * 2 // 3

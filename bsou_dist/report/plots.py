@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bsou_dist.evaluation.calibration import CurvePoint
+from bsou_dist.evaluation.scales import wilson
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -26,7 +29,7 @@ def confusion_png(matrix: np.ndarray, classes: Sequence[str]) -> bytes:
     matrix_inches = len(classes) * cell_inches
     names_inches = 0.08 * longest_name
     figsize = (matrix_inches + names_inches + 0.6, matrix_inches + 0.9)
-    figure = _new_figure(*figsize)
+    figure = new_figure(*figsize)
     axes = figure.subplots()
     share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
@@ -49,7 +52,7 @@ def regression_png(label: np.ndarray, prediction: np.ndarray, unit: str) -> byte
     The left figure has the line of identity; the right one the bias and the 95 % limits of
     agreement, bias +- 1.96 standard deviations.
     """
-    figure = _new_figure(7.6, 3.5)
+    figure = new_figure(7.6, 3.5)
     scatter, agreement = figure.subplots(1, 2)
     _draw_scatter(scatter, label, prediction)
     scatter.set(xlabel=f"label ({unit})", ylabel=f"prediction ({unit})")
@@ -57,6 +60,30 @@ def regression_png(label: np.ndarray, prediction: np.ndarray, unit: str) -> byte
     agreement.set(xlabel=f"mean of label and prediction ({unit})", ylabel=f"error ({unit})")
     for axes in (scatter, agreement):
         axes.spines[["top", "right"]].set_visible(False)
+    return png(figure)
+
+
+def calibration_png(points: Sequence[CurvePoint], probabilities: np.ndarray, of_what: str) -> bytes:
+    """Predicted against observed shares with 95 % intervals, and how probabilities are spread.
+
+    Args:
+        points: groups of units of similar probability.
+        probabilities: of all units, (n,).
+        of_what: the class, or what else the probabilities are of.
+    """
+    figure = new_figure(3.4, 4.2)
+    axes, spread = figure.subplots(2, 1, sharex=True, height_ratios=[4, 1])
+    axes.plot([0, 1], [0, 1], color=QUIET, linewidth=1)
+    for point in points:
+        low, high = wilson(point.observed, point.n)
+        axes.plot([point.predicted] * 2, [low, high], color=INK, linewidth=1)
+    predicted = [point.predicted for point in points]
+    axes.plot(predicted, [point.observed for point in points], "o-", color=ACCENT, markersize=4)
+    axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", ylabel=f"share that are {of_what}")
+    spread.hist(probabilities, bins=20, range=(0, 1), color=QUIET)
+    spread.set(xlabel=f"probability of {of_what}", ylabel="count")
+    for part in (axes, spread):
+        part.spines[["top", "right"]].set_visible(False)
     return png(figure)
 
 
@@ -95,7 +122,7 @@ def _draw_level(axes: Axes, height: float, text: str, linestyle: str) -> None:
     )
 
 
-def _new_figure(width_inches: float, height_inches: float) -> Figure:
+def new_figure(width_inches: float, height_inches: float) -> Figure:
     """An empty figure whose parts keep out of each other's way."""
     from matplotlib.figure import Figure  # most of a second, and only the first process draws
 

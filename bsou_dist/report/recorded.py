@@ -52,10 +52,16 @@ class Recorded:
         return self.by_metric.get(metric)
 
     def cell(self, metric: str, write: Callable[[float], str]) -> Cell:
-        """The value of a metric with its interval below it."""
+        """The value of a metric with its interval below it.
+
+        Where it was asked for and is undefined, such as the predictive value of who calls none
+        positive, the cell says `NOT_ESTIMABLE`.
+        """
         record = self.figure(metric)
-        if record is None or pd.isna(record.value):
+        if record is None:
             return (ABSENT,)
+        if pd.isna(record.value):
+            return (NOT_ESTIMABLE,)
         return (write(record.value), interval_text(record, write))
 
     def cells(self, columns: Mapping[str, str], write: Callable[[float], str]) -> dict[str, Cell]:

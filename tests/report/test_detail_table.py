@@ -40,7 +40,7 @@ def test_the_majority_is_seen_to_find_nothing(records):
     assert cells[1] == "–", "no threshold is fixed for it"
     assert cells[2].startswith("0.0<br>")
     assert cells[3].startswith("100.0<br>")
-    assert cells[4] == "–", "nothing is called positive"
+    assert cells[4] == "n.e.", "nothing is called positive"
 
 
 def test_the_positive_class_stands_beside_n(records):

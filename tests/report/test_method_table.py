@@ -149,8 +149,9 @@ def test_report_is_one_file_that_loads_nothing(predictions, tmp_path):
     page = Page()
     page.feed((tmp_path / "report.html").read_text(encoding="utf-8"))
     images = [attributes for tag, attributes in page.tags if tag == "img"]
-    # Two sets of each: a confusion matrix per exam and per clip, and one figure of exam values.
-    assert len(images) == 2 * 3
+    # Two sets of each: a confusion matrix and a calibration curve per exam and per clip, and one
+    # figure of exam values.
+    assert len(images) == 2 * 5
     sources = [
         attributes[name]
         for _, attributes in page.tags

@@ -68,6 +68,10 @@ class ClassificationEvaluation:
             NamedMetric("calibration_intercept", calibration.Intercept(positive)),
         ]
 
+    def subgroup_metrics(self, task: ClassificationTask) -> tuple[str, ...]:
+        """See `EvaluationKind.subgroup_metrics`."""
+        return ("accuracy", "auc", "sensitivity", "specificity")
+
     def counts(self, task: ClassificationTask, units: Scored, patients: np.ndarray) -> list[Count]:
         """See `EvaluationKind.counts`; how many units and patients each class has.
 

@@ -50,6 +50,9 @@ class EvaluationKind(Protocol):
     def metrics(self, task: Any, units: Scored) -> list[NamedMetric]:
         """All that is reported of these units, the primary figures first."""
 
+    def subgroup_metrics(self, task: Any) -> tuple[str, ...]:
+        """Names of the metrics that are given by subgroup; the first two are drawn."""
+
     def counts(self, task: Any, units: Scored, patients: np.ndarray) -> list[Count]:
         """Count the units, whose `patients` are (n,), such as those of a rare class."""
 

@@ -53,6 +53,11 @@ class RegressionEvaluation:
             found.append(NamedMetric("coverage_95", Share(metrics.is_covered)))
         return found
 
+    def subgroup_metrics(self, task: RegressionTask) -> tuple[str, ...]:
+        """See `EvaluationKind.subgroup_metrics`."""
+        within = [within_name(task, limit) for limit in task.within]
+        return ("mae", "coverage_95", "bias", *within)
+
     def counts(self, task: RegressionTask, units: Scored, patients: np.ndarray) -> list[Count]:
         """See `EvaluationKind.counts`; there are none."""
         return []

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar
 
+import numpy as np
+
+from bsou_dist.evaluation.calibration import calibration_curve
 from bsou_dist.evaluation.metrics import Scored, confusion_matrix
-from bsou_dist.report.plots import confusion_png
+from bsou_dist.report.plots import calibration_png, confusion_png
 from bsou_dist.report.recorded import Cell, Recorded, as_fraction, as_share
 from bsou_dist.tasks.kinds.classification import ClassificationTask
 
@@ -88,7 +91,27 @@ class ClassificationReport:
             cells["threshold"] = (as_fraction(threshold.value),)
         return cells
 
-    def plot(self, task: ClassificationTask, units: Scored, level: str) -> bytes:
-        """See `ReportKind.plot`; the confusion matrix."""
+    def metric_name(self, task: ClassificationTask, metric: str) -> str:
+        """See `ReportKind.metric_name`."""
+        return "AUC" if metric == "auc" else metric
+
+    def plots(self, task: ClassificationTask, units: Scored, level: str) -> dict[str, bytes]:
+        """See `ReportKind.plots`; the confusion matrix and the calibration curve.
+
+        The curve is that of the positive class; with more than two classes every class's
+        probability of every unit counts.
+        """
         matrix = confusion_matrix(units.label, units.prediction, task.class_count)
-        return confusion_png(matrix, task.classes)
+        pictures = {"labels and predictions": confusion_png(matrix, task.classes)}
+        if units.probabilities is None:
+            return pictures
+        outcomes = units.label[:, None] == np.arange(task.class_count)
+        positive = task.positive_class
+        of_what = "any class"
+        probabilities = units.probabilities
+        if positive is not None:
+            outcomes, probabilities = outcomes[:, [positive]], probabilities[:, [positive]]
+            of_what = task.classes[positive]
+        points = calibration_curve(outcomes.ravel(), probabilities.ravel())
+        curve = calibration_png(points, probabilities.ravel(), of_what)
+        return {**pictures, "calibration; intervals as of independent units": curve}

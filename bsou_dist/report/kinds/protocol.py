@@ -34,5 +34,11 @@ class ReportKind(Protocol):
         A table or a column that has nothing to say of a task is left out.
         """
 
-    def plot(self, task: Any, units: Scored, level: str) -> bytes | None:
-        """A picture of labels and predictions as PNG; None for a level that is not drawn."""
+    def metric_name(self, task: Any, metric: str) -> str:
+        """A metric in words, with its unit, over a picture or a column."""
+
+    def plots(self, task: Any, units: Scored, level: str) -> dict[str, bytes]:
+        """Pictures of labels and predictions as PNG, by what they show.
+
+        There are none for a level that is not drawn.
+        """

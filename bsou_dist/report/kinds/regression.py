@@ -53,8 +53,17 @@ class RegressionReport:
         }
         return {_ERRORS: cells} if cells else {}
 
-    def plot(self, task: RegressionTask, units: Scored, level: str) -> bytes | None:
-        """See `ReportKind.plot`; clips are averaged over their exam, which alone is drawn."""
+    def metric_name(self, task: RegressionTask, metric: str) -> str:
+        """See `ReportKind.metric_name`."""
+        names = {within_name(task, limit): f"within {limit:g} {task.unit}" for limit in task.within}
+        names["mae"] = f"mean absolute error ({task.unit})"
+        names["bias"] = f"bias ({task.unit})"
+        names["coverage_95"] = "in the 95 % interval"
+        return names.get(metric, metric)
+
+    def plots(self, task: RegressionTask, units: Scored, level: str) -> dict[str, bytes]:
+        """See `ReportKind.plots`; clips are averaged over their exam, which alone is drawn."""
         if level != "exam":
-            return None
-        return regression_png(units.label, units.prediction, task.unit)
+            return {}
+        picture = regression_png(units.label, units.prediction, task.unit)
+        return {"predictions and errors": picture}

@@ -22,6 +22,9 @@ class ScoreEvaluation:
             NamedMetric("bias", Mean(metrics.error)),
         ]
 
+    def subgroup_metrics(self, task):
+        return ("mae",)
+
     def counts(self, task, units, patients):
         return []
 

@@ -20,5 +20,8 @@ class ScoreReport:
     def details(self, task, recorded):
         return {}
 
-    def plot(self, task, units, level):
-        return None
+    def metric_name(self, task, metric):
+        return metric
+
+    def plots(self, task, units, level):
+        return {}
