@@ -22,6 +22,7 @@ from bsou_dist.commands import (
     inspect,
     pack,
     phantom,
+    power,
     resend,
     train,
     verify,
@@ -55,6 +56,7 @@ COMMANDS: dict[str, Command] = {
     "embed": embed,
     "resend": resend,
     "compare": compare,
+    "power": power,
 }
 """The commands by the words that call them, in the order of `bsou --help`."""
 

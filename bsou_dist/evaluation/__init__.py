@@ -12,6 +12,7 @@
 | `scales` | On which scale is an interval formed? |
 | `intervals` | How sure is a figure, or the difference of two methods? |
 | `compare` | Which of two methods is better on the same exams? |
+| `power` | How many patients does a comparison need? |
 | `significance` | How likely is a difference by chance, and among several? |
 | `subgroups` | How well does it go by site, device, operator, BMI, trimester, sweeps present? |
 | `aggregate` | What is the value of an exam from those of its clips? |

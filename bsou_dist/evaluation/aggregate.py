@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from hashlib import blake2b
 
 import numpy as np
 import pandas as pd
@@ -88,14 +89,33 @@ def exam_classes(clips: pd.DataFrame) -> pd.DataFrame | None:
     return exams.assign(level="exam", key=exams["exam"]).reindex(columns=clips.columns)
 
 
+def is_for_calibration(patients: pd.Series) -> pd.Series:
+    """Whether a validation patient is kept for calibration, bool, of about every second one.
+
+    Exams that chose the checkpoint have smaller errors than others will. So stage 2 of a task that
+    is recalibrated chooses by the rest of the patients. It is a function of the name alone, the
+    same in training and afterwards.
+    """
+    kept = {name: _hash(name) % 2 == 0 for name in patients.unique()}
+    return patients.map(kept).astype(bool)
+
+
+def _hash(name: object) -> int:
+    digest = blake2b(str(name).encode(), digest_size=8, person=b"calibration").digest()
+    return int.from_bytes(digest, "big")
+
+
 def recalibrate_variance(valid_exams: pd.DataFrame, test_exams: pd.DataFrame) -> pd.DataFrame:
-    """Scale the variance of `test_exams` by one factor from validation exams.
+    """Scale the variance of `test_exams` by one factor from validation exams of their own.
+
+    These are the exams of patients who did not choose the checkpoint (`is_for_calibration`).
 
     The factor is their mean squared standardised error. It is itself uncertain: the error over its
     rescaled deviation follows Student's t distribution, with as many degrees of freedom as patients
-    went into the factor, kept in column `CALIBRATION_DF`. Without labelled validation exams the
+    went into the factor, kept in column `CALIBRATION_DF`. Without such exams that have a label the
     variance stays as it is, and the column is left out.
     """
+    valid_exams = valid_exams[is_for_calibration(valid_exams["patient"])]
     squared = (valid_exams["label"] - valid_exams["prediction"]) ** 2 / valid_exams["variance"]
     factor = squared.mean()  # of the labelled exams; NaN if there are none
     if pd.isna(factor):

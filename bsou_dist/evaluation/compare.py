@@ -9,7 +9,7 @@ procedure.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from itertools import combinations
 from typing import Literal
@@ -73,6 +73,21 @@ class PrimaryEndpoint(StrictConfig):
         return methods
 
 
+@dataclass(frozen=True)
+class ComparedFigure:
+    """One figure of two methods from the same units."""
+
+    units: LabelledUnits
+    metric: str
+    figure: Figure
+    methods: tuple[str, str]
+    one: Estimate
+    """Of the first method."""
+    other: Estimate
+    """Of the second."""
+    is_primary: bool
+
+
 def compare_methods(
     predictions: pd.DataFrame,
     tasks: Mapping[str, Task],
@@ -96,39 +111,21 @@ def compare_methods(
         exams: one exam of each patient (`one_exam_per_patient`), or all of them.
 
     Returns:
-        A row per comparison with `COMPARISON_COLUMNS`, primary ones first. `difference` is
-        `value_a - value_b`, `low` and `high` bound its 95 % interval, NaN where it is not
-        estimable. `p_holm` is corrected over the rows that are not primary; of a primary one it is
-        `p`. `a_alone` and `b_alone` count the units that one method alone has right, missing where
-        a metric is no share or a method has several seeds.
+        A row per comparison with `COMPARISON_COLUMNS`, primary ones first. Methods stand in the
+        order of the alphabet, or of their endpoint; `difference` is `value_a - value_b`, `low` and
+        `high` bound its 95 % interval, NaN where it is not estimable. `p_holm` is corrected over
+        the rows that are not primary; of a primary one it is `p`. `a_alone` and `b_alone` count the
+        units that one method alone has right, missing where a metric is no share or a method has
+        several seeds.
 
     Raises:
         InputError: no column `method`, fewer than two methods, a primary endpoint that there is no
             comparison for, or methods with different labels.
     """
-    methods = _check_methods(predictions)
     rows = predictions
     if exams == "one":
         rows = one_exam_per_patient(predictions, split)
-    units: dict[str, dict[tuple[str, str], list[LabelledUnits]]] = {}
-    for method in methods:
-        of_method = rows[rows["method"].eq(method)]
-        units[method] = _compared_units(of_method, tasks, split)
-    pairs = list(combinations(methods, 2))
-    for endpoint in primary:
-        if endpoint.methods[::-1] in pairs:
-            pairs[pairs.index(endpoint.methods[::-1])] = endpoint.methods
-    records = []
-    for first, second in pairs:
-        for name in units[first].keys() & units[second].keys():
-            named = {
-                endpoint.metric
-                for endpoint in primary
-                if (endpoint.task, endpoint.set) == name and endpoint.methods == (first, second)
-            }
-            on_both = _shared_units(units[first][name], units[second][name], (first, second))
-            for record in _compare(*on_both, named):
-                records.append(record | {"method_a": first, "method_b": second})
+    records = [_record(compared) for compared in compared_figures(rows, tasks, primary, split)]
     table = pd.DataFrame(records, columns=COMPARISON_COLUMNS)
     _check_primary(primary, table, tasks)
     counts = ["a_alone", "b_alone"]
@@ -161,7 +158,7 @@ def one_exam_per_patient(predictions: pd.DataFrame, split: str = "test") -> pd.D
 def _check_methods(predictions: pd.DataFrame) -> list[str]:
     if "method" not in predictions:
         raise InputError("predictions to compare need a column 'method'")
-    methods = [str(method) for method in predictions["method"].unique()]
+    methods = sorted(map(str, predictions["method"].unique()))
     if len(methods) < 2:
         raise InputError(
             f"predictions are of {len(methods)} method ({', '.join(methods)}); two are needed to "
@@ -205,44 +202,91 @@ def _shared_units(
     return kept[0], kept[1]
 
 
-def _compare(
-    first: list[LabelledUnits], second: list[LabelledUnits], primary: set[str]
-) -> Iterator[dict[str, object]]:
-    """Compare two methods on one task and set, by every metric that is compared."""
-    units = first[0]
-    if units.rows.empty:
+def compared_figures(
+    predictions: pd.DataFrame,
+    tasks: Mapping[str, Task],
+    primary: Sequence[PrimaryEndpoint] = (),
+    split: str = "test",
+) -> Iterator[ComparedFigure]:
+    """Estimate what every two methods are compared by; see `compare_methods`."""
+    methods = _check_methods(predictions)
+    units = {}
+    for method in methods:
+        of_method = predictions[predictions["method"].eq(method)]
+        units[method] = _compared_units(of_method, tasks, split)
+    for first, second in combinations(methods, 2):
+        for name, of_first in units[first].items():
+            of_second = units[second].get(name)
+            if of_second is None:
+                continue
+            endpoints = {
+                endpoint.metric: endpoint.methods
+                for endpoint in primary
+                if (endpoint.task, endpoint.set) == name
+                and set(endpoint.methods) == {first, second}
+            }
+            shared = _shared_units(of_first, of_second, (first, second))
+            yield from _estimate_both(shared, (first, second), endpoints)
+
+
+def _estimate_both(
+    units: tuple[list[LabelledUnits], list[LabelledUnits]],
+    methods: tuple[str, str],
+    endpoints: Mapping[str, tuple[str, str]],
+) -> Iterator[ComparedFigure]:
+    """Estimate each metric that two methods are compared by; `endpoints` says the primary ones."""
+    of_first, of_second = units
+    rows = of_first[0].rows
+    if rows.empty:
         return
-    kind = evaluation_of(units.task)
-    ours = [scored(seed) for seed in first]
-    theirs = [scored(seed) for seed in second]
-    clusters = Clusters.of(units.rows["patient"].to_numpy())
-    for named in kind.metrics(units.task, ours[0]):
-        if named.name not in primary and named.name not in kind.compared:
+    task = of_first[0].task
+    kind = evaluation_of(task)
+    seeds = {
+        methods[0]: [scored(seed) for seed in of_first],
+        methods[1]: [scored(seed) for seed in of_second],
+    }
+    clusters = Clusters.of(rows["patient"].to_numpy())
+    for named in kind.metrics(task, seeds[methods[0]][0]):
+        if named.name not in endpoints and named.name not in kind.compared:
             continue
-        one = estimate_of(named.figure, ours, clusters)
-        other = estimate_of(named.figure, theirs, clusters)
-        interval = difference_interval(one, other)
-        yield {
-            "task": units.task.name,
-            "set": units.set_name,
-            "level": units.level,
-            "metric": named.name,
-            "value_a": one.value,
-            "value_b": other.value,
-            "difference": interval.value,
-            "low": interval.low,
-            "high": interval.high,
-            "n": interval.n,
-            "n_patients": interval.n_patients,
-            "is_primary": named.name in primary,
-        } | _test(named.figure, one, other)
+        first, second = endpoints.get(named.name, methods)
+        yield ComparedFigure(
+            units=of_first[0],
+            metric=named.name,
+            figure=named.figure,
+            methods=(first, second),
+            one=estimate_of(named.figure, seeds[first], clusters),
+            other=estimate_of(named.figure, seeds[second], clusters),
+            is_primary=named.name in endpoints,
+        )
 
 
-def _test(figure: Figure, one: Estimate, other: Estimate) -> dict[str, object]:
+def _record(compared: ComparedFigure) -> dict[str, object]:
+    interval = difference_interval(compared.one, compared.other)
+    return {
+        "task": compared.units.task.name,
+        "set": compared.units.set_name,
+        "level": compared.units.level,
+        "metric": compared.metric,
+        "method_a": compared.methods[0],
+        "method_b": compared.methods[1],
+        "value_a": compared.one.value,
+        "value_b": compared.other.value,
+        "difference": interval.value,
+        "low": interval.low,
+        "high": interval.high,
+        "n": interval.n,
+        "n_patients": interval.n_patients,
+        "is_primary": compared.is_primary,
+    } | _test(compared)
+
+
+def _test(compared: ComparedFigure) -> dict[str, object]:
     """P-value, the test it is from, and counts of discordant units."""
+    one, other = compared.one, compared.other
     pairs = paired(one, other)
     counts: dict[str, object] = {"a_alone": None, "b_alone": None}
-    is_count = isinstance(figure, Share) and pairs.per_unit is not None
+    is_count = isinstance(compared.figure, Share) and pairs.per_unit is not None
     if is_count and one.seeds == other.seeds == 1:
         assert pairs.per_unit is not None
         first_alone = int((pairs.per_unit == 1).sum())

@@ -162,11 +162,20 @@ class Weighted:
 
     metric: Metric
     independent_n: Callable[[Scored], float] | None = None
+    by_class: bool = False
+    """Whether it compares classes: each that occurs must then have enough patients."""
 
     def estimate(self, scored: Scored, clusters: Clusters) -> Estimate:
         """See `Figure.estimate`."""
         value = value_of(self.metric, scored)
+        sizes = clusters.sizes
         problem = too_few(clusters.count)
+        if self.by_class:
+            of_classes = [clusters.sums(scored.label == index) for index in np.unique(scored.label)]
+            sizes = min(of_classes, key=np.count_nonzero)
+            problem = too_few(int(np.count_nonzero(sizes)), " of a class")
+            if len(of_classes) == 1:
+                problem = "only one class occurs"
         if np.isnan(value):
             problem = "it is undefined"
         influence = np.zeros(clusters.count)
@@ -184,13 +193,13 @@ class Weighted:
             n=len(scored.label),
             n_patients=clusters.count,
             df_patients=max(1.0, clusters.count - 1.0),
-            cluster_size=mean_cluster_size(clusters.sizes),
+            cluster_size=mean_cluster_size(sizes),
             problem=problem,
         )
         if self.independent_n is None:
             return estimate
         independent = self.independent_n(scored)
-        evidence = independent * value * (1 - value)
+        evidence = independent * 4 * value * (1 - value)
         return replace(estimate, scale=ShareScale(independent), evidence=evidence)
 
     def _left_out(self, scored: Scored, clusters: Clusters) -> np.ndarray:

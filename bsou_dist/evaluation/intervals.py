@@ -147,6 +147,8 @@ def _from_own_bounds(one: Estimate, other: Estimate) -> tuple[float, float]:
     low_other, high_other = other.scale.bounds(other)
     spread = math.sqrt(one.variance * other.variance)
     correlation = float(one.influence @ other.influence) / spread if spread > 0 else 0.0
+    # Few patients make a correlation look closer than it is.
+    correlation *= 1 - 1 / max(1.0, min(one.df_patients, other.df_patients))
 
     def distance(of_one: float, of_other: float) -> float:
         squared = of_one**2 + of_other**2 - 2 * correlation * of_one * of_other

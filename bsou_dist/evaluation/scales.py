@@ -114,7 +114,7 @@ class AreaScale:
     def bounds(self, estimate: Estimate) -> tuple[float, float]:
         """See `Scale.bounds`."""
         effect = design_effect(estimate, self.variance_at(estimate.value))
-        squared = quantile_of(estimate) ** 2 * effect
+        squared = quantile_of(estimate, toward_student=1 / 2) ** 2 * effect
 
         def is_inside(candidate: float) -> bool:
             return (candidate - estimate.value) ** 2 <= squared * self.variance_at(candidate)
@@ -131,26 +131,33 @@ def prior_design_effect(estimate: Estimate) -> float:
 
 
 def design_effect(estimate: Estimate, nominal_variance: float) -> float:
-    """How many times the variance of independent units an estimate has, never below 1.
+    """How many times the variance of independent units an estimate has.
 
-    The ratio found is weighed by the evidence for it against the one assumed. Where each patient
-    has one unit a share's is known: 1.
+    The ratio found is weighed by the evidence for it against the one assumed. A share's is never
+    below 1, and where each patient has one unit it is known to be 1; other figures' nominal
+    variance is a rough one.
     """
-    is_plain_share = isinstance(estimate.scale, ShareScale) and estimate.per_unit is not None
-    if is_plain_share and estimate.cluster_size == 1 and estimate.seeds == 1:
+    is_share = isinstance(estimate.scale, ShareScale) and estimate.per_unit is not None
+    if is_share and estimate.cluster_size == 1 and estimate.seeds == 1:
         return 1.0
     found = estimate.variance / nominal_variance if nominal_variance > 0 else 0.0
     weighted = estimate.evidence * found + PRIOR_EVIDENCE * prior_design_effect(estimate)
+    effect = weighted / (estimate.evidence + PRIOR_EVIDENCE)
     # A mean over seeds may vary less than the figure of one of them.
-    return max(1 / estimate.seeds, weighted / (estimate.evidence + PRIOR_EVIDENCE))
+    return max(effect, 1 / estimate.seeds) if is_share else effect
 
 
-def quantile_of(estimate: Estimate) -> float:
-    """Normal quantile where units are independent, Student's where their spread is estimated."""
-    clustered = 1 - 1 / estimate.cluster_size
+def quantile_of(estimate: Estimate, toward_student: float = 1 / 3) -> float:
+    """Quantile of a score interval: normal where units are independent.
+
+    Where patients have several units, up to `toward_student` of the way to Student's: the spread is
+    then estimated, but a score interval is wide for few units anyway. Student's where seeds differ.
+    How far was chosen by coverage (benchmarks/coverage.py).
+    """
+    toward_student *= 1 - 1 / estimate.cluster_size
     if estimate.seed_variance > 0:
-        clustered = 1.0
-    return Z_95 + clustered * (t_quantile(estimate.df) - Z_95)
+        toward_student = 1.0
+    return Z_95 + toward_student * (t_quantile(estimate.df) - Z_95)
 
 
 def wilson(share: float, n: float, quantile: float = Z_95) -> tuple[float, float]:

@@ -11,7 +11,9 @@ import torch
 from bsou_dist.common.errors import InputError
 from bsou_dist.engine.checkpoint import BEST, read_for_all
 from bsou_dist.engine.optim.freezing import check_names
+from bsou_dist.evaluation.aggregate import is_for_calibration
 from bsou_dist.evaluation.evaluate import evaluate_predictions
+from bsou_dist.evaluation.kinds.make import evaluation_of
 from bsou_dist.experiment.config import FinetuneConfig, PatientSet, RunConfig
 from bsou_dist.experiment.context import Context
 from bsou_dist.experiment.embeddings import load_encoder, stage1_embeddings
@@ -157,6 +159,9 @@ def _finetune_one(
         source = _source(context, dataset.clips, embeddings, split)
         training = split == "train"
         feeds[split] = _loader(context, stage, job, dataset, source, training=training)
+    selection = selection_set(task, sets["valid"])
+    source = _source(context, selection.clips, embeddings, "valid")
+    selection_feed = _loader(context, stage, job, selection, source, training=False)
     torch.manual_seed(context.config.seed)
     encoder = load_encoder(context, job.source)
     train_labels = sets["train"].labels[task.name]
@@ -183,7 +188,7 @@ def _finetune_one(
             network=network,
             objective=make_loss(task, network.head, train_labels),
             train_feed=feeds["train"],
-            valid_feed=feeds["valid"],
+            valid_feed=selection_feed,
             metadata=metadata,
         )
         network.load_state_dict(read_for_all(folder / BEST, context.processes).network)
@@ -228,6 +233,23 @@ def _dataset(
         tasks = with_balanced(tasks, stage.order, context.config.tasks.by_name)
     clips = context.corpus.clips(SET_SPLIT_COLUMNS[job.patients], split, tasks)
     return ExamSet(clips) if job.task.level == "exam" else clips
+
+
+def selection_set(task: Task, valid: ClipSet | ExamSet) -> ClipSet | ExamSet:
+    """The validation clips or exams that choose the checkpoint.
+
+    All of them, but for a task whose certainty is recalibrated: there every second patient is left
+    to that, as long as somebody with a label is left to choose.
+    """
+    if not evaluation_of(task).is_recalibrated(task):
+        return valid
+    clips = valid.clips
+    chooses = ~is_for_calibration(clips.manifest["patient"]).to_numpy()
+    is_labelled = ~is_missing(clips.labels[task.name])
+    if chooses.all() or not (chooses & is_labelled).any():
+        return valid
+    labels = {name: values[chooses] for name, values in clips.labels.items()}
+    return ClipSet(clips.shards_dir, clips.manifest[chooses], labels)
 
 
 def _source(

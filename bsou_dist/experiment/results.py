@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
 import pandas as pd
 
 from bsou_dist.common.csv_cells import escaped_table
+from bsou_dist.common.errors import InputError
 from bsou_dist.common.files import write_text
 from bsou_dist.evaluation.evaluate import evaluate_predictions
+from bsou_dist.evaluation.power import power_table
 from bsou_dist.evaluation.subgroups import subgroup_records
 from bsou_dist.experiment.config import PatientSet, RunConfig
 from bsou_dist.experiment.finetune import PREDICTIONS, finetune_jobs
-from bsou_dist.experiment.record import SUPERVISED, Stage1Run
+from bsou_dist.experiment.record import SUPERVISED, Stage1Run, read_run, stage1_of
 from bsou_dist.predict.prediction_table import read_predictions, write_predictions
 from bsou_dist.report.detail_table import detail_tables
 from bsou_dist.report.html_report import write_report
@@ -22,6 +24,12 @@ from bsou_dist.report.method_table import Style, method_table
 from bsou_dist.tasks.task import Task
 from bsou_dist.tracking.mlflow_store import local_uri
 from bsou_dist.tracking.tracker import code_version
+
+POWER_LEGEND = (
+    "smallest_80: smallest difference that the patients at hand show with 80 % power, in the",
+    "metric's unit; patients_80: patients for the difference asked for. One exam per patient,",
+    "two-sided at 5 %. from assumed: a rival as good that errs independently, so rather too many.",
+)
 
 
 def compare(uri: str | None, output: Path, experiment: str) -> str:
@@ -90,3 +98,35 @@ def write_results(config: RunConfig, stage1: Stage1Run | None, data_fingerprint:
         subgroups=subgroups,
     )
     return table
+
+
+def plan_power(folders: Sequence[Path], *, task: str | None, difference: float | None) -> str:
+    """Write how many patients comparisons need, by the test predictions of runs.
+
+    Several runs of one method are its seeds.
+
+    Args:
+        folders: of finished runs.
+        task: plan for this task alone.
+        difference: the difference to find, in a metric's unit.
+
+    Raises:
+        InputError: not a finished run, an unknown task, or nothing to plan by.
+    """
+    parts = []
+    tasks: dict[str, Task] = {}
+    for place, folder in enumerate(folders):
+        config = read_run(folder)
+        stage1 = stage1_of(config)
+        rows = read_predictions(folder / PREDICTIONS)
+        method = stage1.title if stage1 else SUPERVISED
+        parts.append(rows.assign(method=method, seed=place))
+        tasks |= config.used_tasks
+    predictions = pd.concat(parts, ignore_index=True)
+    if task is not None:
+        known = ", ".join(predictions["task"].unique())
+        predictions = predictions[predictions["task"].eq(task)]
+        if predictions.empty:
+            raise InputError(f"no predictions of task {task!r}; there are those of {known}")
+    table = power_table(predictions, tasks, difference=difference)
+    return "\n".join([table.to_string(index=False, float_format="{:.3g}".format), *POWER_LEGEND])

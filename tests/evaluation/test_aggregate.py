@@ -5,7 +5,14 @@ import pandas as pd
 import pytest
 
 from bsou_dist.common.errors import InputError
-from bsou_dist.evaluation.aggregate import exam_classes, exam_predictions, recalibrate_variance
+from bsou_dist.evaluation import metrics
+from bsou_dist.evaluation.aggregate import (
+    exam_classes,
+    exam_predictions,
+    is_for_calibration,
+    recalibrate_variance,
+)
+from bsou_dist.evaluation.metrics import Scored
 from bsou_dist.predict.prediction_table import SCHEMA
 
 
@@ -71,10 +78,12 @@ def test_recalibration_makes_standardised_errors_one_on_validation():
     valid["patient"] = [f"P{i // 2}" for i in range(500)]
     test = pd.DataFrame({"label": 0.0, "prediction": 0.0, "variance": [1.0, 2.0]})
     recalibrated = recalibrate_variance(valid, test)
-    assert recalibrated["calibration_df"].tolist() == [250, 250]
+    own = valid[is_for_calibration(valid["patient"])]
+    assert 100 < own["patient"].nunique() < 150
+    assert recalibrated["calibration_df"].tolist() == [own["patient"].nunique()] * 2
     scaled = recalibrated["variance"]
     assert scaled[1] == pytest.approx(2 * scaled[0])
-    assert scaled[0] == pytest.approx((valid["prediction"] ** 2).mean())
+    assert scaled[0] == pytest.approx((own["prediction"] ** 2).mean())
     assert recalibrate_variance(valid.iloc[:0], test)["variance"].tolist() == [1.0, 2.0]
 
 
@@ -104,3 +113,33 @@ def test_classes_that_differ_within_an_exam_have_no_mean():
     of_two = classified(("A", 0, [0.9, 0.1]), ("A", 0, [0.2, 0.8])).assign(patient=["P", "Q"])
     with pytest.raises(InputError, match="two values of patient"):
         exam_classes(of_two)
+
+
+def test_who_is_kept_for_calibration_is_a_function_of_the_name():
+    patients = pd.Series([f"P{i}" for i in range(200)])
+    kept = is_for_calibration(patients)
+    assert 70 < kept.sum() < 130
+    mixed = patients.sample(frac=1, random_state=0)
+    assert is_for_calibration(mixed)[kept.index].equals(kept)
+    assert is_for_calibration(patients[:1]).tolist() == kept[:1].tolist()
+
+
+def test_intervals_of_exams_hold_though_few_calibrate_them():
+    """Four patients calibrate: with Student's quantile 95 of 100 intervals hold, not 88."""
+    rng = np.random.default_rng(1)
+    names = pd.Series([f"P{i}" for i in range(40)])
+    names = names[is_for_calibration(names)][:4].tolist()
+    held, plain = [], []
+    for _ in range(400):
+        valid = pd.DataFrame({"label": 0.0, "prediction": 3 * rng.normal(size=4), "variance": 1.0})
+        test = pd.DataFrame({"label": 0.0, "prediction": 3 * rng.normal(size=20), "variance": 1.0})
+        exams = recalibrate_variance(valid.assign(patient=names), test)
+        error = exams["prediction"].to_numpy()
+        variance = exams["variance"].to_numpy()
+        df = exams["calibration_df"].to_numpy()
+        scored = Scored(np.zeros(20), error, variance=variance, df=df)
+        held.append(metrics.is_covered(scored).mean())
+        certain = Scored(np.zeros(20), error, variance=variance, df=np.full(20, np.inf))
+        plain.append(metrics.is_covered(certain).mean())
+    assert 0.93 < np.mean(held) < 0.97
+    assert np.mean(plain) < 0.9

@@ -15,14 +15,19 @@ import pytest
 import torch
 from hostile_shards import spoil, write_rows
 from job import Job
+from p1_tasks import TASKS
 from pydicom.data import get_testdata_file
 
 from bsou_dist.cli import main
 from bsou_dist.common.settings import read_settings
 from bsou_dist.engine.checkpoint import Checkpoints, load_checkpoint
+from bsou_dist.evaluation.aggregate import is_for_calibration
 from bsou_dist.experiment.config import RunConfig
 from bsou_dist.experiment.corpus import load_corpus
+from bsou_dist.experiment.finetune import selection_set
+from bsou_dist.feed.dataset import ClipSet
 from bsou_dist.predict.prediction_table import read_predictions
+from bsou_dist.shards.manifest import read_manifest
 from bsou_dist.tracking.delivery import read_spool
 
 
@@ -76,6 +81,31 @@ def test_evaluate_and_compare_print_the_table_of_the_run(run, capsys):
     assert capsys.readouterr().out == (run / "table.txt").read_text() == table
     assert main(["compare", "small", "--output", str(run.parent)]) == 0
     assert capsys.readouterr().out.startswith(table.rstrip())  # from MLflow alone
+
+
+def test_power_is_planned_from_a_run(run, capsys):
+    capsys.readouterr()
+    assert main(["power", str(run), "--task", "placenta", "--difference", "0.2"]) in (0, 2)
+    said = capsys.readouterr()
+    # The handful of test patients here may be too few of a class.
+    assert "patients_80" in said.out or "5 patients of each class" in said.err
+    assert main(["power", str(run), "--task", "dvp"]) == 2
+    assert "no predictions of task 'dvp'; there are those of ga" in capsys.readouterr().err
+
+
+def test_who_chooses_the_checkpoint_does_not_calibrate(corpus):
+    manifest = read_manifest(corpus / "shards")
+    labels = {"ga": np.arange(len(manifest), dtype=np.float32)}
+    valid = ClipSet(corpus / "shards", manifest, labels)
+    chosen = selection_set(TASKS["ga"], valid)
+    calibrates = is_for_calibration(manifest["patient"])
+    assert 0 < calibrates.sum() < len(manifest)
+    assert chosen.key == manifest.loc[~calibrates, "key"].tolist()
+    np.testing.assert_array_equal(chosen.labels["ga"], labels["ga"][~calibrates])
+    # A class of an exam is not recalibrated; and somebody has to choose.
+    assert selection_set(TASKS["placenta"], valid) is valid
+    labels["ga"][~calibrates] = np.nan
+    assert selection_set(TASKS["ga"], valid) is valid
 
 
 def test_a_run_is_sent_again_to_a_store_that_missed_it(run, tmp_path, capsys):

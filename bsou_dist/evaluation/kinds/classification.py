@@ -20,6 +20,10 @@ class ClassificationEvaluation:
     lower_is_better = False
     compared: tuple[str, ...] = ("accuracy", "auc")
 
+    def is_recalibrated(self, task: ClassificationTask) -> bool:
+        """See `EvaluationKind.is_recalibrated`."""
+        return False
+
     def scored(
         self, task: ClassificationTask, units: pd.DataFrame, validation: pd.DataFrame | None = None
     ) -> Scored:
@@ -44,7 +48,10 @@ class ClassificationEvaluation:
         """
         found = [
             NamedMetric("accuracy", Share(metrics.is_right)),
-            NamedMetric("macro_f1", Weighted(metrics.macro_f1, metrics.macro_f1_independent_n)),
+            NamedMetric(
+                "macro_f1",
+                Weighted(metrics.macro_f1, metrics.macro_f1_independent_n, by_class=True),
+            ),
         ]
         if units.probabilities is None:
             return found
@@ -54,8 +61,12 @@ class ClassificationEvaluation:
         if positive is None:
             return found
         # A mean over the two classes, as is macro-F1.
-        balanced = Weighted(binary.balanced_accuracy(positive), metrics.macro_f1_independent_n)
-        precision = Weighted(binary.average_precision(positive), binary.count_of(positive))
+        balanced = Weighted(
+            binary.balanced_accuracy(positive), metrics.macro_f1_independent_n, by_class=True
+        )
+        precision = Weighted(
+            binary.average_precision(positive), binary.count_of(positive), by_class=True
+        )
         return [
             *found,
             NamedMetric("sensitivity", Share(binary.is_found(positive))),

@@ -39,6 +39,13 @@ class EvaluationKind(Protocol):
     compared: tuple[str, ...]
     """Names of the metrics by which methods are compared with each other."""
 
+    def is_recalibrated(self, task: Any) -> bool:
+        """Whether validation exams say how certain predictions are.
+
+        Those of every second patient must then not choose the checkpoint
+        (`aggregate.is_for_calibration`).
+        """
+
     def scored(
         self, task: Any, units: pd.DataFrame, validation: pd.DataFrame | None = None
     ) -> Scored:

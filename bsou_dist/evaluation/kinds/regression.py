@@ -22,6 +22,10 @@ class RegressionEvaluation:
     lower_is_better = True
     compared: tuple[str, ...] = ("mae",)
 
+    def is_recalibrated(self, task: RegressionTask) -> bool:
+        """See `EvaluationKind.is_recalibrated`; where clips are averaged to exam values."""
+        return task.level == "clip"
+
     def scored(
         self, task: RegressionTask, units: pd.DataFrame, validation: pd.DataFrame | None = None
     ) -> Scored:

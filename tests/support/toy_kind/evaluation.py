@@ -13,6 +13,9 @@ class ScoreEvaluation:
     lower_is_better = True
     compared = ("mae",)
 
+    def is_recalibrated(self, task):
+        return False
+
     def scored(self, task, units, validation=None):
         return Scored(units["label"].to_numpy(float), units["prediction"].to_numpy(float))
 
