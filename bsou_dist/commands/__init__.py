@@ -18,6 +18,7 @@ takes more than a page, it lies in a file beside the command.
 | `evaluate` | What are the tables of a run, anew from its predictions? |
 | `embed` | How are embeddings asked for? |
 | `embed_shards` | What are the embeddings of clips by the encoder of a run? |
+| `power` | How many patients does a comparison of two methods need? |
 | `resend` | How does a tracking server get what it missed? |
 | `compare` | What has an experiment learnt so far? |
 | `slurm` | How is all this put into the queue of a cluster? (`launch/slurm.py`) |
