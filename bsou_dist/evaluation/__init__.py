@@ -15,6 +15,7 @@
 | `power` | How many patients does a comparison need? |
 | `significance` | How likely is a difference by chance, and among several? |
 | `subgroups` | How well does it go by site, device, operator, BMI, trimester, sweeps present? |
+| `age_only` | What does gestational age alone say of a class? |
 | `aggregate` | What is the value of an exam from those of its clips? |
 
 No file here needs torch.

@@ -11,6 +11,8 @@ import pandas as pd
 from bsou_dist.common.errors import InputError
 
 _EXAM = ["task", "set", "split", "exam"]
+AGE_COLUMN = "ga_days"
+"""Column of predictions with the gestational age."""
 CALIBRATION_DF = "calibration_df"
 """Degrees of freedom of a recalibrated variance."""
 _SHARED = ["study", "patient", "device", "operator", "site", "bmi", "ga_days", "sweeps_present"]

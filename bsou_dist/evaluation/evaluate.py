@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from bsou_dist.common.errors import InputError
+from bsou_dist.evaluation.aggregate import AGE_COLUMN
 from bsou_dist.evaluation.intervals import Interval, difference_of, interval_of
 from bsou_dist.evaluation.kinds.make import evaluation_of
 from bsou_dist.evaluation.metrics import Scored
@@ -30,6 +31,10 @@ RECORD_COLUMNS = [
     "interval",
 ]
 
+BASELINE_PREFIX = "baseline_"
+"""What the metrics of the best constant begin with."""
+AGE_ONLY_PREFIX = "age_only_"
+"""What the metrics of who knows gestational age alone begin with."""
 NO_INTERVAL = "none"
 """What column `interval` says of a count or a threshold."""
 
@@ -43,8 +48,8 @@ class LabelledUnits:
     level: str
     rows: pd.DataFrame
     """Rows of `predictions.parquet`, all with a label."""
-    train_labels: pd.Series
-    """Labels that the median or majority predictor is made from."""
+    train: pd.DataFrame
+    """Labelled rows of the training split, by which who sees no picture predicts."""
     validation: pd.DataFrame | None = None
     """Rows of the validation split by which thresholds are fixed; None where there are none, or
     where they are what is evaluated.
@@ -64,8 +69,9 @@ def evaluate_predictions(
     each metric m there are rows `m` and `baseline_m`, that of the median or the majority class of
     the training labels of the same set (of set `main` where the set has no training split); and
     for the primary ones `margin_m`, by how much the model is better than the baseline (positive is
-    better, whatever the metric), paired over units. Counts of classes and thresholds have rows
-    without an interval.
+    better, whatever the metric), paired over units. Rows `age_only_m` are those of who knows
+    gestational age alone, where a task has classes and ages are known. Counts of classes and
+    thresholds have rows without an interval.
 
     Several trainings of one method are told apart by a column `seed`. A figure is then the mean
     over seeds, and its interval holds what patients and what seeds differ by.
@@ -159,7 +165,7 @@ def labelled_units(
             own_valid = None if split == "valid" else _own_or_main(valid, set_name)
             if own_valid is not None and own_valid.empty:
                 own_valid = None
-            yield LabelledUnits(task, set_name, str(level), units, own_train["label"], own_valid)
+            yield LabelledUnits(task, set_name, str(level), units, own_train, own_valid)
             if level == "exam":
                 continue
             kind = evaluation_of(task)
@@ -169,8 +175,8 @@ def labelled_units(
             valid_exams = None
             if own_valid is not None:
                 valid_exams = kind.exam_values(task, own_valid, None)
-            labels_of_exams = own_train.drop_duplicates("exam")["label"]
-            yield LabelledUnits(task, set_name, "exam", exams, labels_of_exams, valid_exams)
+            train_exams = own_train.drop_duplicates("exam")
+            yield LabelledUnits(task, set_name, "exam", exams, train_exams, valid_exams)
 
 
 def _own_or_main(rows: pd.DataFrame, set_name: str) -> pd.DataFrame:
@@ -211,7 +217,13 @@ def _evaluate_units(seeds: Sequence[LabelledUnits]) -> Iterator[tuple[str, Inter
             yield f"margin_{named.name}", difference_of(named.figure, better, worse, patients)
     for named in kind.metrics(task, constants[0]):
         # The constant is the same for every seed: they share their training labels.
-        yield f"baseline_{named.name}", interval_of(named.figure, constants[:1], patients)
+        yield f"{BASELINE_PREFIX}{named.name}", interval_of(named.figure, constants[:1], patients)
+    by_age = None
+    if AGE_COLUMN in seeds[0].rows:
+        by_age = kind.from_age(task, seeds[0].rows, seeds[0].train, seeds[0].validation)
+    if by_age is not None:
+        for named in kind.metrics(task, by_age):
+            yield f"{AGE_ONLY_PREFIX}{named.name}", interval_of(named.figure, [by_age], patients)
     for count in kind.counts(task, models[0], patients):
         yield count.name, _plain(count.n, count.n, count.n_patients)
     validation = seeds[0].validation
@@ -233,7 +245,7 @@ def _train_labels(units: LabelledUnits) -> pd.Series:
     Raises:
         InputError: there is no training label.
     """
-    known = units.train_labels.dropna()
+    known = units.train["label"]
     if known.empty:
         raise InputError(
             f"predictions hold no training labels of task {units.task.name!r}, so there is no "

@@ -13,14 +13,13 @@ import pandas as pd
 
 from bsou_dist.report.kinds.make import report_of
 from bsou_dist.report.method_table import (
-    BASELINE,
     PHANTOM_NOTICE,
     MethodTable,
     Style,
     chosen_records,
     methods_in_order,
 )
-from bsou_dist.report.recorded import ABSENT, BASELINE_PREFIX, Cell, Recorded
+from bsou_dist.report.recorded import ABSENT, Cell, Recorded, references_of
 from bsou_dist.tasks.task import Task
 
 
@@ -55,10 +54,11 @@ def detail_tables(
 
 
 def _recorded(records: pd.DataFrame, task: Task) -> Iterator[tuple[str, Recorded]]:
-    """Give the records of each method on a task, and last those of the constant baseline."""
+    """Give the records of each method on a task, and last those of who sees no picture."""
     for method in methods_in_order(records):
         yield method, Recorded.find(records[records["method"].eq(method)], task.name)
-    yield BASELINE, Recorded.find(records, task.name, BASELINE_PREFIX)
+    for prefix, name in references_of(records).items():
+        yield name, Recorded.find(records, task.name, prefix)
 
 
 def _table(heading: str, rows: Mapping[str, dict[str, Cell]], footer: list[str]) -> MethodTable:

@@ -17,7 +17,7 @@ import pandas as pd
 from bsou_dist.common.errors import InputError
 from bsou_dist.evaluation.kinds.make import evaluation_of
 from bsou_dist.report.kinds.make import legend_of, report_of
-from bsou_dist.report.recorded import ABSENT, BASELINE_PREFIX, Cell, Recorded, interval_text
+from bsou_dist.report.recorded import ABSENT, Cell, Recorded, interval_text, references_of
 from bsou_dist.tasks.task import Task
 from bsou_dist.tasks.task_set import table_groups
 
@@ -30,7 +30,6 @@ LEGEND = (
 )
 METHOD_ORDER = ("stsl", "ucon", "mtce", "mtscon")
 """Rows of [P1]'s Table 2, in lower case; other methods follow in the order of the records."""
-BASELINE = "median / majority"
 
 _FOOTER_WIDTH = 110
 
@@ -125,7 +124,7 @@ def method_table(
     phantom: bool = False,
     style: Style = "text",
 ) -> str:
-    """Write methods by tasks, with the median or majority predictor as the last row.
+    """Write methods by tasks, and below them those that see no picture.
 
     Every task that has a record has a column, under the heading of its group.
 
@@ -146,7 +145,8 @@ def method_table(
     for method in methods_in_order(chosen):
         of_method = chosen[chosen["method"].eq(method)]
         rows[method] = [_cell(of_method, task) for task in shown]
-    rows[BASELINE] = [_cell(chosen, task, BASELINE_PREFIX) for task in shown]
+    for prefix, name in references_of(chosen).items():
+        rows[name] = [_cell(chosen, task, prefix) for task in shown]
     table = MethodTable(
         groups={heading: len(names) for heading, names in groups.items()},
         columns=[report_of(task).heading(task) for task in shown],

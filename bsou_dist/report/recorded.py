@@ -1,4 +1,4 @@
-"""The records behind one row of a table: one method, or the constant baseline, on one task."""
+"""The records behind one row of a table: one method, or who sees no picture, on one task."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from typing import Any
 
 import pandas as pd
 
+from bsou_dist.evaluation.evaluate import AGE_ONLY_PREFIX, BASELINE_PREFIX
 from bsou_dist.evaluation.intervals import NOT_ESTIMABLE
 
 ABSENT = "–"
-BASELINE_PREFIX = "baseline_"
+REFERENCES = {AGE_ONLY_PREFIX: "GA only", BASELINE_PREFIX: "median / majority"}
+"""Rows of those that see no picture, by what their metrics begin with; below the methods."""
 
 Cell = tuple[str, ...]
 """Lines of one cell of a table."""
@@ -24,7 +26,7 @@ class Recorded:
     by_metric: dict[str, Any]
     """Rows of the records as named tuples; of several methods, those of the first."""
     prefix: str = ""
-    """`BASELINE_PREFIX` to look up the figures of the constant baseline."""
+    """One of `REFERENCES`, to look up the figures of who sees no picture."""
 
     @classmethod
     def find(cls, records: pd.DataFrame, task: str, prefix: str = "") -> Recorded:
@@ -39,16 +41,16 @@ class Recorded:
         return cls(by_metric, prefix)
 
     @property
-    def is_baseline(self) -> bool:
-        """Whether the figures are those of the constant baseline."""
-        return self.prefix == BASELINE_PREFIX
+    def is_reference(self) -> bool:
+        """Whether the figures are those of who sees no picture."""
+        return bool(self.prefix)
 
     def figure(self, metric: str) -> Any | None:
         """The record of a metric; None where there is none."""
         return self.by_metric.get(self.prefix + metric)
 
     def count(self, metric: str) -> Any | None:
-        """The record of a count, which the baseline shares with the method."""
+        """The record of a count, which references share with the method."""
         return self.by_metric.get(metric)
 
     def cell(self, metric: str, write: Callable[[float], str]) -> Cell:
@@ -71,6 +73,14 @@ class Recorded:
             for metric, heading in columns.items()
             if self.figure(metric) is not None
         }
+
+
+def references_of(records: pd.DataFrame) -> dict[str, str]:
+    """Rows of those that see no picture that some task has figures of, by their prefix."""
+    metrics = records["metric"].astype(str)
+    return {
+        prefix: name for prefix, name in REFERENCES.items() if metrics.str.startswith(prefix).any()
+    }
 
 
 def interval_text(record: Any, write: Callable[[float], str]) -> str:

@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 
 from bsou_dist.evaluation import binary, calibration, metrics
-from bsou_dist.evaluation.aggregate import exam_classes
+from bsou_dist.evaluation.age_only import class_probabilities_by_age
+from bsou_dist.evaluation.aggregate import AGE_COLUMN, exam_classes
 from bsou_dist.evaluation.figures import Area, Mean, Share, Weighted
 from bsou_dist.evaluation.kinds.protocol import Count, NamedMetric
 from bsou_dist.evaluation.metrics import Scored
@@ -114,6 +115,34 @@ class ClassificationEvaluation:
         frequencies = np.bincount(train_labels.astype(int), minlength=task.class_count)
         shares = frequencies / len(train_labels)
         return Scored(units.label, np.full(count, majority), np.tile(shares, (count, 1)))
+
+    def from_age(
+        self,
+        task: ClassificationTask,
+        units: pd.DataFrame,
+        train: pd.DataFrame,
+        validation: pd.DataFrame | None,
+    ) -> Scored | None:
+        """See `EvaluationKind.from_age`; a logistic regression, with a threshold of its own."""
+        if task.label == AGE_COLUMN or task.differs_within_exam:
+            return None
+
+        def predicted(rows: pd.DataFrame) -> pd.DataFrame | None:
+            probabilities = class_probabilities_by_age(
+                train[AGE_COLUMN].to_numpy(float),
+                train["label"].to_numpy(float),
+                rows[AGE_COLUMN].to_numpy(float),
+                task.class_count,
+            )
+            if probabilities is None:
+                return None
+            prediction = probabilities.argmax(axis=1).astype(float)
+            return rows.assign(prediction=prediction, probabilities=list(probabilities))
+
+        of_units = predicted(units)
+        if of_units is None:
+            return None
+        return self.scored(task, of_units, None if validation is None else predicted(validation))
 
     def exam_values(
         self, task: ClassificationTask, units: pd.DataFrame, valid: pd.DataFrame | None

@@ -69,6 +69,15 @@ class EvaluationKind(Protocol):
     def constant_predictions(self, task: Any, units: Scored, train_labels: pd.Series) -> Scored:
         """The same units as who knows the training labels, and sees no picture, predicts them."""
 
+    def from_age(
+        self, task: Any, units: pd.DataFrame, train: pd.DataFrame, validation: pd.DataFrame | None
+    ) -> Scored | None:
+        """The units as who knows their gestational age, and sees no picture, predicts them.
+
+        All are rows of `predictions.parquet`; predictions among them are not looked at. None where
+        age can't be learnt from or says nothing, as of a task that is the age itself.
+        """
+
     def exam_values(
         self, task: Any, units: pd.DataFrame, valid: pd.DataFrame | None
     ) -> pd.DataFrame | None:

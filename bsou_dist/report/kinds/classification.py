@@ -39,7 +39,7 @@ class ClassificationReport:
         _FOUND: (
             "positives: units of the class that is looked for / all, and patients. Sensitivity, "
             "specificity, predictive values (PPV, NPV) and balanced accuracy, in %, at the "
-            "threshold that the validation split fixed (0.50 for the baseline, and where "
+            "threshold that the validation split fixed (0.50 for the constant, and where "
             "validation lacks a class)."
         ),
         _PROBABILITIES: (
@@ -87,7 +87,7 @@ class ClassificationReport:
             )
         }
         threshold = recorded.count("threshold")
-        if threshold is not None and not recorded.is_baseline:
+        if threshold is not None and not recorded.is_reference:
             cells["threshold"] = (as_fraction(threshold.value),)
         return cells
 

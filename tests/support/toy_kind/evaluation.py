@@ -37,5 +37,8 @@ class ScoreEvaluation:
     def constant_predictions(self, task, units, train_labels):
         return Scored(units.label, np.full(len(units.label), float(train_labels.median())))
 
+    def from_age(self, task, units, train, validation):
+        return None
+
     def exam_values(self, task, units, valid):
         return None
