@@ -11,6 +11,7 @@
 | `subgroup_section` | How well does it go in each subgroup of patients? |
 | `forest_plot` | What do figures by subgroup look like? |
 | `pictures` | How does a picture stand in a page? |
+| `checklists` | Which items of the reporting checklists are answered where? |
 | `exclusion_plot` | Who was left out of a cohort, and at which step? |
 | `report.css` | What does the page look like? |
 """

@@ -15,6 +15,7 @@ import pandas as pd
 from bsou_dist.common.files import write_text
 from bsou_dist.evaluation.evaluate import labelled_units, scored
 from bsou_dist.evaluation.intervals import NOT_ESTIMABLE
+from bsou_dist.report.checklists import checklist_html
 from bsou_dist.report.detail_table import detail_tables
 from bsou_dist.report.kinds.make import report_of
 from bsou_dist.report.method_table import PHANTOM_NOTICE, method_table
@@ -73,7 +74,7 @@ def write_report(
         f"<dt>{html.escape(str(name))}</dt><dd>{html.escape(str(value))}</dd>"
         for name, value in metadata.items()
     )
-    sections.append(f"<h2>Facts</h2><dl>{entries}</dl>")
+    sections += [f"<h2>Facts</h2><dl>{entries}</dl>", checklist_html()]
     head = (
         f'<meta charset="utf-8"><title>{html.escape(title)}</title>'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
