@@ -178,6 +178,10 @@ class FinetuneConfig(StageConfig):
     """Gestational ages in predictions, as labels too: to the day, or to the middle of their week,
     where predictions are handed on; figures then rest on these.
     """
+    train_share: float = Field(1.0, gt=0, le=1)
+    """Share of the training patients that heads are tuned on, for a learning curve. A larger share
+    holds the patients of a smaller one of the same seed.
+    """
     epochs: int = Field(15, ge=1)
     optim: FinetuneOptim = FinetuneOptim()
 

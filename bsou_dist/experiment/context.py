@@ -14,7 +14,7 @@ from bsou_dist.engine.processes import Processes
 from bsou_dist.engine.stopping import Stopped
 from bsou_dist.experiment.config import RunConfig
 from bsou_dist.experiment.corpus import Corpus
-from bsou_dist.experiment.record import DONE, SUPERVISED, Stage1Run, finished
+from bsou_dist.experiment.record import DONE, Stage1Run, finished, method_title
 from bsou_dist.feed.augment import AugmentConfig
 from bsou_dist.feed.dataset import ClipSet, ExamSet
 from bsou_dist.feed.loader import Loader
@@ -55,7 +55,7 @@ class Context:
     @property
     def method(self) -> str:
         """Title of the method, as tables show it; without stage 1 plain supervised training."""
-        return self.stage1.title if self.stage1 else SUPERVISED
+        return method_title(self.config, self.stage1)
 
     @property
     def encoder_metadata(self) -> dict[str, Any]:

@@ -76,15 +76,22 @@ class Corpus:
         return ClipSet(self.shards, self.manifest[in_any_split], {})
 
     def clips(
-        self, split_column: str, split: str, tasks: Sequence[Task], *, shuffled: bool = False
+        self,
+        split_column: str,
+        split: str,
+        tasks: Sequence[Task],
+        *,
+        shuffled: bool = False,
+        share: float = 1.0,
+        seed: int = 0,
     ) -> ClipSet:
         """The clips of a split with the labels of some tasks.
 
         They come in manifest order, or `shuffled` in one fixed random order. To train on, a source
         counts only if it has a label of one of the tasks there: it would take its share of every
-        batch and teach nothing.
+        batch and teach nothing. Of the patients only a `share`, drawn by `seed`, comes along.
         """
-        rows = self.rows(split_column, split)
+        rows = self.rows_of_share(self.rows(split_column, split), share, seed)
         if shuffled:
             rows = rows[keyed_permutation(len(rows), "fixed order")]
         labels = {}
@@ -115,6 +122,20 @@ class Corpus:
     def rows(self, split_column: str, split: str) -> np.ndarray:
         """Positions of the clips of a split, int64."""
         return np.flatnonzero(self.cohort[split_column].eq(split).to_numpy())
+
+    def rows_of_share(self, rows: np.ndarray, share: float, seed: int) -> np.ndarray:
+        """Those positions of clips that belong to a share of their patients, at least one of them.
+
+        Patients are taken in an order that depends on the seed alone, so that a larger share holds
+        all that a smaller one does.
+        """
+        if share >= 1:
+            return rows
+        patients = self.manifest["patient"].iloc[rows]
+        names = np.unique(patients.to_numpy(str))
+        count = max(1, round(share * len(names)))
+        kept = names[keyed_permutation(len(names), "share of patients", seed)[:count]]
+        return rows[patients.isin(kept).to_numpy()]
 
 
 def load_corpus(

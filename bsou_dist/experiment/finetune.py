@@ -231,7 +231,10 @@ def _dataset(
     tasks = [job.task]
     if split == "train":
         tasks = with_balanced(tasks, stage.order, context.config.tasks.by_name)
-    clips = context.corpus.clips(SET_SPLIT_COLUMNS[job.patients], split, tasks)
+    share = stage.train_share if split == "train" else 1.0
+    clips = context.corpus.clips(
+        SET_SPLIT_COLUMNS[job.patients], split, tasks, share=share, seed=context.config.seed
+    )
     return ExamSet(clips) if job.task.level == "exam" else clips
 
 

@@ -162,3 +162,11 @@ def finished(folder: Path) -> dict[str, Any] | None:
         return None
     record: dict[str, Any] = json.loads(path.read_text())
     return record
+
+
+def method_title(config: RunConfig, stage1: Stage1Run | None) -> str:
+    """Name of a run's method as tables show it; a share of the patients makes it another one."""
+    title = stage1.title if stage1 else SUPERVISED
+    if config.finetune is None or config.finetune.train_share == 1:
+        return title
+    return f"{title}, {100 * config.finetune.train_share:g} % of patients"

@@ -16,7 +16,7 @@ from bsou_dist.evaluation.power import power_table
 from bsou_dist.evaluation.subgroups import subgroup_records
 from bsou_dist.experiment.config import PatientSet, RunConfig
 from bsou_dist.experiment.finetune import PREDICTIONS, finetune_jobs
-from bsou_dist.experiment.record import SUPERVISED, Stage1Run, read_run, stage1_of
+from bsou_dist.experiment.record import Stage1Run, method_title, read_run, stage1_of
 from bsou_dist.predict.prediction_table import read_predictions, write_predictions
 from bsou_dist.report.detail_table import detail_tables
 from bsou_dist.report.html_report import write_report
@@ -63,7 +63,7 @@ def write_results(config: RunConfig, stage1: Stage1Run | None, data_fingerprint:
     Leaves `predictions.parquet`, `records.csv`, `subgroups.csv`, `table.txt`, `table.md` and
     `report.html` in the run's folder.
     """
-    method = stage1.title if stage1 else SUPERVISED
+    method = method_title(config, stage1)
     tasks = config.used_tasks
     phantom = config.data.phantom
     parts = [read_predictions(job.folder / PREDICTIONS) for job in finetune_jobs(config, stage1)]
@@ -119,7 +119,7 @@ def plan_power(folders: Sequence[Path], *, task: str | None, difference: float |
         config = read_run(folder)
         stage1 = stage1_of(config)
         rows = read_predictions(folder / PREDICTIONS)
-        method = stage1.title if stage1 else SUPERVISED
+        method = method_title(config, stage1)
         parts.append(rows.assign(method=method, seed=place))
         tasks |= config.used_tasks
     predictions = pd.concat(parts, ignore_index=True)
