@@ -1,4 +1,4 @@
-"""Heads tuned on a share of the training patients."""
+"""Which of a corpus's clips come along where heads are tuned on a share of its patients."""
 
 from __future__ import annotations
 
