@@ -16,6 +16,7 @@
 | `significance` | How likely is a difference by chance, and among several? |
 | `subgroups` | How well does it go by site, device, operator, BMI, trimester, sweeps present? |
 | `age_only` | What does gestational age alone say of a class? |
+| `reference` | What can be read off without a network? |
 | `aggregate` | What is the value of an exam from those of its clips? |
 
 No file here needs torch.

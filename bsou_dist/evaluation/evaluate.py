@@ -61,6 +61,7 @@ def evaluate_predictions(
     tasks: Mapping[str, Task],
     *,
     split: str = "test",
+    references: Mapping[str, pd.DataFrame] | None = None,
 ) -> pd.DataFrame:
     """Compute the metrics of every task and set found in `predictions`.
 
@@ -81,6 +82,8 @@ def evaluate_predictions(
             those of split `train` need only their label.
         tasks: the run's tasks by name.
         split: which split to evaluate.
+        references: by a prefix, what others predict for the same units (see `reference`): a
+            row `{prefix}_m` for each of their metrics m.
 
     Returns:
         Records with `RECORD_COLUMNS`; low and high bound 95 % intervals, NaN where `interval` is
@@ -96,10 +99,27 @@ def evaluate_predictions(
         names = (seeds[0].task.name, seeds[0].set_name, seeds[0].level)
         for metric, interval in _evaluate_units(seeds):
             rows.append((*names, metric, *interval))
+    for prefix, reference in (references or {}).items():
+        rows += _reference_rows(prefix, reference, tasks, split)
     if not rows:
         splits = ", ".join(sorted(predictions["split"].dropna().unique())) or "no rows"
         raise InputError(f"no labelled predictions of split {split!r}; predictions hold {splits}")
     return pd.DataFrame(rows, columns=RECORD_COLUMNS)
+
+
+def _reference_rows(
+    prefix: str, predictions: pd.DataFrame, tasks: Mapping[str, Task], split: str
+) -> list[tuple[object, ...]]:
+    """Records of what a reference predicts."""
+    rows: list[tuple[object, ...]] = []
+    for units in labelled_units(predictions, tasks, split):
+        units_scored = scored(units)
+        patients = units.rows["patient"].to_numpy()
+        names = (units.task.name, units.set_name, units.level)
+        for named in evaluation_of(units.task).metrics(units.task, units_scored):
+            interval = interval_of(named.figure, [units_scored], patients)
+            rows.append((*names, f"{prefix}_{named.name}", *interval))
+    return rows
 
 
 def _check_known_and_single(predictions: pd.DataFrame, tasks: Mapping[str, Task]) -> None:

@@ -15,6 +15,7 @@
 | `finetune` | How is a task tuned and tested (stage 2)? |
 | `stage` | What does training a network mean in either stage? |
 | `embeddings` | Where does stage 2 get its encoder, or its embeddings? |
+| `intensity` | How bright are the clips, for whom no network looks at them? |
 | `context` | What do both stages need at hand? |
 | `record` | What does a run leave on record, and what may go on from it? |
 | `results` | How do predictions become records, tables and report? |

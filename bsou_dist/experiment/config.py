@@ -174,6 +174,8 @@ class FinetuneConfig(StageConfig):
 
     sets: list[PatientSet] = ["main"]
     encoder: Literal["tuned", "frozen"] = "tuned"
+    intensity_only: bool = True
+    """Whether a linear model of brightness, length, size and metadata stands in the tables too."""
     ages: AgePrecision = "days"
     """Gestational ages in predictions, as labels too: to the day, or to the middle of their week,
     where predictions are handed on; figures then rest on these.

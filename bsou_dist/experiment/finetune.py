@@ -14,9 +14,11 @@ from bsou_dist.engine.optim.freezing import check_names
 from bsou_dist.evaluation.aggregate import is_for_calibration
 from bsou_dist.evaluation.evaluate import evaluate_predictions
 from bsou_dist.evaluation.kinds.make import evaluation_of
+from bsou_dist.evaluation.reference import INTENSITY_ONLY, intensity_predictions
 from bsou_dist.experiment.config import FinetuneConfig, PatientSet, RunConfig
 from bsou_dist.experiment.context import Context
 from bsou_dist.experiment.embeddings import load_encoder, stage1_embeddings
+from bsou_dist.experiment.intensity import intensity_features
 from bsou_dist.experiment.pretrain import with_balanced
 from bsou_dist.experiment.record import Stage1Run
 from bsou_dist.experiment.stage import train_stage
@@ -45,6 +47,8 @@ SET_SPLIT_COLUMNS: dict[PatientSet, str] = {
 }
 SPLITS = ("train", "valid", "test")
 PREDICTIONS = "predictions.parquet"
+INTENSITY_PREDICTIONS = "intensity_only.parquet"
+"""What is predicted of the same units without a network."""
 
 
 class FinetuneJob(NamedTuple):
@@ -143,14 +147,25 @@ def finetune(context: Context, stage: FinetuneConfig) -> None:
         columns = [SET_SPLIT_COLUMNS[patients] for patients in stage.sets]
         for source in dict.fromkeys(job.source for job in jobs if job.source):
             embeddings_of[source] = stage1_embeddings(context, source, columns)
+    intensities = None
+    if jobs and stage.intensity_only:
+        columns = [SET_SPLIT_COLUMNS[patients] for patients in stage.sets]
+        intensities = intensity_features(context, columns)
     for job in jobs:
-        _finetune_one(context, stage, job, embeddings_of.get(job.source or ""))
+        _finetune_one(context, stage, job, embeddings_of.get(job.source or ""), intensities)
 
 
 def _finetune_one(
-    context: Context, stage: FinetuneConfig, job: FinetuneJob, embeddings: pd.Series | None
+    context: Context,
+    stage: FinetuneConfig,
+    job: FinetuneJob,
+    embeddings: pd.Series | None,
+    intensities: pd.DataFrame | None,
 ) -> None:
-    """Tune one head and predict; `embeddings` of a frozen encoder stand in for pixels."""
+    """Tune one head and predict; `embeddings` of a frozen encoder stand in for pixels.
+
+    From `intensities` the same units are predicted without a network, on the first process.
+    """
     task, folder = job.task, job.folder
     folder.mkdir(parents=True, exist_ok=True)
     sets = {split: _dataset(context, stage, job, split) for split in SPLITS}
@@ -199,11 +214,14 @@ def _finetune_one(
                 rows.append(found.assign(split=split))
         if context.processes.first:
             rows.append(labels_only(task, sets["train"]).assign(split="train"))
-            _record_predictions(context, job, pd.concat(rows).assign(set=job.patients))
+            predictions = pd.concat(rows).assign(set=job.patients)
+            _record_predictions(context, job, predictions, intensities)
     context.finish(folder, {"best_valid_loss": best_loss, "tracking_run": run})
 
 
-def _record_predictions(context: Context, job: FinetuneJob, rows: pd.DataFrame) -> None:
+def _record_predictions(
+    context: Context, job: FinetuneJob, rows: pd.DataFrame, intensities: pd.DataFrame | None
+) -> None:
     """Write the predictions of a job, and send what they are worth to the tracker."""
     path = job.folder / PREDICTIONS
     stage = context.config.finetune
@@ -212,7 +230,13 @@ def _record_predictions(context: Context, job: FinetuneJob, rows: pd.DataFrame) 
         rows = with_ages_in_weeks(rows, label_is_age=job.task.label == AGE_COLUMN)
     write_predictions(rows, path)
     tasks = {job.task.name: job.task}
-    records = evaluate_predictions(read_predictions(path), tasks)
+    predictions = read_predictions(path)
+    references = {}
+    if intensities is not None:
+        found = intensity_predictions(predictions, tasks, intensities)
+        write_predictions(found, job.folder / INTENSITY_PREDICTIONS)
+        references[INTENSITY_ONLY] = found
+    records = evaluate_predictions(predictions, tasks, references=references)
     context.tracker.metrics(records_to_metrics(records))
     context.tracker.artifact(path)
 

@@ -13,9 +13,10 @@ from bsou_dist.common.errors import InputError
 from bsou_dist.common.files import write_text
 from bsou_dist.evaluation.evaluate import evaluate_predictions
 from bsou_dist.evaluation.power import power_table
+from bsou_dist.evaluation.reference import INTENSITY_ONLY
 from bsou_dist.evaluation.subgroups import subgroup_records
 from bsou_dist.experiment.config import PatientSet, RunConfig
-from bsou_dist.experiment.finetune import PREDICTIONS, finetune_jobs
+from bsou_dist.experiment.finetune import INTENSITY_PREDICTIONS, PREDICTIONS, finetune_jobs
 from bsou_dist.experiment.record import Stage1Run, method_title, read_run, stage1_of
 from bsou_dist.predict.prediction_table import read_predictions, write_predictions
 from bsou_dist.report.detail_table import detail_tables
@@ -66,10 +67,13 @@ def write_results(config: RunConfig, stage1: Stage1Run | None, data_fingerprint:
     method = method_title(config, stage1)
     tasks = config.used_tasks
     phantom = config.data.phantom
-    parts = [read_predictions(job.folder / PREDICTIONS) for job in finetune_jobs(config, stage1)]
+    jobs = finetune_jobs(config, stage1)
+    parts = [read_predictions(job.folder / PREDICTIONS) for job in jobs]
     predictions = pd.concat(parts, ignore_index=True)
     write_predictions(predictions, config.folder / "predictions.parquet")
-    records = evaluate_predictions(predictions, tasks).assign(method=method)
+    references = _references([job.folder for job in jobs])
+    records = evaluate_predictions(predictions, tasks, references=references)
+    records = records.assign(method=method)
     write_text(config.folder / "records.csv", escaped_table(records).to_csv(index=False))
     subgroups = subgroup_records(predictions, tasks, config=config.subgroups).assign(method=method)
     write_text(config.folder / "subgroups.csv", escaped_table(subgroups).to_csv(index=False))
@@ -98,6 +102,13 @@ def write_results(config: RunConfig, stage1: Stage1Run | None, data_fingerprint:
         subgroups=subgroups,
     )
     return table
+
+
+def _references(folders: Sequence[Path]) -> dict[str, pd.DataFrame]:
+    """What the jobs of these folders predicted without a network, by prefix of its records."""
+    paths = [folder / INTENSITY_PREDICTIONS for folder in folders]
+    parts = [read_predictions(path) for path in paths if path.is_file()]
+    return {INTENSITY_ONLY: pd.concat(parts, ignore_index=True)} if parts else {}
 
 
 def plan_power(folders: Sequence[Path], *, task: str | None, difference: float | None) -> str:

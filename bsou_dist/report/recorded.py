@@ -10,9 +10,14 @@ import pandas as pd
 
 from bsou_dist.evaluation.evaluate import AGE_ONLY_PREFIX, BASELINE_PREFIX
 from bsou_dist.evaluation.intervals import NOT_ESTIMABLE
+from bsou_dist.evaluation.reference import INTENSITY_ONLY
 
 ABSENT = "–"
-REFERENCES = {AGE_ONLY_PREFIX: "GA only", BASELINE_PREFIX: "median / majority"}
+REFERENCES = {
+    f"{INTENSITY_ONLY}_": "intensity only",
+    AGE_ONLY_PREFIX: "GA only",
+    BASELINE_PREFIX: "median / majority",
+}
 """Rows of those that see no picture, by what their metrics begin with; below the methods."""
 
 Cell = tuple[str, ...]

@@ -68,6 +68,8 @@ def test_a_new_kind_is_trained_and_tabled(
         "mae",
         "bias",
         "baseline_mae",
+        "intensity_mae",
+        "intensity_bias",
         "baseline_bias",
         "margin_mae",
         "margin_bias",

@@ -70,8 +70,19 @@ def test_predictions_cover_every_test_unit_once(run, corpus):
     assert not patients["test"] & (patients["train"] | patients["valid"])
 
 
+def test_intensity_alone_predicts_the_same_units_and_its_features_are_kept(run):
+    for job in (run / "finetune").iterdir():
+        predictions = read_predictions(job / "predictions.parquet")
+        found = read_predictions(job / "intensity_only.parquet")
+        assert set(found["key"]) == set(predictions["key"])
+        assert found["prediction"].notna().all()
+    [kept] = (run.parent / ".intensity").iterdir()
+    assert kept.suffix == ".parquet"
+
+
 def test_evaluate_and_compare_print_the_table_of_the_run(run, capsys):
     table = (run / "table.txt").read_text()
+    assert "\nintensity only" in table
     assert "MTSCon" in table
     assert "median / majority" in table
     assert "support no clinical finding" in table

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
 
@@ -9,8 +11,9 @@ from bsou_dist.evaluation import binary, calibration, metrics
 from bsou_dist.evaluation.age_only import class_probabilities_by_age
 from bsou_dist.evaluation.aggregate import AGE_COLUMN, exam_classes
 from bsou_dist.evaluation.figures import Area, Mean, Share, Weighted
-from bsou_dist.evaluation.kinds.protocol import Count, NamedMetric
+from bsou_dist.evaluation.kinds.protocol import Count, LabelledFeatures, NamedMetric
 from bsou_dist.evaluation.metrics import Scored
+from bsou_dist.predict.linear_models import ClassModel, fit_best
 from bsou_dist.tasks.kinds.classification import ClassificationTask
 
 
@@ -143,6 +146,18 @@ class ClassificationEvaluation:
         if of_units is None:
             return None
         return self.scored(task, of_units, None if validation is None else predicted(validation))
+
+    def linear_predictions(
+        self,
+        task: ClassificationTask,
+        train: LabelledFeatures,
+        valid: LabelledFeatures,
+        features: np.ndarray,
+    ) -> pd.DataFrame:
+        """See `EvaluationKind.linear_predictions`; logistic regression."""
+        fit = partial(ClassModel.fit, classes=task.class_count)
+        shares = fit_best(fit, *train, *valid).predict(features)
+        return pd.DataFrame({"prediction": shares.argmax(axis=1), "probabilities": list(shares)})
 
     def exam_values(
         self, task: ClassificationTask, units: pd.DataFrame, valid: pd.DataFrame | None

@@ -29,6 +29,15 @@ class Count(NamedTuple):
     n_patients: int
 
 
+class LabelledFeatures(NamedTuple):
+    """Rows that a linear model is fitted to or chosen by."""
+
+    features: np.ndarray
+    """(n, C), NaN where missing."""
+    labels: np.ndarray
+    """(n,), none missing."""
+
+
 class EvaluationKind(Protocol):
     """The evaluation of one kind of task. `task` is always a task of that kind."""
 
@@ -76,6 +85,15 @@ class EvaluationKind(Protocol):
 
         All are rows of `predictions.parquet`; predictions among them are not looked at. None where
         age can't be learnt from or says nothing, as of a task that is the age itself.
+        """
+
+    def linear_predictions(
+        self, task: Any, train: LabelledFeatures, valid: LabelledFeatures, features: np.ndarray
+    ) -> pd.DataFrame:
+        """What a linear model predicts for rows of features (n, C), in the columns of
+        `predictions.parquet` that a prediction fills.
+
+        It is fitted to `train`, with the penalty that serves `valid` best.
         """
 
     def exam_values(

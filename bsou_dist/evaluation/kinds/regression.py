@@ -10,8 +10,9 @@ import pandas as pd
 from bsou_dist.evaluation import metrics
 from bsou_dist.evaluation.aggregate import CALIBRATION_DF, exam_predictions, recalibrate_variance
 from bsou_dist.evaluation.figures import Deviation, Mean, Share
-from bsou_dist.evaluation.kinds.protocol import Count, NamedMetric
+from bsou_dist.evaluation.kinds.protocol import Count, LabelledFeatures, NamedMetric
 from bsou_dist.evaluation.metrics import Scored
+from bsou_dist.predict.linear_models import NumberModel, fit_best
 from bsou_dist.tasks.kinds.regression import RegressionTask
 
 
@@ -87,6 +88,17 @@ class RegressionEvaluation:
         validation: pd.DataFrame | None,
     ) -> None:
         """See `EvaluationKind.from_age`; numbers are compared with the median alone."""
+
+    def linear_predictions(
+        self,
+        task: RegressionTask,
+        train: LabelledFeatures,
+        valid: LabelledFeatures,
+        features: np.ndarray,
+    ) -> pd.DataFrame:
+        """See `EvaluationKind.linear_predictions`; ridge regression."""
+        model = fit_best(NumberModel.fit, *train, *valid)
+        return pd.DataFrame({"prediction": model.predict(features), "variance": model.variance})
 
     def exam_values(
         self, task: RegressionTask, units: pd.DataFrame, valid: pd.DataFrame | None

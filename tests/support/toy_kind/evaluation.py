@@ -1,11 +1,13 @@
 """What a score is worth: how far off it is, and how far the middle of the training labels."""
 
 import numpy as np
+import pandas as pd
 
 from bsou_dist.evaluation import metrics
 from bsou_dist.evaluation.figures import Mean
 from bsou_dist.evaluation.kinds.protocol import NamedMetric
 from bsou_dist.evaluation.metrics import Scored
+from bsou_dist.predict.linear_models import NumberModel, fit_best
 
 
 class ScoreEvaluation:
@@ -39,6 +41,10 @@ class ScoreEvaluation:
 
     def from_age(self, task, units, train, validation):
         return None
+
+    def linear_predictions(self, task, train, valid, features):
+        model = fit_best(NumberModel.fit, *train, *valid)
+        return pd.DataFrame({"prediction": model.predict(features), "variance": model.variance})
 
     def exam_values(self, task, units, valid):
         return None
