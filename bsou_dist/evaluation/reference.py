@@ -27,8 +27,9 @@ def intensity_predictions(
 ) -> pd.DataFrame:
     """The rows of `predictions`, as a linear model of intensity features predicts them.
 
-    Of a clip these are its own features, its sweep and what is known of the exam (device, operator,
-    site, BMI); of an exam the means over its clips, all and by sweep. One model for each task and
+    Of a clip these are its own features, its sweep (unless labels differ between the clips of an
+    exam, and may be the sweep itself) and what is known of the exam (device, operator, site, BMI);
+    of an exam the means over its clips, all and by sweep. One model for each task and
     set, fitted to the training labels of the set (of set `main` where it has none). No test label
     is looked at.
 
@@ -63,12 +64,15 @@ def intensity_predictions(
 class _Metadata:
     """What is known of an exam, as numbers: a column for each value that occurs in training."""
 
-    def __init__(self, values: dict[str, list[str]]) -> None:
+    def __init__(self, values: dict[str, list[str]], *, with_sweep: bool) -> None:
         self._values = values
+        self._with_sweep = with_sweep
 
     @classmethod
     def of(cls, train: pd.DataFrame) -> _Metadata:
-        return cls({name: sorted(train[name].dropna().astype(str).unique()) for name in _CODED})
+        values = {name: sorted(train[name].dropna().astype(str).unique()) for name in _CODED}
+        differs_within_exam = bool(train.groupby("exam")["label"].nunique().gt(1).any())
+        return cls(values, with_sweep=not differs_within_exam)
 
     def numbers(self, rows: pd.DataFrame) -> np.ndarray:
         """(n, columns)."""
@@ -77,7 +81,8 @@ class _Metadata:
         for name, values in self._values.items():
             text = rows[name].astype(str)
             columns += [text.eq(value).to_numpy(float) for value in values]
-        columns += [rows["sweep"].eq(sweep).to_numpy(float) for sweep in SWEEPS]
+        if self._with_sweep:
+            columns += [rows["sweep"].eq(sweep).to_numpy(float) for sweep in SWEEPS]
         return np.stack(columns, axis=1)
 
 

@@ -103,6 +103,18 @@ def test_a_clip_without_features_is_left_out_and_a_set_without_training_uses_mai
     )
 
 
+def test_the_sweep_is_not_told_where_it_may_be_the_label():
+    predictions, features = made()
+    is_left = predictions["sweep"].eq("L")
+    rows = predictions[predictions["level"].eq("clip")].assign(
+        task="sweep", label=is_left.astype(float), variance=np.nan, probabilities=None
+    )
+    found = of_test(
+        intensity_predictions(rows, TASKS, features[["exam", "sweep", "noise"]]), "sweep"
+    )
+    assert (found["prediction"] == found["label"]).mean() < 0.75
+
+
 def test_nothing_to_fit_to_gives_no_rows():
     predictions, features = made()
     unlabelled = predictions.assign(label=np.nan)
